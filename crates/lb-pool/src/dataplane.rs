@@ -1,0 +1,42 @@
+//! What every way of forwarding has in common.
+
+use std::collections::BTreeMap;
+
+use crate::table::{Connections, DestinationKey, Service, ServiceKey, Table};
+
+/// Takes the forwarding table and makes it so.
+///
+/// Calls block for as long as the kernel takes to answer, never for a peer.
+pub trait Dataplane: Send {
+    /// The word that status, log and `--dataplane` use: `ipvs`, `relay` or `none`.
+    fn name(&self) -> &'static str;
+
+    /// Makes the whole table so, adopting what is already there. Returns the number of changes.
+    ///
+    /// # Errors
+    /// Every entry that could not be made so; the others are in force.
+    fn replace(&mut self, table: &Table) -> Result<usize, DataplaneError>;
+
+    /// Makes one service so (`None`: it goes away). Costs only what differs within it.
+    ///
+    /// # Errors
+    /// As [`Dataplane::replace`].
+    fn apply(&mut self, key: &ServiceKey, want: Option<&Service>) -> Result<usize, DataplaneError>;
+
+    /// Looks whether somebody else changed the table and repairs it. Returns the number of repairs.
+    ///
+    /// # Errors
+    /// As [`Dataplane::replace`].
+    fn audit(&mut self) -> Result<usize, DataplaneError>;
+
+    /// Connections per destination of one service, for status.
+    fn connections(&mut self, key: &ServiceKey) -> BTreeMap<DestinationKey, Connections>;
+}
+
+/// What a dataplane could not do. The rest of the table is in force.
+#[derive(Debug, Default, PartialEq, Eq, thiserror::Error)]
+#[error("{}", failures.join("; "))]
+pub struct DataplaneError {
+    /// One sentence an entry: which one, what was wanted, what the kernel said, what to do.
+    pub failures: Vec<String>,
+}
