@@ -1,0 +1,240 @@
+//! Everything that happens: one name, one JSON shape and one log line each.
+
+use std::fmt;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+/// Something that happened, and when.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Event {
+    /// Wall clock.
+    pub at: Timestamp,
+    /// What.
+    #[serde(flatten)]
+    pub kind: EventKind,
+}
+
+/// State of a VRRP instance or sync group, in the field's words.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum VrrpState {
+    /// Not started.
+    #[default]
+    Init,
+    /// Listens.
+    Backup,
+    /// Holds the VIPs.
+    Master,
+    /// Cannot take part.
+    Fault,
+    /// Ended by an orderly stop; seen in notifications only.
+    Stop,
+    /// Removed by a reload; seen in notifications only.
+    Deleted,
+}
+
+impl fmt::Display for VrrpState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Init => "INIT",
+            Self::Backup => "BACKUP",
+            Self::Master => "MASTER",
+            Self::Fault => "FAULT",
+            Self::Stop => "STOP",
+            Self::Deleted => "DELETED",
+        })
+    }
+}
+
+/// What happened. `Display` gives the log line, in keepalived's wording where it has one.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum EventKind {
+    /// A VRRP instance entered a state.
+    VrrpInstance {
+        /// Name in the configuration.
+        name: String,
+        /// The state entered.
+        state: VrrpState,
+        /// Effective priority at that moment.
+        priority: u8,
+    },
+    /// A sync group entered a state.
+    VrrpGroup {
+        /// Name in the configuration.
+        name: String,
+        /// The state entered.
+        state: VrrpState,
+    },
+    /// The effective priority of an instance changed.
+    VrrpPriority {
+        /// Name in the configuration.
+        name: String,
+        /// Before.
+        from: u8,
+        /// Now.
+        to: u8,
+    },
+    /// Packets of one kind of error began to arrive; said once until the state changes.
+    VrrpPacketError {
+        /// Name in the configuration.
+        name: String,
+        /// Address of the sender.
+        from: String,
+        /// What is wrong with it and what to do.
+        reason: String,
+    },
+    /// A tracked script changed its verdict.
+    Script {
+        /// Name in the configuration.
+        name: String,
+        /// Whether it succeeds now.
+        up: bool,
+    },
+    /// A link or an address that instances depend on came or went.
+    Interface {
+        /// Name of the interface.
+        name: String,
+        /// Whether it is usable now.
+        up: bool,
+    },
+    /// A checker changed its verdict.
+    Checker {
+        /// As in [`EventKind::RealServer`].
+        virtual_server: String,
+        /// As in [`EventKind::RealServer`].
+        real_server: String,
+        /// `TCP_CHECK`, `HTTP_GET`, ...
+        kind: String,
+        /// The new verdict.
+        up: bool,
+        /// What it saw, such as `connection refused`.
+        reason: String,
+    },
+    /// A real server came into or went out of service.
+    RealServer {
+        /// `[192.0.2.1]:tcp:80`, `[GROUP]:N` or `FWM n`.
+        virtual_server: String,
+        /// `[10.0.0.1]:tcp:80`.
+        real_server: String,
+        /// In service.
+        up: bool,
+    },
+    /// A virtual server gained or lost its quorum.
+    Quorum {
+        /// As in [`EventKind::RealServer`].
+        virtual_server: String,
+        /// Gained.
+        up: bool,
+        /// Sum of the weights of the real servers in service.
+        weight: u64,
+        /// What it is compared with.
+        quorum: u64,
+    },
+    /// The sorry server began or ceased to serve.
+    SorryServer {
+        /// As in [`EventKind::RealServer`].
+        virtual_server: String,
+        /// It serves.
+        active: bool,
+    },
+    /// The forwarding table of the kernel was changed behind our back and repaired.
+    TableRepaired {
+        /// How many entries.
+        changes: usize,
+    },
+    /// The dataplane refused an entry.
+    DataplaneError {
+        /// Which, what, why and what to do.
+        message: String,
+    },
+    /// An engine panicked and was started again.
+    EngineRestarted {
+        /// `advertiser` or `balancer`.
+        engine: String,
+        /// The panic's message.
+        reason: String,
+    },
+    /// A reload is in force.
+    Reloaded {
+        /// The file.
+        config: String,
+    },
+    /// A reload was refused; the old configuration runs on.
+    ReloadRefused {
+        /// The file.
+        config: String,
+        /// The first error, with file, line and column.
+        reason: String,
+    },
+}
+
+fn up_down(up: bool) -> &'static str {
+    if up { "UP" } else { "DOWN" }
+}
+
+impl fmt::Display for EventKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::VrrpInstance { name, state, .. } => match state {
+                VrrpState::Stop => write!(f, "({name}) Stopped"),
+                VrrpState::Deleted => write!(f, "({name}) Deleted"),
+                VrrpState::Init => write!(f, "({name}) Entering INIT STATE"),
+                state => write!(f, "({name}) Entering {state} STATE"),
+            },
+            Self::VrrpGroup { name, state } => match state {
+                VrrpState::Stop => write!(f, "VRRP_Group({name}) Stopped"),
+                state => write!(f, "VRRP_Group({name}) Syncing instances to {state} state"),
+            },
+            Self::VrrpPriority { name, from, to } => {
+                write!(f, "({name}) Changing effective priority from {from} to {to}")
+            }
+            Self::VrrpPacketError { name, from, reason } => {
+                write!(f, "({name}) ignoring advertisement from {from}: {reason}")
+            }
+            Self::Script { name, up } => {
+                write!(f, "VRRP_Script({name}) {}", if *up { "succeeded" } else { "failed" })
+            }
+            Self::Interface { name, up } => {
+                write!(f, "Netlink reports {name} {}", if *up { "up" } else { "down" })
+            }
+            Self::Checker { virtual_server, real_server, kind, up, reason } => write!(
+                f,
+                "{kind} on service {real_server} of {virtual_server} {}: {reason}",
+                if *up { "success" } else { "failed" }
+            ),
+            Self::RealServer { virtual_server, real_server, up: true } => {
+                write!(f, "Adding service {real_server} to VS {virtual_server}")
+            }
+            Self::RealServer { virtual_server, real_server, up: false } => {
+                write!(f, "Removing service {real_server} from VS {virtual_server}")
+            }
+            Self::Quorum { virtual_server, up, weight, quorum } => write!(
+                f,
+                "{} quorum {quorum} for VS {virtual_server} with total weight {weight} ({})",
+                if *up { "Gained" } else { "Lost" },
+                up_down(*up)
+            ),
+            Self::SorryServer { virtual_server, active } => write!(
+                f,
+                "{} sorry server {} VS {virtual_server}",
+                if *active { "Adding" } else { "Removing" },
+                if *active { "to" } else { "from" }
+            ),
+            Self::TableRepaired { changes } => write!(
+                f,
+                "the forwarding table was changed by another program; repaired {changes} entries"
+            ),
+            Self::DataplaneError { message } => f.write_str(message),
+            Self::EngineRestarted { engine, reason } => {
+                write!(f, "the {engine} failed and was started again: {reason}")
+            }
+            Self::Reloaded { config } => write!(f, "Reloaded {config}"),
+            Self::ReloadRefused { config, reason } => write!(
+                f,
+                "reload of {config} refused, the old configuration runs on: {reason}"
+            ),
+        }
+    }
+}

@@ -1,0 +1,207 @@
+//! The status of a daemon, as `lbctl status --json` prints it.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::event::VrrpState;
+
+/// Everything `lbctl status` shows.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Status {
+    /// Version of this shape; grows when a field changes its meaning or goes away.
+    pub version: u32,
+    /// The process itself.
+    pub daemon: Daemon,
+    /// In the order of the configuration.
+    pub vrrp: Vec<Vrrp>,
+    /// In the order of the configuration.
+    pub virtual_servers: Vec<VirtualServer>,
+}
+
+/// The process.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Daemon {
+    /// Version of the program.
+    pub version: String,
+    /// Process id.
+    pub pid: u32,
+    /// When it started.
+    pub started: Timestamp,
+    /// Configuration file.
+    pub config: String,
+    /// The last reload; `None` before the first.
+    pub last_reload: Option<Reload>,
+    /// What forwards: `ipvs`, `relay` or `none`.
+    pub dataplane: String,
+}
+
+/// How a reload ended.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Reload {
+    /// When.
+    pub at: Timestamp,
+    /// Whether the new configuration is in force.
+    pub accepted: bool,
+    /// One sentence; for a refusal the first error with file, line and column.
+    pub verdict: String,
+}
+
+/// One VRRP instance.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Vrrp {
+    /// Name in the configuration.
+    pub name: String,
+    /// Interface that carries its advertisements.
+    pub interface: String,
+    /// 1 to 255.
+    pub vrid: u8,
+    /// `inet` or `inet6`.
+    pub family: String,
+    /// Protocol version, 2 or 3.
+    pub version: u8,
+    /// Where it stands.
+    pub state: VrrpState,
+    /// Since when.
+    pub since: Timestamp,
+    /// Configured.
+    pub priority: u8,
+    /// With what is tracked.
+    pub effective_priority: u8,
+    /// Sync group, if any.
+    pub group: Option<String>,
+    /// `address/prefix`, in the order of the configuration, the advertised ones first.
+    pub vips: Vec<String>,
+    /// The master it knows; itself when it is.
+    pub master: Option<Master>,
+    /// Why it is in FAULT, one sentence a cause.
+    pub faults: Vec<String>,
+    /// Since start.
+    pub counters: VrrpCounters,
+}
+
+/// The master an instance knows.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Master {
+    /// Source of its advertisements.
+    pub address: String,
+    /// Priority in them.
+    pub priority: u8,
+}
+
+/// Counters of one instance, named as in keepalived's JSON.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VrrpCounters {
+    /// Advertisements accepted.
+    pub advert_rcvd: u64,
+    /// Advertisements sent.
+    pub advert_sent: u64,
+    /// Times it became MASTER.
+    pub become_master: u64,
+    /// Times it ceased to be MASTER.
+    pub release_master: u64,
+    /// Wrong length.
+    pub packet_len_err: u64,
+    /// Wrong advertisement interval.
+    pub advert_interval_err: u64,
+    /// TTL or hop limit not 255.
+    pub ip_ttl_err: u64,
+    /// Not an advertisement.
+    pub invalid_type_rcvd: u64,
+    /// VIPs other than ours.
+    pub addr_list_err: u64,
+    /// Unknown authentication type.
+    pub invalid_authtype: u64,
+    /// Authentication type other than ours.
+    pub authtype_mismatch: u64,
+    /// Wrong password.
+    pub auth_failure: u64,
+    /// Wrong checksum.
+    pub checksum_err: u64,
+    /// Another protocol version.
+    pub version_err: u64,
+    /// Priority 0 received.
+    pub pri_zero_rcvd: u64,
+    /// Priority 0 sent.
+    pub pri_zero_sent: u64,
+}
+
+/// One virtual server, or one address of a group.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct VirtualServer {
+    /// `address:port`, when that identifies it.
+    pub address: Option<String>,
+    /// Firewall mark, when that identifies it.
+    pub fwmark: Option<u32>,
+    /// Name of its group, when that identifies it.
+    pub group: Option<String>,
+    /// `tcp`, `udp` or `sctp`; `None` for a mark.
+    pub protocol: Option<String>,
+    /// `rr`, `wrr`, ...
+    pub scheduler: String,
+    /// `NAT`, `TUN` or `DR`.
+    pub forwarding: String,
+    /// What forwards: `ipvs`, `relay` or `none`.
+    pub dataplane: String,
+    /// Weight needed.
+    pub quorum: u64,
+    /// Whether it is there.
+    pub quorum_met: bool,
+    /// Whether the sorry server serves.
+    pub sorry_active: bool,
+    /// `address:port` of the sorry server.
+    pub sorry_server: Option<String>,
+    /// In the order of the configuration.
+    pub real_servers: Vec<RealServer>,
+}
+
+/// One real server.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RealServer {
+    /// IP address.
+    pub address: String,
+    /// Port.
+    pub port: u16,
+    /// Configured.
+    pub weight: i64,
+    /// With what its checkers add, as the dataplane has it; 0 when out of service.
+    pub effective_weight: i64,
+    /// In service.
+    pub alive: bool,
+    /// Now, as the dataplane counts them.
+    pub connections: RealServerConnections,
+    /// In the order of the configuration.
+    pub checks: Vec<Check>,
+}
+
+/// Connections of one real server.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RealServerConnections {
+    /// Established.
+    pub active: u64,
+    /// In any other state.
+    pub inactive: u64,
+}
+
+/// One checker of a real server.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Check {
+    /// `TCP_CHECK`, `HTTP_GET`, ...
+    pub kind: String,
+    /// Its verdict.
+    pub up: bool,
+    /// What it saw last, and when; `None` before the first result.
+    pub last: Option<CheckResult>,
+    /// Duration of the last run.
+    pub latency_ms: Option<f64>,
+    /// Failures since start.
+    pub failures: u64,
+}
+
+/// What a checker saw.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CheckResult {
+    /// When.
+    pub at: Timestamp,
+    /// `ok` or what went wrong, such as `connection refused`.
+    pub message: String,
+}
