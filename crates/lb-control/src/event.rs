@@ -16,7 +16,9 @@ pub struct Event {
 }
 
 /// State of a VRRP instance or sync group, in the field's words.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum VrrpState {
     /// Not started.
@@ -75,6 +77,15 @@ pub enum EventKind {
         from: u8,
         /// Now.
         to: u8,
+    },
+    /// A master heard an advertisement of a lower priority.
+    VrrpMasterRxLowerPri {
+        /// Name in the configuration.
+        name: String,
+        /// Address of the sender.
+        from: String,
+        /// Its priority.
+        priority: u8,
     },
     /// Packets of one kind of error began to arrive; said once until the state changes.
     VrrpPacketError {
@@ -190,6 +201,9 @@ impl fmt::Display for EventKind {
             Self::VrrpPriority { name, from, to } => {
                 write!(f, "({name}) Changing effective priority from {from} to {to}")
             }
+            Self::VrrpMasterRxLowerPri { name, from, priority } => {
+                write!(f, "({name}) Received advert from {from} with lower priority {priority}")
+            }
             Self::VrrpPacketError { name, from, reason } => {
                 write!(f, "({name}) ignoring advertisement from {from}: {reason}")
             }
@@ -231,10 +245,9 @@ impl fmt::Display for EventKind {
                 write!(f, "the {engine} failed and was started again: {reason}")
             }
             Self::Reloaded { config } => write!(f, "Reloaded {config}"),
-            Self::ReloadRefused { config, reason } => write!(
-                f,
-                "reload of {config} refused, the old configuration runs on: {reason}"
-            ),
+            Self::ReloadRefused { config, reason } => {
+                write!(f, "reload of {config} refused, the old configuration runs on: {reason}")
+            }
         }
     }
 }

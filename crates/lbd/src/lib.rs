@@ -1,1 +1,3 @@
-//! x
+//! The supervisor process: joins the engines and owns signals, scripts and the control socket.
+
+pub mod engine;
