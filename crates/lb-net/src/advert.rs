@@ -139,8 +139,10 @@ impl AdvertSocket {
     ///
     /// # Errors
     /// When the kernel is out of memory for filters.
-    pub fn serve(&self, vrids: &VridSet) -> io::Result<()> {
-        self.socket.attach_filter(&filter::vrids(vrids, self.family))
+    pub fn serve(&self, vrids: &VridSet) -> Result<(), Error> {
+        self.socket
+            .attach_filter(&filter::vrids(vrids, self.family))
+            .map_err(Error::system("filtering advertisements", "CAP_NET_RAW"))
     }
 
     /// Joins a multicast group of the socket's family on its interface.

@@ -1,6 +1,6 @@
 //! Tells the neighbours where an address is now.
 
-use std::io;
+use std::{fs, io};
 use std::net::IpAddr;
 
 use socket2::{Domain, Socket, Type};
@@ -64,6 +64,14 @@ impl Announcer {
     pub fn flush(&mut self, failed: impl FnMut(usize, io::Error)) {
         self.outbox.flush(&self.socket, failed);
     }
+}
+
+/// Whether the host forwards IPv6 packets that arrive at this interface, as it says of itself in
+/// neighbour advertisements.
+#[must_use]
+pub fn is_ipv6_router(interface: &str) -> bool {
+    let path = format!("/proc/sys/net/ipv6/conf/{interface}/forwarding");
+    fs::read_to_string(path).is_ok_and(|forwarding| forwarding.trim() != "0")
 }
 
 impl std::fmt::Debug for Announcer {

@@ -22,7 +22,7 @@ mod schedule;
 mod timer;
 
 pub use advert::{AdvertSocket, Family, Inbox, Interface, Received};
-pub use announce::{Announcement, Announcer, ArpForm};
+pub use announce::{Announcement, Announcer, ArpForm, is_ipv6_router};
 pub use capability::require_capabilities;
 pub use error::Error;
 pub use filter::VridSet;

@@ -9,7 +9,7 @@ use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTime
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
 /// Descriptors that become ready at once are reported together, up to this many.
-const BATCH: usize = 64;
+const BATCH: usize = 256;
 
 /// Waits until a descriptor is readable. `epoll(7)`.
 #[derive(Debug)]
