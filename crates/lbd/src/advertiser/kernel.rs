@@ -107,13 +107,9 @@ impl Kernel {
     }
 
     fn address(&mut self, address: &InterfaceAddress, tell: &mut dyn FnMut(Input<'_>)) {
-        let InterfaceAddress { ifindex: link, address, ours, tentative, .. } = *address;
-        if tentative {
-            return;
-        }
-        self.addresses.insert((link, address));
-        // A VIP, perhaps one that a crash left behind, is nobody's source address.
-        if !ours {
+        let InterfaceAddress { ifindex: link, address, tentative, .. } = *address;
+        if !tentative {
+            self.addresses.insert((link, address));
             tell(Input::Address { link, address, present: true });
         }
     }
