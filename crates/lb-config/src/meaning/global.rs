@@ -82,7 +82,7 @@ pub(crate) static TOP: Table<Draft> = Table {
     block: "",
     keywords: &[
         Keyword::new("global_defs", Takes::Block { words: 0, read: global_defs }),
-        Keyword::new("vrrp_instance", Takes::Block { words: 1, read: vrrp::read }),
+        Keyword::new("vrrp_instance", Takes::Block { words: 0, read: vrrp::read }),
         Keyword::new("vrrp_sync_group", Takes::Block { words: 1, read: group::read }),
         Keyword::new("vrrp_script", Takes::Block { words: 1, read: vrrp_script::read }),
         Keyword::new("virtual_server_group", Takes::Block { words: 1, read: lvs::read_group }),
@@ -148,19 +148,13 @@ static GLOBAL_DEFS: Table<Globals> = Table {
         Keyword::new("enable_script_security", Takes::Flag(|g| g.script_security = true)),
         Keyword::new("script_user", Takes::Words { words: 1, read: script_user }),
         Keyword::new("dynamic_interfaces", Takes::Flag(|g| g.dynamic_interfaces = true)),
-        Keyword::new(
-            "startup_script",
-            Takes::Command(|g, command| g.startup_script = Some(command)),
-        ),
+        Keyword::new("startup_script", Takes::Words { words: 0, read: startup_script }),
         Keyword::or(
             "startup_script_timeout",
             "10 seconds",
             Takes::Integer { min: 1, max: 1000, set: |g, n| g.startup_timeout = secs(n) },
         ),
-        Keyword::new(
-            "shutdown_script",
-            Takes::Command(|g, command| g.shutdown_script = Some(command)),
-        ),
+        Keyword::new("shutdown_script", Takes::Words { words: 0, read: shutdown_script }),
         Keyword::or(
             "shutdown_script_timeout",
             "10 seconds",
@@ -383,6 +377,14 @@ pub(crate) fn version(number: i64) -> VrrpVersion {
 /// Real-time priorities are clamped to what the kernel has.
 fn realtime(scheduling: &mut Scheduling, priority: i64) {
     scheduling.realtime = Some(priority.clamp(1, 99) as u8);
+}
+
+fn startup_script(globals: &mut Globals, context: &mut Context<'_>, line: &Line) {
+    globals.startup_script = context.command(line);
+}
+
+fn shutdown_script(globals: &mut Globals, context: &mut Context<'_>, line: &Line) {
+    globals.shutdown_script = context.command(line);
 }
 
 fn script_user(_: &mut Globals, context: &mut Context<'_>, line: &Line) {

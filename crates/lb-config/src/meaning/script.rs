@@ -102,7 +102,7 @@ impl Context<'_> {
                 argv[0]
             );
             self.diags
-                .note("script-security", place, message)
+                .warn("script-security", place, message)
                 .hint("create the account, or name a user after the command or with `script_user`");
             return None;
         }
@@ -110,7 +110,7 @@ impl Context<'_> {
         let Some(path) = self.program(&argv[0], runs_as) else {
             let message =
                 format!("`{}` is not found or cannot be run by user {}", argv[0], runs_as.uid);
-            self.diags.note("script-missing", place, message).hint("the script is disabled");
+            self.diags.warn("script-missing", place, message).hint("the script is disabled");
             return None;
         };
         if let Some(problem) = self.insecurity(&path, runs_as) {

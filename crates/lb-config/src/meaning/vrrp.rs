@@ -266,6 +266,12 @@ static AUTHENTICATION: Table<Authentication> = Table {
 /// Reads a block.
 pub(crate) fn read(draft: &mut Draft, context: &mut Context<'_>, line: &Line) {
     let name = line.str(1);
+    if line.len() < 2 {
+        let message = "`vrrp_instance` must have a name; this block is skipped";
+        context.diags.warn("instance-name", line.place(), message);
+        context.skip_block();
+        return;
+    }
     if let Some(first) = draft.instance_places.get(name) {
         let diagnostic = context.diags.warn(
             "duplicate-instance",

@@ -90,13 +90,13 @@ impl<'a> Reader<'a> {
                 Class::IncludeCheck
             });
         }
-        self.enter(files, checks, Place::NOWHERE, diags);
+        self.enter(files, Place::NOWHERE, diags);
     }
 
     /// Reads a text that is in no file.
     pub(crate) fn open_text(&mut self, name: &str, text: &str) {
         let directory = self.system.current_dir();
-        self.push_file(PathBuf::from(name), directory, text.to_owned(), Checks::default());
+        self.push_file(PathBuf::from(name), directory, text.to_owned());
     }
 
     /// Adds to the checks of later includes in the current file: `include_check`.
@@ -226,7 +226,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Definitions, loops, uses and includes; what is left is split into logical lines.
-    fn line(&mut self, text: Text, diags: &mut Diagnostics) {
+    fn line(&mut self, mut text: Text, diags: &mut Diagnostics) {
         if self.define(&text, diags) || self.start_loop(&text, diags) {
             return;
         }
@@ -241,11 +241,18 @@ impl<'a> Reader<'a> {
             self.push(Frame::Lines(lines.into_iter()), place, diags);
             return;
         }
-        let directory = self.directory().to_owned();
-        let Some(text) = self.definitions.expand(text, &directory, diags) else {
-            self.stop();
-            return;
-        };
+        if text.as_str().contains('$') {
+            let directory = self.directory().to_owned();
+            let Some(expanded) = self.definitions.expand(text, &directory, diags) else {
+                self.stop();
+                return;
+            };
+            text = expanded.trimmed();
+            // A definition may comment lines out; elsewhere in a line the character stands for itself.
+            if text.as_str().starts_with(['#', '!']) {
+                return;
+            }
+        }
         // The value of a definition may be a loop.
         if self.start_loop(&text, diags) {
             return;
@@ -350,17 +357,11 @@ impl<'a> Reader<'a> {
                 diags.note("include", place, failure.message).hint("nothing is read for it");
             }
         }
-        self.enter(files, Checks::default(), place, diags);
+        self.enter(files, place, diags);
     }
 
     /// Reads files, the first of them first.
-    fn enter(
-        &mut self,
-        files: Vec<PathBuf>,
-        checks: Checks,
-        place: Place,
-        diags: &mut Diagnostics,
-    ) {
+    fn enter(&mut self, files: Vec<PathBuf>, place: Place, diags: &mut Diagnostics) {
         for path in files.into_iter().rev() {
             let looped = self.frames.iter().any(|frame| match frame {
                 Frame::File { path: open, at, .. } => *open == path && *at > 0,
@@ -397,7 +398,7 @@ impl<'a> Reader<'a> {
                 Err(error) => String::from_utf8_lossy(error.as_bytes()).into_owned(),
             };
             let directory = path.parent().map(Path::to_path_buf).unwrap_or_default();
-            let span = self.push_file(path, directory, text, checks);
+            let span = self.push_file(path, directory, text);
             if let Some(span) = span {
                 diags
                     .warn("byte-order-mark", span, "the file starts with a byte order mark")
@@ -407,17 +408,12 @@ impl<'a> Reader<'a> {
     }
 
     /// Starts to read a text; tells where a byte order mark was skipped.
-    fn push_file(
-        &mut self,
-        path: PathBuf,
-        directory: PathBuf,
-        text: String,
-        checks: Checks,
-    ) -> Option<Span> {
+    fn push_file(&mut self, path: PathBuf, directory: PathBuf, text: String) -> Option<Span> {
         let mark = '\u{feff}';
         let at = if text.starts_with(mark) { mark.len_utf8() } else { 0 };
         let (id, source) = self.sources.add(path.display().to_string(), text);
         let directory = directory.to_string_lossy().into_owned();
+        let checks = Checks::default();
         self.frames.push(Frame::File { id, source, at, path, directory, checks });
         (at > 0).then_some(Span { file: id, start: 0, end: at as u32 })
     }
