@@ -1,5 +1,7 @@
 //! `HTTP_GET` and `SSL_GET`: fetches one URL and looks at status and body.
 
+use std::error::Error;
+use std::io;
 use std::pin::pin;
 use std::time::Duration;
 
@@ -105,7 +107,7 @@ async fn judge(response: Response<Incoming>, url: &Url, wait: Duration) -> Resul
         let data = match frame.map_err(|_| Failure::Timeout("reading"))? {
             None => break,
             // Shorter than it announced: what came is what counts.
-            Some(Err(error)) if error.is_incomplete_message() => break,
+            Some(Err(error)) if io_error(&error).is_some_and(is_eof) => break,
             Some(frame) => frame.map_err(bad_response)?.into_data().unwrap_or_default(),
         };
         length += data.len();
@@ -169,8 +171,7 @@ fn target(path: &str) -> String {
 
 #[allow(clippy::needless_pass_by_value, reason = "the shape of map_err")]
 fn bad_response(error: hyper::Error) -> Failure {
-    use std::error::Error;
-    match error.source().and_then(|source| source.downcast_ref::<std::io::Error>()) {
+    match io_error(&error) {
         Some(io) => socket::failure(io),
         None if error.is_incomplete_message() => {
             Failure::Response("closed before the answer".to_owned())
@@ -180,4 +181,12 @@ fn bad_response(error: hyper::Error) -> Failure {
         }
         None => Failure::Response(error.to_string()),
     }
+}
+
+fn io_error(error: &hyper::Error) -> Option<&io::Error> {
+    error.source().and_then(|source| source.downcast_ref())
+}
+
+fn is_eof(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::UnexpectedEof
 }
