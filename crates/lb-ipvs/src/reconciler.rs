@@ -177,11 +177,11 @@ impl<K: Kernel> Reconciler<K> {
         }
         let mut as_remembered = true;
         for key in keys {
-            as_remembered &= same(key, self.actual.get(key), seen.get(key));
-            match seen.remove(key) {
+            let before = match seen.remove(key) {
                 Some(state) => self.actual.insert(*key, state),
                 None => self.actual.remove(key),
             };
+            as_remembered &= before.as_ref() == self.actual.get(key);
         }
         Ok(as_remembered)
     }
@@ -343,18 +343,6 @@ impl<K: Kernel> Dataplane for Reconciler<K> {
             (d.key, connections)
         };
         destinations.into_iter().map(counts).collect()
-    }
-}
-
-/// Whether a service is as remembered, a method that the kernel turned into local notwithstanding.
-fn same(key: &ServiceKey, memory: Option<&ServiceState>, seen: Option<&ServiceState>) -> bool {
-    match (memory, seen) {
-        (Some(memory), seen) => {
-            let mut changes = Vec::new();
-            diff_service(key, memory, seen, &mut changes);
-            changes.is_empty()
-        }
-        (None, seen) => seen.is_none(),
     }
 }
 

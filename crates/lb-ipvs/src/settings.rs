@@ -175,8 +175,7 @@ impl ServiceSettings {
 pub enum Method {
     /// Masquerading.
     Masquerade,
-    /// The destination is this host. The kernel puts it in the place of any other method when the
-    /// address is its own.
+    /// The destination is this host.
     Local,
     /// Encapsulated.
     Tunnel,
@@ -288,18 +287,6 @@ pub struct DestinationSettings {
     pub lower_threshold: u32,
     /// Of use for [`Method::Tunnel`] only.
     pub tunnel: Tunnel,
-}
-
-impl DestinationSettings {
-    /// Whether a kernel that has `self` was told `wanted`: equal, or [`Method::Local`] in the
-    /// place of the wanted method because the address is the host's own.
-    #[must_use]
-    pub fn satisfies(&self, wanted: &Self) -> bool {
-        match self.method {
-            Method::Local => *self == Self { method: Method::Local, ..*wanted },
-            _ => self == wanted,
-        }
-    }
 }
 
 impl From<&Destination> for DestinationSettings {

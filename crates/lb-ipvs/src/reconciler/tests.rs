@@ -10,7 +10,6 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::entry::Statistics;
-use crate::settings::Method;
 
 /// A kernel's table that test and reconciler share, and what was asked of it.
 #[derive(Clone, Default)]
@@ -26,8 +25,6 @@ struct State {
     broken: bool,
     /// The kernel has no such scheduler.
     without: Option<Scheduler>,
-    /// An address of this host.
-    own: Option<DestinationKey>,
 }
 
 impl Fake {
@@ -92,13 +89,6 @@ impl Kernel for Fake {
                 let text = None;
                 failures.push(Failure { change: *change, errno, text });
                 continue;
-            }
-            let mut change = *change;
-            if let Change::AddDestination(_, to, settings)
-            | Change::EditDestination(_, to, settings) = &mut change
-                && state.own == Some(*to)
-            {
-                settings.method = Method::Local;
             }
             assert!(change.apply(&mut state.table));
         }
@@ -302,17 +292,6 @@ fn another_programs_service_makes_no_repair() {
     assert_eq!(kernel.state().service_dumps, 2);
     assert_eq!(reconciler.audit(), Ok(0));
     assert_eq!(kernel.state().service_dumps, 2);
-}
-
-#[test]
-fn a_local_destination_is_not_repaired_for_ever() {
-    let kernel = Fake::default();
-    kernel.state().own = Some(to(1));
-    let mut reconciler = Reconciler::new(kernel.clone());
-    assert_eq!(reconciler.replace(&table(2)), Ok(10));
-    assert_eq!(reconciler.audit(), Ok(0));
-    assert_eq!(kernel.state().service_dumps, 1);
-    assert_eq!(Reconciler::new(kernel.clone()).replace(&table(2)), Ok(0));
 }
 
 #[test]
