@@ -1,4 +1,12 @@
 //! The supervisor process: joins the engines and owns signals, scripts and the control socket.
 
 pub mod advertiser;
+pub mod balancer;
+pub mod cli;
+pub mod detach;
+pub mod dump;
 pub mod engine;
+pub mod log;
+pub mod names;
+pub mod script;
+pub mod supervisor;
