@@ -650,14 +650,14 @@ impl Instance {
     /// Takes a new configuration for the same virtual router, after a reload. State, counters and
     /// the known master stay: a MASTER stays MASTER even with a lower priority, and advertises
     /// within the new interval; in BACKUP the running timer is moved by what the new configuration
-    /// makes it longer or shorter.
-    pub fn reconfigure(&mut self, now: Instant, config: Config, tracked: Priority) {
+    /// makes it longer or shorter. The priority with what is tracked is told by
+    /// [`Input::Priority`].
+    pub fn reconfigure(&mut self, now: Instant, config: Config) {
         let before = self.down_interval();
         if self.master_adver_int == self.config.adver_int || config.version == Version::V2 {
             self.master_adver_int = config.adver_int;
         }
         self.config = config;
-        self.tracked = tracked;
         let after = self.down_interval();
         match &mut self.state {
             State::Backup { down_at, .. } => *down_at = shift(now, *down_at, before, after),

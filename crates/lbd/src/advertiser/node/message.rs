@@ -16,6 +16,12 @@ pub type LinkIndex = u32;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct InstanceId(pub(super) u32);
 
+impl InstanceId {
+    pub(super) fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
 /// What a node is told. Strings and packets are borrowed, nothing is kept of them.
 #[derive(Debug)]
 pub enum Input<'a> {
