@@ -695,3 +695,6 @@ impl Instance {
         advert.emit(source, destination, out);
     }
 }
+
+#[cfg(test)]
+mod tests;
