@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::script::Command;
 use super::table::{Keyword, Table, Takes, block, line};
 use super::{Context, Draft, group, lvs, vrrp, vrrp_script};
+use crate::diagnostic::Class;
 use crate::model::{FlushOnStop, Global, Scheduling, VrrpVersion};
 use crate::syntax::{Checks, Line};
 
@@ -541,7 +542,8 @@ fn include_check(_: &mut Globals, context: &mut Context<'_>, line: &Line) {
 pub(crate) fn finish(context: &mut Context<'_>) -> Global {
     let startup = context.globals.startup_script.take();
     let shutdown = context.globals.shutdown_script.take();
-    let (startup, shutdown) = (context.check(startup), context.check(shutdown));
+    let (startup, shutdown) =
+        (context.check(startup, Class::General), context.check(shutdown, Class::General));
     let globals = std::mem::take(&mut context.globals);
     let global = Global {
         script_security: globals.script_security,

@@ -17,7 +17,7 @@ mod vrrp;
 mod vrrp_finish;
 mod vrrp_script;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use crate::Options;
 use crate::diagnostic::{Class, Diagnostics, Place};
@@ -41,8 +41,9 @@ pub(crate) struct Context<'a> {
     pub(crate) script_user: Option<Owner>,
     /// Scripts defined so far, with their default weight and direction.
     pub(crate) scripts: HashMap<String, (i16, bool)>,
-    /// Interfaces named, and where first.
-    pub(crate) interfaces: Vec<(String, Place)>,
+    /// Interfaces named, and where first, in that order.
+    interfaces: Vec<(String, Place)>,
+    known_interfaces: HashSet<String>,
 }
 
 /// Everything the top level holds.
@@ -51,8 +52,10 @@ pub(crate) struct Draft {
     instances: Vec<vrrp::Instance>,
     instance_places: HashMap<String, Place>,
     groups: Vec<group::Group>,
+    group_names: HashSet<String>,
     scripts: Vec<vrrp_script::Script>,
     server_groups: Vec<crate::model::VirtualServerGroup>,
+    server_group_names: HashSet<String>,
     servers: Vec<lvs::Server>,
 }
 
@@ -73,6 +76,7 @@ pub(crate) fn read<'a>(
         script_user: None,
         scripts: HashMap::new(),
         interfaces: Vec::new(),
+        known_interfaces: HashSet::new(),
     };
     let mut draft = Draft::default();
     context.body(&global::TOP, &mut draft, true);
@@ -261,7 +265,7 @@ impl Context<'_> {
             }
             Takes::Words { read, .. } | Takes::Block { read, .. } => read(draft, self, line),
             Takes::List { entry } => {
-                self.list(line, 0, |context, line| entry(draft, context, line))
+                self.list(line, 0, |context, line| entry(draft, context, line));
             }
         }
     }
@@ -288,8 +292,14 @@ impl Context<'_> {
         };
         let diagnostic = self.diags.warn("unknown-keyword", line.keyword_place(), message);
         diagnostic.class(Class::UnknownKeyword);
-        if let Some(similar) = similar {
-            diagnostic.hint(format!("did you mean `{similar}`?"));
+        match similar {
+            Some(similar) if name.len() > similar.len() && name.starts_with(similar) => {
+                diagnostic.hint(format!("write a blank after `{similar}`"));
+            }
+            Some(similar) => {
+                diagnostic.hint(format!("did you mean `{similar}`?"));
+            }
+            None => {}
         }
     }
 
@@ -316,7 +326,8 @@ impl Context<'_> {
 
     /// Notes that an interface is used.
     pub(crate) fn uses_interface(&mut self, name: &str, place: Place) {
-        if !self.interfaces.iter().any(|(known, _)| known == name) {
+        if !self.known_interfaces.contains(name) {
+            self.known_interfaces.insert(name.to_owned());
             self.interfaces.push((name.to_owned(), place));
         }
     }
@@ -339,20 +350,31 @@ impl Context<'_> {
     }
 }
 
-/// The keyword of a table that looks most like a word, if any does.
+/// The keyword of a table that looks most like a word, if any does: by a few letters, or with its argument
+/// glued on.
 fn similar<B>(table: &Table<B>, word: &str) -> Option<&'static str> {
     if word.len() > 64 {
         return None;
     }
-    let names = table
-        .keywords
-        .iter()
-        .flat_map(|keyword| std::iter::once(keyword.name).chain(keyword.aliases.iter().copied()));
+    let names = || {
+        let current = table.keywords.iter().flat_map(|keyword| {
+            std::iter::once(keyword.name).chain(keyword.aliases.iter().copied())
+        });
+        current.chain(table.later.iter().map(|later| later.name))
+    };
     let lower = word.to_ascii_lowercase();
-    names
-        .chain(table.later.iter().map(|later| later.name))
+    let near = names()
         .map(|name| (strsim::damerau_levenshtein(&lower, &name.to_ascii_lowercase()), name))
         .filter(|(distance, name)| *distance <= (name.len() / 3).clamp(1, 4))
         .min_by_key(|(distance, _)| *distance)
-        .map(|(_, name)| name)
+        .map(|(_, name)| name);
+    let glued = || {
+        let starts = |name: &&str| {
+            word.strip_prefix(name).is_some_and(|rest| {
+                rest.starts_with(|c: char| c.is_ascii_digit() || "[\"'/".contains(c))
+            })
+        };
+        names().filter(starts).max_by_key(|name| name.len())
+    };
+    near.or_else(glued)
 }

@@ -96,7 +96,7 @@ impl<'a> Reader<'a> {
     /// Reads a text that is in no file.
     pub(crate) fn open_text(&mut self, name: &str, text: &str) {
         let directory = self.system.current_dir();
-        self.push_file(PathBuf::from(name), directory, text.to_owned());
+        self.push_file(PathBuf::from(name), &directory, text.to_owned());
     }
 
     /// Adds to the checks of later includes in the current file: `include_check`.
@@ -398,7 +398,7 @@ impl<'a> Reader<'a> {
                 Err(error) => String::from_utf8_lossy(error.as_bytes()).into_owned(),
             };
             let directory = path.parent().map(Path::to_path_buf).unwrap_or_default();
-            let span = self.push_file(path, directory, text);
+            let span = self.push_file(path, &directory, text);
             if let Some(span) = span {
                 diags
                     .warn("byte-order-mark", span, "the file starts with a byte order mark")
@@ -408,7 +408,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Starts to read a text; tells where a byte order mark was skipped.
-    fn push_file(&mut self, path: PathBuf, directory: PathBuf, text: String) -> Option<Span> {
+    fn push_file(&mut self, path: PathBuf, directory: &Path, text: String) -> Option<Span> {
         let mark = '\u{feff}';
         let at = if text.starts_with(mark) { mark.len_utf8() } else { 0 };
         let (id, source) = self.sources.add(path.display().to_string(), text);
