@@ -80,8 +80,13 @@ pub(crate) fn read<'a>(
     };
     let mut draft = Draft::default();
     context.body(&global::TOP, &mut draft, true);
-    context.check_braces();
-    let model = finish(&mut context, draft);
+    // What was read of a file that was not read to its end says nothing.
+    let model = if context.reader.is_stopped() {
+        Model::default()
+    } else {
+        context.check_braces();
+        finish(&mut context, draft)
+    };
     (model, context.diags, context.reader.into_sources())
 }
 
@@ -314,7 +319,7 @@ impl Context<'_> {
 
     fn check_braces(&mut self) {
         let open = self.reader.open_braces();
-        if open > 0 && self.diags.errors() == 0 {
+        if open > 0 {
             let plural = if open == 1 { "block is" } else { "blocks are" };
             let message = format!("the file ends, but {open} {plural} not closed");
             self.diags

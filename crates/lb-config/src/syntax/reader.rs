@@ -33,6 +33,7 @@ pub(crate) struct Reader<'a> {
     made: usize,
     bytes: usize,
     all_checks: bool,
+    stopped: bool,
 }
 
 /// What lines come from; the innermost is read first.
@@ -66,6 +67,7 @@ impl<'a> Reader<'a> {
             made: 0,
             bytes: 0,
             all_checks,
+            stopped: false,
         }
     }
 
@@ -109,8 +111,14 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// Whether reading stopped before the end.
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.stopped
+    }
+
     /// Stops reading.
     pub(crate) fn stop(&mut self) {
+        self.stopped = true;
         self.frames.clear();
         self.ready.clear();
     }
