@@ -304,6 +304,9 @@ impl Context<'_> {
             Some(similar) => {
                 diagnostic.hint(format!("did you mean `{similar}`?"));
             }
+            None if name.starts_with('$') && line.str(1).starts_with('=') => {
+                diagnostic.hint(format!("write `{name}=` without a blank to define it"));
+            }
             None => {}
         }
     }
