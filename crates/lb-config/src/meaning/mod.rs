@@ -27,7 +27,7 @@ use crate::syntax::{Kind, Line, Reader};
 use crate::system::System;
 use global::Globals;
 use script::Owner;
-use table::{Keyword, Table, Takes};
+use table::{Keyword, Later, Table, Takes};
 
 /// What reading needs everywhere.
 pub(crate) struct Context<'a> {
@@ -44,6 +44,8 @@ pub(crate) struct Context<'a> {
     /// Interfaces named, and where first, in that order.
     interfaces: Vec<(String, Place)>,
     known_interfaces: HashSet<String>,
+    /// The innermost block that the end of the file cuts off.
+    unclosed: Option<Place>,
 }
 
 /// Everything the top level holds.
@@ -77,6 +79,7 @@ pub(crate) fn read<'a>(
         scripts: HashMap::new(),
         interfaces: Vec::new(),
         known_interfaces: HashSet::new(),
+        unclosed: None,
     };
     let mut draft = Draft::default();
     context.body(&global::TOP, &mut draft, true);
@@ -132,7 +135,9 @@ impl Context<'_> {
     /// Reads a block with the keywords of a table.
     pub(crate) fn block<B>(&mut self, table: &Table<B>, draft: &mut B, head: &Line) {
         self.open_brace(head.str(0), head.place());
-        self.body(table, draft, false);
+        if !self.body(table, draft, false) {
+            self.unclosed.get_or_insert(head.place());
+        }
     }
 
     /// Reads a block whose lines are no keywords; `head` holds `words` and the keyword.
@@ -154,6 +159,7 @@ impl Context<'_> {
                 Kind::Open => self.unexpected_open(&line),
             }
         }
+        self.unclosed.get_or_insert(head.place());
     }
 
     /// Reads over a block, if one follows.
@@ -178,12 +184,13 @@ impl Context<'_> {
         }
     }
 
-    fn body<B>(&mut self, table: &Table<B>, draft: &mut B, top: bool) {
+    /// Whether the block was closed.
+    fn body<B>(&mut self, table: &Table<B>, draft: &mut B, top: bool) -> bool {
         while let Some(line) = self.next() {
             match line.kind {
                 Kind::Words => self.keyword(table, draft, &line),
                 Kind::Open => self.unexpected_open(&line),
-                Kind::Close if !top => return,
+                Kind::Close if !top => return true,
                 Kind::Close => {
                     self.diags
                         .warn("unknown-keyword", line.place(), "this `}` is in no block")
@@ -192,6 +199,7 @@ impl Context<'_> {
                 }
             }
         }
+        false
     }
 
     fn unexpected_open(&mut self, line: &Line) {
@@ -208,7 +216,7 @@ impl Context<'_> {
         let name = line.str(0);
         let Some(keyword) = self.find(table, name, line) else {
             match table.later.iter().find(|later| later.name == name) {
-                Some(later) => self.not_yet(later.block, line),
+                Some(later) => self.not_yet(later, line),
                 None => self.unknown(table, line),
             }
             return;
@@ -275,14 +283,18 @@ impl Context<'_> {
         }
     }
 
-    fn not_yet(&mut self, block: bool, line: &Line) {
-        if !self.diags.is_full() {
+    fn not_yet(&mut self, later: &Later, line: &Line) {
+        let class = if later.deprecated { Class::Deprecated } else { Class::Note };
+        if class != Class::Note || !self.diags.is_full() {
             let name = line.str(0);
             let message = format!("`{name}` is not supported yet");
-            let hint = if block { "its whole block is skipped" } else { "it has no effect" };
-            self.diags.note("not-supported-yet", line.keyword_place(), message).hint(hint);
+            let hint = if later.block { "its whole block is skipped" } else { "it has no effect" };
+            self.diags
+                .note("not-supported-yet", line.keyword_place(), message)
+                .class(class)
+                .hint(hint);
         }
-        if block {
+        if later.block {
             self.skip_block();
         }
     }
@@ -326,7 +338,7 @@ impl Context<'_> {
             let plural = if open == 1 { "block is" } else { "blocks are" };
             let message = format!("the file ends, but {open} {plural} not closed");
             self.diags
-                .warn("missing-close", Place::NOWHERE, message)
+                .warn("missing-close", self.unclosed.unwrap_or_default(), message)
                 .class(Class::MissingClose)
                 .hint("look for a `}` that is missing, or a `{` too many");
         }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::global::{GarpDefaults, multicast, version};
 use super::script::Command;
-use super::table::{Keyword, Table, Takes, block, line};
+use super::table::{Keyword, Table, Takes, block, deprecated, line};
 use super::{Context, Draft, vip};
 use crate::diagnostic::{Class, Place};
 use crate::model::{InitialState, OldUnicastChecksum, UnicastPeer, VirtualAddress, VrrpVersion};
@@ -252,11 +252,11 @@ static TABLE: Table<Instance> = Table {
         line("debug"),
         line("smtp_alert"),
         line("notify_priority_changes"),
-        line("lvs_sync_daemon_interface"),
+        deprecated("lvs_sync_daemon_interface"),
         line("timer_expired_backup"),
-        line("thread_timer_expired"),
+        deprecated("thread_timer_expired"),
         line("garp_extra_if"),
-        line("vmac_garp_intvl"),
+        deprecated("vmac_garp_intvl"),
         line("kernel_rx_buf_size"),
         block("auth_hmac"),
     ],
