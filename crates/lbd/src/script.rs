@@ -127,7 +127,7 @@ impl Running {
                 // It ended in this moment.
                 Ok(()) | Err(Errno::ESRCH) => {}
                 Err(error) => {
-                    tracing::warn!("cannot send {signal} to process group {group}: {error}")
+                    tracing::warn!("cannot send {signal} to process group {group}: {error}");
                 }
             }
         }
