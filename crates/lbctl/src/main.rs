@@ -1,2 +1,67 @@
-//! x
-fn main() {}
+//! `lbctl`: see lbctl(1).
+
+mod client;
+mod config;
+mod status;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use lb_control::{RequestBody, ResponseBody};
+
+/// Asks and steers lbd, which keeps virtual IPs alive and spreads their load
+#[derive(Debug, Parser)]
+#[command(name = "lbctl", version, max_term_width = 80, after_help = EXAMPLES)]
+struct Cli {
+    /// Control socket of lbd
+    #[arg(
+        short = 'S',
+        long,
+        value_name = "PATH",
+        global = true,
+        env = "LBD_SOCKET",
+        hide_env_values = true,
+        default_value = lb_control::DEFAULT_SOCKET
+    )]
+    socket: PathBuf,
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXAMPLES: &str = "Examples:
+  lbctl status --watch          who is MASTER, which servers are in service
+  lbctl status --json | jq '.vrrp[] | {name, state}'
+  lbctl config check FILE       would lbd run with this file?
+  lbctl reload                  put the changed configuration in force";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Status(status::Args),
+    /// Makes lbd read its configuration again, and says whether it is in force
+    ///
+    /// A configuration that is refused changes nothing. For root.
+    Reload,
+    Config(config::Args),
+}
+
+// No runtime here: other commands may need a process with a single thread.
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let done = match cli.command {
+        Command::Status(args) => status::run(&cli.socket, &args).map(|()| ExitCode::SUCCESS),
+        Command::Reload => reload(&cli.socket),
+        Command::Config(args) => config::run(args),
+    };
+    done.unwrap_or_else(|error| {
+        anstream::eprintln!("lbctl: {error:#}");
+        ExitCode::FAILURE
+    })
+}
+
+fn reload(socket: &std::path::Path) -> anyhow::Result<ExitCode> {
+    if let ResponseBody::Done { message } = client::ask(socket, RequestBody::Reload)? {
+        anstream::println!("{message}");
+    }
+    Ok(ExitCode::SUCCESS)
+}
