@@ -1,0 +1,157 @@
+//! TCP services: accept, find a server that answers, move octets until both sides are done.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use lb_pool::DestinationKey;
+use socket2::Type;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::{sleep, timeout};
+use tracing::debug;
+
+use crate::balance::Lease;
+use crate::pump::{Activity, pump};
+use crate::site::Site;
+use crate::sockets;
+use crate::unsent::unsent;
+
+/// How long accepting rests when there are too many open files.
+const SHORTAGE_PAUSE: Duration = Duration::from_millis(100);
+
+/// A reset waits for what was sent before it to be taken: this long at a time, and in all.
+const SETTLE: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(2));
+
+/// Accepts connections until it is dropped.
+pub async fn serve(listener: &TcpListener, site: &Arc<Site>) {
+    loop {
+        match listener.accept().await {
+            Ok((client, peer)) => {
+                let site = Arc::clone(site);
+                tokio::spawn(async move { relay(client, peer, &site).await });
+            }
+            Err(error) if sockets::is_shortage(&error) => {
+                site.context.report_shortage(&error);
+                sleep(SHORTAGE_PAUSE).await;
+            }
+            // The client was gone before it was accepted.
+            Err(error) => debug!("{}: accept: {error}", site.key),
+        }
+    }
+}
+
+/// Serves one connection to its end. A connection that cannot end well is reset on both sides, so
+/// that nobody takes half an answer for a whole one.
+async fn relay(mut client: TcpStream, peer: SocketAddr, site: &Site) {
+    let Some((mut server, mut lease)) = reach(peer, site).await else {
+        reset(&client).await;
+        return;
+    };
+    lease.establish();
+    // Without it small pieces would wait for acknowledgements.
+    let _ = client.set_nodelay(true);
+
+    let (activity, pipes) = (Activity::new(), &site.context.pipes);
+    let finished = {
+        let ((from_client, to_client), (from_server, to_server)) = (client.split(), server.split());
+        let both = async {
+            tokio::try_join!(
+                pump(from_client, to_server, &activity, pipes),
+                pump(from_server, to_client, &activity, pipes),
+            )
+        };
+        tokio::select! {
+            result = both => result.is_ok(),
+            () = activity.idle(site.context.options.tcp_timeout) => false,
+            () = lease.closed() => false,
+        }
+    };
+    drop(lease);
+    if !finished {
+        tokio::join!(reset(&client), reset(&server));
+    }
+}
+
+/// Connects to a server. One that does not answer is passed over for the next, which IPVS cannot
+/// do: a client is turned away only when no server is left.
+async fn reach(peer: SocketAddr, site: &Site) -> Option<(TcpStream, Lease)> {
+    let mut tried: Vec<DestinationKey> = Vec::new();
+    let mut failure = None;
+    while let Some((lease, server)) = site.assign(peer, &tried) {
+        let attempt = timeout(site.context.options.connect_timeout, connect(server, peer, site));
+        let error = tokio::select! {
+            done = attempt => match done {
+                Ok(Ok(stream)) => {
+                    site.report_reached();
+                    return Some((stream, lease));
+                }
+                Ok(Err(error)) => error,
+                Err(_) => io::ErrorKind::TimedOut.into(),
+            },
+            () = lease.closed() => io::ErrorKind::ConnectionAborted.into(),
+        };
+        if sockets::is_shortage(&error) {
+            site.context.report_shortage(&error);
+            return None;
+        }
+        debug!("{}: {server}: {error}", site.key);
+        tried.push(lease.key());
+        failure = Some(error);
+    }
+    match failure {
+        Some(last) => site.report_unreachable(tried.len(), &last),
+        None => debug!("{}: no server takes a connection", site.key),
+    }
+    None
+}
+
+async fn connect(server: SocketAddr, peer: SocketAddr, site: &Site) -> io::Result<TcpStream> {
+    let socket = sockets::connect(server, peer, Type::STREAM, &site.context.options.egress)?;
+    let stream = TcpStream::from_std(socket.into())?;
+    stream.writable().await?;
+    match stream.take_error()? {
+        Some(error) => Err(error),
+        None => Ok(stream),
+    }
+}
+
+/// Makes the coming close a reset, after the peer got what came before: a reset overtakes what
+/// is still queued.
+async fn reset(stream: &TcpStream) {
+    let settled = async {
+        while unsent(stream).is_ok_and(|octets| octets > 0) {
+            sleep(SETTLE.0).await;
+        }
+    };
+    let _ = timeout(SETTLE.1, settled).await;
+    let _ = stream.set_zero_linger();
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpSocket;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_reset_comes_behind_what_was_sent_before() {
+        const SENT: usize = 200_000;
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(4096).unwrap();
+        let mut reader = socket.connect(listener.local_addr().unwrap()).await.unwrap();
+        let (mut writer, _) = listener.accept().await.unwrap();
+        writer.write_all(&[7; SENT]).await.unwrap();
+        assert!(unsent(&writer).unwrap() > 0, "the reader's buffer holds less");
+
+        let closing = async {
+            reset(&writer).await;
+            drop(writer);
+        };
+        let mut got = Vec::new();
+        let ((), end) = tokio::join!(closing, reader.read_to_end(&mut got));
+        assert_eq!((got.len(), end.unwrap_err().kind()), (SENT, io::ErrorKind::ConnectionReset));
+    }
+}
