@@ -1,0 +1,461 @@
+//! The checkers of a real server.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use super::Context;
+use super::lvs::{Inherited, Real};
+use super::script::{Command, Owner};
+use super::table::{Keyword, Table, Takes, line};
+use crate::diagnostic::Place;
+use crate::model::{self, CheckerKind, Connection, HttpChecker, HttpVersion, TlsOptions};
+use crate::syntax::Line;
+
+/// A checker as far as it is read.
+pub(crate) struct Check {
+    kind: Kind,
+    place: Place,
+    own: Inherited,
+    log_all_failures: Option<bool>,
+    to: (Option<IpAddr>, Option<u16>),
+    bind: (Option<IpAddr>, Option<u16>),
+    interface: Option<String>,
+    fwmark: u32,
+    version: HttpVersion,
+    sni: bool,
+    sni_name: Option<String>,
+    compliant: bool,
+    fast_recovery: bool,
+    urls: Vec<Url>,
+    command: Option<Command>,
+    owner: Option<Owner>,
+    timeout: Duration,
+    dynamic: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Tcp,
+    Http,
+    Https,
+    Misc,
+}
+
+/// A `url` block as far as it is read.
+#[derive(Default)]
+struct Url {
+    place: Place,
+    path: Option<String>,
+    virtualhost: Option<String>,
+    codes: Vec<(u16, u16)>,
+    digest: Option<[u8; 16]>,
+    compliant: bool,
+}
+
+const RETRY: Keyword<Check> =
+    Keyword::new("retry", Takes::u32(0, |c, n| c.own.retry = Some(n as u32)));
+const HTTP_RETRY: Keyword<Check> = RETRY.deprecated(&["nb_get_retry"]);
+const DELAY_BEFORE_RETRY: Keyword<Check> = Keyword::new(
+    "delay_before_retry",
+    Takes::seconds(0, |c, time| c.own.delay_before_retry = Some(time)),
+);
+const WARMUP: Keyword<Check> =
+    Keyword::new("warmup", Takes::seconds(0, |c, time| c.own.warmup = Some(time)));
+const DELAY_LOOP: Keyword<Check> =
+    Keyword::new("delay_loop", Takes::seconds(1, |c, time| c.own.delay_loop = Some(time)));
+const ALPHA: Keyword<Check> = Keyword::new("alpha", Takes::Switch(|c, on| c.own.alpha = Some(on)));
+const LOG_ALL_FAILURES: Keyword<Check> =
+    Keyword::new("log_all_failures", Takes::Switch(|c, on| c.log_all_failures = Some(on)));
+const CONNECT_IP: Keyword<Check> = Keyword::or(
+    "connect_ip",
+    "the real server's",
+    Takes::Address(|c, address| c.to.0 = Some(address)),
+);
+const CONNECT_PORT: Keyword<Check> = Keyword::or(
+    "connect_port",
+    "the real server's",
+    Takes::Integer { min: 1, max: 65_535, set: |c, n| c.to.1 = Some(n as u16) },
+);
+const BINDTO: Keyword<Check> =
+    Keyword::new("bindto", Takes::Address(|c, address| c.bind.0 = Some(address)));
+const BIND_PORT: Keyword<Check> = Keyword::new(
+    "bind_port",
+    Takes::Integer { min: 1, max: 65_535, set: |c, n| c.bind.1 = Some(n as u16) },
+);
+const BIND_IF: Keyword<Check> =
+    Keyword::new("bind_if", Takes::Text(|c, name| c.interface = Some(name.to_owned())));
+const CONNECT_TIMEOUT: Keyword<Check> = Keyword::or(
+    "connect_timeout",
+    "5 seconds",
+    Takes::seconds(1, |c, time| c.own.connect_timeout = Some(time)),
+);
+const FWMARK: Keyword<Check> =
+    Keyword::or("fwmark", "0", Takes::u32(0, |c, n| c.fwmark = n as u32));
+
+static TCP: Table<Check> = Table {
+    block: "TCP_CHECK",
+    keywords: &[
+        CONNECT_TIMEOUT,
+        CONNECT_PORT,
+        CONNECT_IP,
+        RETRY,
+        DELAY_BEFORE_RETRY,
+        WARMUP,
+        DELAY_LOOP,
+        ALPHA,
+        LOG_ALL_FAILURES,
+        BINDTO,
+        BIND_PORT,
+        BIND_IF,
+        FWMARK,
+    ],
+    later: &[],
+};
+
+const URL_BLOCK: Keyword<Check> = Keyword::new("url", Takes::Block { words: 0, read: url });
+const VIRTUALHOST: Keyword<Check> =
+    Keyword::new("virtualhost", Takes::Text(|c, text| c.own.virtualhost = Some(text.to_owned())));
+const HTTP_PROTOCOL: Keyword<Check> =
+    Keyword::or("http_protocol", "1.0", Takes::Words { words: 1, read: http_protocol });
+const FAST_RECOVERY: Keyword<Check> =
+    Keyword::new("fast_recovery", Takes::Switch(|c, on| c.fast_recovery = on));
+const ENABLE_SNI: Keyword<Check> = Keyword::new("enable_sni", Takes::Switch(|c, on| c.sni = on));
+const SNI_NAME: Keyword<Check> =
+    Keyword::new("sni_name", Takes::Words { words: 0, read: sni_name });
+
+static HTTP: Table<Check> = Table {
+    block: "HTTP_GET",
+    keywords: &[
+        URL_BLOCK,
+        CONNECT_TIMEOUT,
+        CONNECT_PORT,
+        CONNECT_IP,
+        HTTP_RETRY,
+        DELAY_BEFORE_RETRY,
+        WARMUP,
+        DELAY_LOOP,
+        ALPHA,
+        LOG_ALL_FAILURES,
+        BINDTO,
+        BIND_PORT,
+        BIND_IF,
+        FWMARK,
+        VIRTUALHOST,
+        HTTP_PROTOCOL,
+        ENABLE_SNI,
+        SNI_NAME,
+        FAST_RECOVERY,
+    ],
+    later: &[],
+};
+
+static HTTPS: Table<Check> = Table {
+    block: "SSL_GET",
+    keywords: &[
+        URL_BLOCK,
+        CONNECT_TIMEOUT,
+        CONNECT_PORT,
+        CONNECT_IP,
+        HTTP_RETRY,
+        DELAY_BEFORE_RETRY,
+        WARMUP,
+        DELAY_LOOP,
+        ALPHA,
+        LOG_ALL_FAILURES,
+        BINDTO,
+        BIND_PORT,
+        BIND_IF,
+        FWMARK,
+        VIRTUALHOST,
+        HTTP_PROTOCOL,
+        ENABLE_SNI,
+        SNI_NAME,
+        FAST_RECOVERY,
+        Keyword::new("tls_compliant", Takes::Switch(|c, on| c.compliant = on)),
+    ],
+    later: &[],
+};
+
+static MISC: Table<Check> = Table {
+    block: "MISC_CHECK",
+    keywords: &[
+        Keyword::new("misc_path", Takes::Command(|c, command| c.command = Some(command))),
+        Keyword::or(
+            "misc_timeout",
+            "delay_loop of the virtual server",
+            Takes::u32(0, |c, n| c.timeout = Duration::from_secs(n as u64)),
+        ),
+        Keyword::new("misc_dynamic", Takes::Flag(|c| c.dynamic = true)),
+        Keyword::new("user", Takes::Words { words: 1, read: user }),
+        RETRY,
+        DELAY_BEFORE_RETRY,
+        WARMUP,
+        DELAY_LOOP,
+        ALPHA,
+        LOG_ALL_FAILURES,
+    ],
+    later: &[],
+};
+
+static URL: Table<Url> = Table {
+    block: "url",
+    keywords: &[
+        Keyword::new("path", Takes::Text(|u, text| u.path = Some(text.to_owned()))),
+        Keyword::or("status_code", "200-299", Takes::Words { words: 1, read: status_code }),
+        Keyword::new("digest", Takes::Words { words: 1, read: digest }),
+        Keyword::new("virtualhost", Takes::Text(|u, text| u.virtualhost = Some(text.to_owned()))),
+        Keyword::new("tls_compliant", Takes::Switch(|u, on| u.compliant = on)),
+    ],
+    later: &[
+        line("regex"),
+        line("regex_no_match"),
+        line("regex_options"),
+        line("regex_min_offset"),
+        line("regex_max_offset"),
+        line("regex_stack"),
+    ],
+};
+
+fn check(kind: Kind, place: Place) -> Check {
+    Check {
+        kind,
+        place,
+        own: Inherited::default(),
+        log_all_failures: None,
+        to: (None, None),
+        bind: (None, None),
+        interface: None,
+        fwmark: 0,
+        version: HttpVersion::Http10,
+        sni: false,
+        sni_name: None,
+        compliant: false,
+        fast_recovery: false,
+        urls: Vec::new(),
+        command: None,
+        owner: None,
+        timeout: Duration::ZERO,
+        dynamic: false,
+    }
+}
+
+/// Reads a `TCP_CHECK`.
+pub(crate) fn tcp(real: &mut Real, context: &mut Context<'_>, line: &Line) {
+    let mut check = check(Kind::Tcp, line.place());
+    context.block(&TCP, &mut check, line);
+    real.checks.push(check);
+}
+
+/// Reads an `HTTP_GET`.
+pub(crate) fn http(real: &mut Real, context: &mut Context<'_>, line: &Line) {
+    web(real, context, line, Kind::Http, &HTTP);
+}
+
+/// Reads an `SSL_GET`.
+pub(crate) fn https(real: &mut Real, context: &mut Context<'_>, line: &Line) {
+    web(real, context, line, Kind::Https, &HTTPS);
+}
+
+fn web(real: &mut Real, context: &mut Context<'_>, line: &Line, kind: Kind, table: &Table<Check>) {
+    let mut check = check(kind, line.place());
+    context.block(table, &mut check, line);
+    if check.urls.is_empty() {
+        let message = format!("`{}` has no url and is ignored", line.str(0));
+        context.diags.warn("no-url", check.place, message).hint("add `url { path / }`");
+        return;
+    }
+    real.checks.push(check);
+}
+
+/// Reads a `MISC_CHECK`.
+pub(crate) fn misc(real: &mut Real, context: &mut Context<'_>, line: &Line) {
+    let mut check = check(Kind::Misc, line.place());
+    context.block(&MISC, &mut check, line);
+    if check.command.is_none() {
+        let message = "`MISC_CHECK` has no misc_path and is ignored";
+        context
+            .diags
+            .warn("script-empty", check.place, message)
+            .hint("add `misc_path \"COMMAND\"`");
+        return;
+    }
+    real.checks.push(check);
+}
+
+fn user(check: &mut Check, context: &mut Context<'_>, line: &Line) {
+    check.owner = context.owner_of(line);
+}
+
+fn http_protocol(check: &mut Check, context: &mut Context<'_>, line: &Line) {
+    check.version = match line.str(1) {
+        "1.0" => HttpVersion::Http10,
+        "1.0c" | "1.0C" => HttpVersion::Http10Close,
+        "1.1" => HttpVersion::Http11,
+        other => {
+            let message = format!("`{other}` is no version of HTTP and is ignored");
+            context
+                .diags
+                .warn("http-protocol", line.place_from(1), message)
+                .hint("use 1.0, 1.0c or 1.1");
+            check.version
+        }
+    };
+}
+
+fn sni_name(check: &mut Check, _: &mut Context<'_>, line: &Line) {
+    check.sni = true;
+    check.sni_name = line.word(1).map(|word| word.text.to_owned());
+}
+
+fn url(check: &mut Check, context: &mut Context<'_>, line: &Line) {
+    let mut url = Url { place: line.place(), ..Url::default() };
+    context.block(&URL, &mut url, line);
+    if url.path.is_none() {
+        context
+            .diags
+            .warn("no-path", url.place, "this url has no path and is ignored")
+            .hint("add `path /`");
+        return;
+    }
+    check.compliant |= url.compliant;
+    check.urls.push(url);
+}
+
+fn status_code(url: &mut Url, context: &mut Context<'_>, line: &Line) {
+    for word in line.words_from(1) {
+        let (first, last) = word.text.split_once('-').unwrap_or((word.text, word.text));
+        let code = |text: &str| text.parse().ok().filter(|code| (100..=599).contains(code));
+        match (code(first), code(last)) {
+            (Some(first), Some(last)) if first <= last => url.codes.push((first, last)),
+            _ => {
+                let message = format!("`{}` is no status code and is ignored", word.text);
+                context
+                    .diags
+                    .warn("status-code", word.place, message)
+                    .hint("use 100 to 599, or a range as 200-299");
+            }
+        }
+    }
+}
+
+fn digest(url: &mut Url, context: &mut Context<'_>, line: &Line) {
+    let text = line.str(1);
+    let mut digest = [0; 16];
+    let pairs = text.as_bytes().chunks(2).map(|pair| {
+        let pair = std::str::from_utf8(pair)
+            .ok()
+            .filter(|pair| pair.bytes().all(|byte| byte.is_ascii_hexdigit()))?;
+        u8::from_str_radix(pair, 16).ok()
+    });
+    let valid = text.len() == 32
+        && digest.iter_mut().zip(pairs).all(|(to, byte)| byte.map(|byte| *to = byte).is_some());
+    if valid {
+        url.digest = Some(digest);
+    } else {
+        let message = "this digest is not 32 hexadecimal digits and is ignored";
+        context.diags.warn("digest", line.place_from(1), message).hint("as `md5sum` prints it");
+    }
+}
+
+/// Where a checker's settings come from, next to last.
+pub(crate) struct Above<'s> {
+    pub(crate) real: &'s Inherited,
+    pub(crate) server: &'s Inherited,
+    pub(crate) address: SocketAddr,
+}
+
+/// Takes defaults and what is inherited; `None` for a script that cannot run.
+pub(crate) fn finish(
+    context: &mut Context<'_>,
+    check: Check,
+    above: &Above<'_>,
+) -> Option<model::Checker> {
+    let own = &check.own;
+    let (real, server) = (above.real, above.server);
+    let web = matches!(check.kind, Kind::Http | Kind::Https);
+    let delay_loop =
+        own.delay_loop.or(real.delay_loop).or(server.delay_loop).unwrap_or(Duration::from_secs(60));
+    let retry =
+        own.retry.or(real.retry).or(server.retry).unwrap_or(u32::from(check.kind != Kind::Misc));
+    let delay_before_retry =
+        own.delay_before_retry.or(real.delay_before_retry).or(server.delay_before_retry);
+    let connection = Connection {
+        to: SocketAddr::new(
+            check.to.0.unwrap_or(above.address.ip()),
+            check.to.1.unwrap_or(above.address.port()),
+        ),
+        bind: bind(context, &check),
+        interface: check.interface.clone(),
+        fwmark: check.fwmark,
+        timeout: own
+            .connect_timeout
+            .or(real.connect_timeout)
+            .or(server.connect_timeout)
+            .unwrap_or(Duration::from_secs(5)),
+    };
+    let kind = match check.kind {
+        Kind::Tcp => CheckerKind::Tcp { connection },
+        Kind::Http | Kind::Https => {
+            let host = own
+                .virtualhost
+                .as_ref()
+                .or(real.virtualhost.as_ref())
+                .or(server.virtualhost.as_ref());
+            let tls =
+                TlsOptions { sni: check.sni, sni_name: check.sni_name, compliant: check.compliant };
+            CheckerKind::Http(HttpChecker {
+                connection,
+                tls: (check.kind == Kind::Https).then_some(tls),
+                version: check.version,
+                urls: check.urls.into_iter().map(|url| finish_url(url, host)).collect(),
+                fast_recovery: check.fast_recovery,
+            })
+        }
+        Kind::Misc => {
+            let command = check.command.map(|command| command.owned_by(check.owner));
+            let script = context.check(command)?;
+            // The virtual server's period bounds it, whatever the checker's own is.
+            let timeout = match check.timeout {
+                Duration::ZERO => server.delay_loop.unwrap_or(Duration::from_secs(60)),
+                timeout => timeout,
+            };
+            CheckerKind::Misc { script, timeout, dynamic: check.dynamic }
+        }
+    };
+    Some(model::Checker {
+        kind,
+        delay_loop,
+        retry,
+        delay_before_retry: delay_before_retry.unwrap_or(Duration::from_secs(if web {
+            3
+        } else {
+            1
+        })),
+        warmup: own.warmup.or(real.warmup).or(server.warmup).unwrap_or(delay_loop),
+        alpha: own.alpha.or(real.alpha).or(server.alpha).unwrap_or(false),
+        log_all_failures: check.log_all_failures.unwrap_or(context.globals.log_all_failures),
+    })
+}
+
+fn bind(context: &mut Context<'_>, check: &Check) -> Option<SocketAddr> {
+    match check.bind {
+        (Some(address), port) => Some(SocketAddr::new(address, port.unwrap_or(0))),
+        (None, Some(_)) => {
+            context
+                .diags
+                .note("bind-port", check.place, "bind_port has no effect without bindto")
+                .hint("add `bindto ADDRESS`");
+            None
+        }
+        (None, None) => None,
+    }
+}
+
+fn finish_url(url: Url, host: Option<&String>) -> model::Url {
+    model::Url {
+        path: url.path.unwrap_or_default(),
+        virtualhost: url.virtualhost.or_else(|| host.cloned()),
+        status_codes: if url.codes.is_empty() { vec![(200, 299)] } else { url.codes },
+        digest: url.digest,
+    }
+}

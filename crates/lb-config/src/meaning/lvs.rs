@@ -1,0 +1,643 @@
+//! `virtual_server_group`, `virtual_server` and `real_server`.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use super::check::{self, Check};
+use super::script::Command;
+use super::table::{Keyword, LONGEST, Table, Takes, block, line};
+use super::{Context, Draft};
+use crate::diagnostic::{Class, Place};
+use crate::model::{
+    Family, GroupEntry, LvsMethod, LvsScheduler, Protocol, TunnelChecksum, VirtualServerGroup,
+    VirtualServerKey,
+};
+use crate::syntax::Line;
+
+/// Settings that checkers inherit, as far as they are given.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Inherited {
+    pub(crate) alpha: Option<bool>,
+    pub(crate) retry: Option<u32>,
+    pub(crate) delay_before_retry: Option<Duration>,
+    pub(crate) warmup: Option<Duration>,
+    pub(crate) delay_loop: Option<Duration>,
+    pub(crate) connect_timeout: Option<Duration>,
+    pub(crate) virtualhost: Option<String>,
+}
+
+/// A virtual server as far as it is read.
+pub(crate) struct Server {
+    pub(crate) key: VirtualServerKey,
+    pub(crate) place: Place,
+    pub(crate) family: Option<Family>,
+    pub(crate) protocol: Option<Protocol>,
+    pub(crate) scheduler: Option<LvsScheduler>,
+    pub(crate) method: Option<LvsMethod>,
+    pub(crate) flags: [bool; 3],
+    pub(crate) one_packet: bool,
+    pub(crate) persistence_timeout: Option<Duration>,
+    pub(crate) persistence_engine: Option<String>,
+    pub(crate) granularity: Option<Granularity>,
+    pub(crate) quorum: u32,
+    pub(crate) hysteresis: u32,
+    pub(crate) quorum_up: Option<Command>,
+    pub(crate) quorum_down: Option<Command>,
+    pub(crate) omega: bool,
+    pub(crate) ha_suspend: bool,
+    pub(crate) inhibit_on_failure: bool,
+    pub(crate) weight: u32,
+    pub(crate) inherited: Inherited,
+    pub(crate) sorry: Option<Sorry>,
+    pub(crate) real_servers: Vec<Real>,
+}
+
+/// `persistence_granularity`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Granularity {
+    pub(crate) family: Family,
+    pub(crate) prefix: u8,
+    pub(crate) place: Place,
+}
+
+/// A sorry server as far as it is read.
+pub(crate) struct Sorry {
+    pub(crate) address: SocketAddr,
+    pub(crate) method: Option<LvsMethod>,
+    pub(crate) inhibit: bool,
+    pub(crate) place: Place,
+}
+
+/// A real server as far as it is read.
+pub(crate) struct Real {
+    pub(crate) address: SocketAddr,
+    pub(crate) place: Place,
+    pub(crate) weight: Option<u32>,
+    pub(crate) method: Option<LvsMethod>,
+    pub(crate) upper_threshold: u32,
+    pub(crate) lower_threshold: u32,
+    pub(crate) inhibit_on_failure: Option<bool>,
+    pub(crate) notify_up: Option<Command>,
+    pub(crate) notify_down: Option<Command>,
+    pub(crate) inherited: Inherited,
+    pub(crate) checks: Vec<Check>,
+}
+
+static SERVER: Table<Server> = Table {
+    block: "virtual_server",
+    keywords: &[
+        Keyword::new("real_server", Takes::Block { words: 1, read: real_server }),
+        Keyword::or(
+            "delay_loop",
+            "60 seconds",
+            Takes::seconds(1, |s, time| s.inherited.delay_loop = Some(time)),
+        ),
+        Keyword::or("lb_algo", "wlc", Takes::Words { words: 1, read: scheduler })
+            .aliases(&["lvs_sched"]),
+        Keyword::or("lb_kind", "NAT", Takes::Words { words: 1, read: server_method })
+            .aliases(&["lvs_method"]),
+        Keyword::or("protocol", "UDP", Takes::Words { words: 1, read: protocol }),
+        Keyword::new("persistence_timeout", Takes::Words { words: 0, read: persistence_timeout }),
+        Keyword::new(
+            "persistence_granularity",
+            Takes::Words { words: 1, read: persistence_granularity },
+        ),
+        Keyword::new(
+            "persistence_engine",
+            Takes::Text(|s, text| s.persistence_engine = Some(text.to_owned())),
+        ),
+        Keyword::new("sorry_server", Takes::Words { words: 1, read: sorry_server }),
+        Keyword::new("sorry_server_inhibit", Takes::Words { words: 0, read: sorry_server_inhibit }),
+        Keyword::new(
+            "sorry_server_lvs_method",
+            Takes::Words { words: 1, read: sorry_server_method },
+        ),
+        Keyword::new("ip_family", Takes::Words { words: 1, read: ip_family }),
+        Keyword::new("retry", Takes::u32(1, |s, n| s.inherited.retry = Some(n as u32))),
+        Keyword::new(
+            "delay_before_retry",
+            Takes::seconds(0, |s, time| s.inherited.delay_before_retry = Some(time)),
+        ),
+        Keyword::or(
+            "warmup",
+            "delay_loop",
+            Takes::seconds(0, |s, time| s.inherited.warmup = Some(time)),
+        ),
+        Keyword::or(
+            "connect_timeout",
+            "5 seconds",
+            Takes::seconds(1, |s, time| s.inherited.connect_timeout = Some(time)),
+        ),
+        Keyword::new("inhibit_on_failure", Takes::Flag(|s| s.inhibit_on_failure = true)),
+        Keyword::new("alpha", Takes::Flag(|s| s.inherited.alpha = Some(true))),
+        Keyword::new("omega", Takes::Flag(|s| s.omega = true)),
+        Keyword::new("ha_suspend", Takes::Flag(|s| s.ha_suspend = true)),
+        Keyword::or("quorum", "1", Takes::u32(1, |s, n| s.quorum = n as u32)),
+        Keyword::or("hysteresis", "0", Takes::u32(0, |s, n| s.hysteresis = n as u32)),
+        Keyword::new("quorum_up", Takes::Command(|s, command| s.quorum_up = Some(command))),
+        Keyword::new("quorum_down", Takes::Command(|s, command| s.quorum_down = Some(command))),
+        Keyword::new(
+            "virtualhost",
+            Takes::Text(|s, text| s.inherited.virtualhost = Some(text.to_owned())),
+        ),
+        Keyword::or(
+            "weight",
+            "1",
+            Takes::Integer { min: 1, max: i32::MAX as i64, set: |s, n| s.weight = n as u32 },
+        ),
+        Keyword::new("ops", Takes::Flag(|s| s.one_packet = true)),
+        // keepalived accepts the word and does nothing.
+        Keyword::new("hashed", Takes::Flag(|_| {})),
+        Keyword::new("flag-1", Takes::Flag(|s| s.flags[0] = true)),
+        Keyword::new("flag-2", Takes::Flag(|s| s.flags[1] = true)),
+        Keyword::new("flag-3", Takes::Flag(|s| s.flags[2] = true)),
+        Keyword::new("sh-fallback", Takes::Words { words: 0, read: scheduler_flag }),
+        Keyword::new("sh-port", Takes::Words { words: 0, read: scheduler_flag }),
+        Keyword::new("mh-fallback", Takes::Words { words: 0, read: scheduler_flag }),
+        Keyword::new("mh-port", Takes::Words { words: 0, read: scheduler_flag }),
+    ],
+    later: &[line("smtp_alert"), line("snmp_name")],
+};
+
+static REAL_SERVER: Table<Real> = Table {
+    block: "real_server",
+    keywords: &[
+        Keyword::or(
+            "weight",
+            "that of the virtual server",
+            Takes::Integer { min: 0, max: i32::MAX as i64, set: |r, n| r.weight = Some(n as u32) },
+        ),
+        Keyword::new("TCP_CHECK", Takes::Block { words: 0, read: check::tcp }),
+        Keyword::new("HTTP_GET", Takes::Block { words: 0, read: check::http }),
+        Keyword::new("SSL_GET", Takes::Block { words: 0, read: check::https }),
+        Keyword::new("MISC_CHECK", Takes::Block { words: 0, read: check::misc }),
+        Keyword::new("lvs_method", Takes::Words { words: 1, read: real_method }),
+        Keyword::or("uthreshold", "0", Takes::u32(0, |r, n| r.upper_threshold = n as u32)),
+        Keyword::or("lthreshold", "0", Takes::u32(0, |r, n| r.lower_threshold = n as u32)),
+        Keyword::new("inhibit_on_failure", Takes::Switch(|r, on| r.inhibit_on_failure = Some(on))),
+        Keyword::new("notify_up", Takes::Command(|r, command| r.notify_up = Some(command))),
+        Keyword::new("notify_down", Takes::Command(|r, command| r.notify_down = Some(command))),
+        Keyword::new("alpha", Takes::Switch(|r, on| r.inherited.alpha = Some(on))),
+        Keyword::new("retry", Takes::u32(1, |r, n| r.inherited.retry = Some(n as u32))),
+        Keyword::new(
+            "delay_before_retry",
+            Takes::seconds(0, |r, time| r.inherited.delay_before_retry = Some(time)),
+        ),
+        Keyword::new("warmup", Takes::seconds(0, |r, time| r.inherited.warmup = Some(time))),
+        Keyword::new(
+            "connect_timeout",
+            Takes::Seconds {
+                min: 1,
+                max: LONGEST,
+                places: 6,
+                set: |r, time| r.inherited.connect_timeout = Some(time),
+            },
+        ),
+        Keyword::new(
+            "delay_loop",
+            Takes::seconds(1, |r, time| r.inherited.delay_loop = Some(time)),
+        ),
+        Keyword::new(
+            "virtualhost",
+            Takes::Text(|r, text| r.inherited.virtualhost = Some(text.to_owned())),
+        ),
+    ],
+    later: &[
+        line("smtp_alert"),
+        line("snmp_name"),
+        block("SMTP_CHECK"),
+        block("PING_CHECK"),
+        block("UDP_CHECK"),
+        block("DNS_CHECK"),
+        block("FILE_CHECK"),
+        block("BFD_CHECK"),
+    ],
+};
+
+/// Reads a `virtual_server`.
+pub(crate) fn read(draft: &mut Draft, context: &mut Context<'_>, line: &Line) {
+    let key = match line.str(1) {
+        "fwmark" | "group" if line.len() < 3 => {
+            context.missing_argument(line);
+            return;
+        }
+        "fwmark" => mark(context, line, 2).map(VirtualServerKey::Fwmark),
+        "group" => Some(VirtualServerKey::Group(line.str(2).to_owned())),
+        _ => socket_address(context, line, 1).map(VirtualServerKey::Address),
+    };
+    let Some(key) = key else {
+        context.skip_block();
+        return;
+    };
+    let mut server = Server {
+        key,
+        place: line.place(),
+        family: None,
+        protocol: None,
+        scheduler: None,
+        method: None,
+        flags: [false; 3],
+        one_packet: false,
+        persistence_timeout: None,
+        persistence_engine: None,
+        granularity: None,
+        quorum: 1,
+        hysteresis: 0,
+        quorum_up: None,
+        quorum_down: None,
+        omega: false,
+        ha_suspend: false,
+        inhibit_on_failure: false,
+        weight: 1,
+        inherited: Inherited::default(),
+        sorry: None,
+        real_servers: Vec::new(),
+    };
+    context.block(&SERVER, &mut server, line);
+    draft.servers.push(server);
+}
+
+/// `ADDRESS [PORT]`; port 0 when absent.
+fn socket_address(context: &mut Context<'_>, line: &Line, index: usize) -> Option<SocketAddr> {
+    let word = line.word(index)?;
+    let Ok(address) = word.text.parse::<IpAddr>() else {
+        let message = format!("`{}` is not an address; `{}` is skipped", word.text, line.str(0));
+        let diagnostic = context.diags.warn("address", word.place, message);
+        if word.text.parse::<SocketAddr>().is_ok() {
+            diagnostic.hint("write a blank between address and port");
+        }
+        return None;
+    };
+    let port = match line.word(index + 1) {
+        None => 0,
+        Some(word) => match word.text.parse() {
+            Ok(port) => port,
+            Err(_) => {
+                let message =
+                    format!("`{}` is not a port; `{}` is skipped", word.text, line.str(0));
+                context
+                    .diags
+                    .warn("port", word.place, message)
+                    .class(Class::InvalidNumber)
+                    .hint("use 1 to 65535");
+                return None;
+            }
+        },
+    };
+    Some(SocketAddr::new(address, port))
+}
+
+/// A firewall mark in the notation of C, not 0.
+fn mark(context: &mut Context<'_>, line: &Line, index: usize) -> Option<u32> {
+    let word = line.word(index)?;
+    let text = word.text;
+    let mark = match text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
+        Some(hex) => u32::from_str_radix(hex, 16),
+        None if text.len() > 1 && text.starts_with('0') => u32::from_str_radix(text, 8),
+        None => text.parse(),
+    };
+    match mark {
+        Ok(mark) if mark > 0 => Some(mark),
+        _ => {
+            let message = format!("`{text}` is not a firewall mark; `{}` is skipped", line.str(0));
+            context
+                .diags
+                .warn("fwmark", word.place, message)
+                .class(Class::InvalidNumber)
+                .hint("use 1 to 4294967295");
+            None
+        }
+    }
+}
+
+fn real_server(server: &mut Server, context: &mut Context<'_>, line: &Line) {
+    let Some(address) = socket_address(context, line, 1) else {
+        context.skip_block();
+        return;
+    };
+    let mut real = Real {
+        address,
+        place: line.place(),
+        weight: None,
+        method: None,
+        upper_threshold: 0,
+        lower_threshold: 0,
+        inhibit_on_failure: None,
+        notify_up: None,
+        notify_down: None,
+        inherited: Inherited::default(),
+        checks: Vec::new(),
+    };
+    context.block(&REAL_SERVER, &mut real, line);
+    server.real_servers.push(real);
+}
+
+const SCHEDULERS: [(&str, LvsScheduler); 14] = [
+    ("rr", LvsScheduler::Rr),
+    ("wrr", LvsScheduler::Wrr),
+    ("lc", LvsScheduler::Lc),
+    ("wlc", LvsScheduler::Wlc),
+    ("lblc", LvsScheduler::Lblc),
+    ("lblcr", LvsScheduler::Lblcr),
+    ("dh", LvsScheduler::Dh),
+    ("sh", LvsScheduler::Sh),
+    ("mh", LvsScheduler::Mh),
+    ("sed", LvsScheduler::Sed),
+    ("nq", LvsScheduler::Nq),
+    ("fo", LvsScheduler::Fo),
+    ("ovf", LvsScheduler::Ovf),
+    ("twos", LvsScheduler::Twos),
+];
+
+fn scheduler(server: &mut Server, context: &mut Context<'_>, line: &Line) {
+    let text = line.str(1);
+    match SCHEDULERS.iter().find(|(name, _)| *name == text) {
+        Some((_, scheduler)) => server.scheduler = Some(*scheduler),
+        None => {
+            let lower = text.to_ascii_lowercase();
+            let names: Vec<&str> = SCHEDULERS.iter().map(|(name, _)| *name).collect();
+            let hint = match names.iter().find(|name| **name == lower) {
+                Some(name) => format!("did you mean `{name}`?"),
+                None => format!("use one of {}", names.join(" ")),
+            };
+            let message = format!("`{text}` is no scheduler and is ignored");
+            context.diags.warn("scheduler", line.place_from(1), message).hint(hint);
+        }
+    }
+}
+
+/// `sh-port` and the like hold only after their scheduler has been named.
+fn scheduler_flag(server: &mut Server, context: &mut Context<'_>, line: &Line) {
+    let (wanted, flag) = match line.str(0) {
+        "sh-fallback" => (LvsScheduler::Sh, 0),
+        "sh-port" => (LvsScheduler::Sh, 1),
+        "mh-fallback" => (LvsScheduler::Mh, 0),
+        _ => (LvsScheduler::Mh, 1),
+    };
+    if server.scheduler == Some(wanted) {
+        server.flags[flag] = true;
+        return;
+    }
+    let name = if wanted == LvsScheduler::Sh { "sh" } else { "mh" };
+    let message = format!("`{}` belongs to scheduler {name} and is ignored", line.str(0));
+    context
+        .diags
+        .warn("scheduler-flag", line.place(), message)
+        .hint(format!("write `lb_algo {name}` before it"));
+}
+
+fn server_method(server: &mut Server, context: &mut Context<'_>, line: &Line) {
+    server.method = method(context, line).or(server.method);
+}
+
+fn real_method(real: &mut Real, context: &mut Context<'_>, line: &Line) {
+    real.method = method(context, line).or(real.method);
+}
+
+/// `NAT | DR | TUN [type ipip|gue|gre] [port N] [nocsum|csum|remcsum]`
+fn method(context: &mut Context<'_>, line: &Line) -> Option<LvsMethod> {
+    match line.str(1) {
+        "NAT" => return Some(LvsMethod::Nat),
+        "DR" => return Some(LvsMethod::Dr),
+        "TUN" => {}
+        other => {
+            let message = format!("`{other}` is no forwarding method and is ignored");
+            context
+                .diags
+                .warn("method", line.place_from(1), message)
+                .hint("use NAT, DR or TUN, in capitals");
+            return None;
+        }
+    }
+    let (mut kind, mut port, mut checksum) = ("ipip", None, None);
+    let mut index = 2;
+    while let Some(word) = line.word(index) {
+        match word.text {
+            "type" | "port" if line.word(index + 1).is_none() => {
+                context.missing_argument(line);
+                return None;
+            }
+            "type" => {
+                kind = line.str(index + 1);
+                index += 1;
+            }
+            "port" => {
+                port = context.integer_or(line, index + 1, 1, 65_535, "");
+                index += 1;
+            }
+            "nocsum" => checksum = Some(TunnelChecksum::None),
+            "csum" => checksum = Some(TunnelChecksum::Checksum),
+            "remcsum" => checksum = Some(TunnelChecksum::Remote),
+            other => {
+                let message = format!("`{other}` is no option of a tunnel and is ignored");
+                context.diags.warn("tunnel-option", word.place, message);
+            }
+        }
+        index += 1;
+    }
+    let problem = match (kind, port, checksum) {
+        ("ipip", None, None) => return Some(LvsMethod::Ipip),
+        ("gue", Some(port), checksum) => {
+            return Some(LvsMethod::Gue {
+                port: port as u16,
+                checksum: checksum.unwrap_or_default(),
+            });
+        }
+        ("gre", None, None | Some(TunnelChecksum::None)) => {
+            return Some(LvsMethod::Gre { checksum: false });
+        }
+        ("gre", None, Some(TunnelChecksum::Checksum)) => {
+            return Some(LvsMethod::Gre { checksum: true });
+        }
+        ("gue", None, _) => "a gue tunnel needs a port",
+        ("ipip", ..) => "an ipip tunnel takes neither port nor checksum",
+        ("gre", ..) => "a gre tunnel takes `csum` or `nocsum` only",
+        _ => "the tunnel's type must be ipip, gue or gre",
+    };
+    context.diags.warn("tunnel", line.place_from(1), format!("{problem}; the method is ignored"));
+    None
+}
+
+fn protocol(server: &mut Server, context: &mut Context<'_>, line: &Line) {
+    server.protocol = match line.str(1).to_ascii_uppercase().as_str() {
+        "TCP" => Some(Protocol::Tcp),
+        "UDP" => Some(Protocol::Udp),
+        "SCTP" => Some(Protocol::Sctp),
+        _ => {
+            let message = format!("`{}` is no protocol and is ignored", line.str(1));
+            context
+                .diags
+                .warn("protocol", line.place_from(1), message)
+                .hint("use TCP, UDP or SCTP");
+            server.protocol
+        }
+    };
+}
+
+/// keepalived's persistence when it is switched on without a time.
+pub(crate) const PERSISTENCE: Duration = Duration::from_secs(360);
+
+fn persistence_timeout(server: &mut Server, context: &mut Context<'_>, line: &Line) {
+    if line.len() == 1 {
+        server.persistence_timeout = Some(PERSISTENCE);
+    } else if let Some(seconds) = context.integer_or(line, 1, 1, 31 * 86_400, "no persistence") {
+        server.persistence_timeout = Some(Duration::from_secs(seconds as u64));
+    }
+}
+
+fn persistence_granularity(server: &mut Server, context: &mut Context<'_>, line: &Line) {
+    let text = line.str(1);
+    let place = line.place_from(1);
+    let granularity = if text.contains('.') {
+        let mask = text
+            .parse::<Ipv4Addr>()
+            .map(u32::from)
+            .ok()
+            .filter(|mask| mask.leading_ones() + mask.trailing_zeros() >= 32);
+        mask.map(|mask| (Family::Inet, mask.leading_ones() as u8))
+    } else {
+        text.parse()
+            .ok()
+            .filter(|prefix| (1..=128).contains(prefix))
+            .map(|prefix| (Family::Inet6, prefix))
+    };
+    match granularity {
+        Some((family, prefix)) => server.granularity = Some(Granularity { family, prefix, place }),
+        None => {
+            let message = format!("`{text}` is no granularity and is ignored");
+            context
+                .diags
+                .warn("granularity", place, message)
+                .hint("use a mask as 255.255.255.0, or 1 to 128 for IPv6");
+        }
+    }
+}
+
+fn sorry_server(server: &mut Server, context: &mut Context<'_>, line: &Line) {
+    if let Some(address) = socket_address(context, line, 1) {
+        server.sorry = Some(Sorry { address, method: None, inhibit: false, place: line.place() });
+    }
+}
+
+fn sorry_server_inhibit(server: &mut Server, context: &mut Context<'_>, line: &Line) {
+    match &mut server.sorry {
+        Some(sorry) => sorry.inhibit = true,
+        None => no_sorry_server(context, line),
+    }
+}
+
+fn sorry_server_method(server: &mut Server, context: &mut Context<'_>, line: &Line) {
+    let method = method(context, line);
+    match &mut server.sorry {
+        Some(sorry) => sorry.method = method.or(sorry.method),
+        None => no_sorry_server(context, line),
+    }
+}
+
+fn no_sorry_server(context: &mut Context<'_>, line: &Line) {
+    let message = format!("`{}` comes before any sorry_server and is ignored", line.str(0));
+    context.diags.warn("sorry-server", line.place(), message).hint("move it below `sorry_server`");
+}
+
+fn ip_family(server: &mut Server, context: &mut Context<'_>, line: &Line) {
+    match line.str(1) {
+        "inet" => server.family = Some(Family::Inet),
+        "inet6" => server.family = Some(Family::Inet6),
+        other => {
+            let message = format!("`{other}` is no address family and is ignored");
+            context.diags.warn("ip-family", line.place_from(1), message).hint("use inet or inet6");
+        }
+    }
+}
+
+/// Addresses of one group's ranges, at most.
+const MOST_ADDRESSES: usize = 1 << 20;
+
+/// Reads a `virtual_server_group`.
+pub(crate) fn read_group(draft: &mut Draft, context: &mut Context<'_>, line: &Line) {
+    let mut group = VirtualServerGroup { name: line.str(1).to_owned(), entries: Vec::new() };
+    context.list(line, 1, |context, line| group_entry(&mut group, context, line));
+    if draft.server_groups.iter().any(|other| other.name == group.name) {
+        let message = format!("group `{}` is defined before; the first counts", group.name);
+        context.diags.warn("duplicate-group", line.place(), message);
+        return;
+    }
+    draft.server_groups.push(group);
+}
+
+fn group_entry(group: &mut VirtualServerGroup, context: &mut Context<'_>, line: &Line) {
+    if line.str(0) == "fwmark" {
+        if line.len() < 2 {
+            context.missing_argument(line);
+            return;
+        }
+        let family = match line.str(2) {
+            "inet" => Some(Family::Inet),
+            "inet6" => Some(Family::Inet6),
+            _ => None,
+        };
+        if let Some(mark) = mark(context, line, 1) {
+            group.entries.push(GroupEntry::Fwmark { mark, family });
+        }
+        return;
+    }
+    let port = match line.word(1) {
+        None => Some(0),
+        Some(_) => context.integer_or(line, 1, 0, 65_535, "").map(|port| port as u16),
+    };
+    let (Some(port), Some(range)) = (port, address_range(line.str(0))) else {
+        let message = format!("`{}` is no address, range or network and is ignored", line.str(0));
+        context
+            .diags
+            .warn("group-entry", line.place(), message)
+            .hint("as in `192.0.2.1 80`, `192.0.2.1-9 80`, `192.0.2.0/28 80` or `fwmark 7`");
+        return;
+    };
+    let (first, last) = range;
+    let count = last.1 - first.1;
+    if count >= (MOST_ADDRESSES - group.entries.len().min(MOST_ADDRESSES)) as u128 {
+        let message = format!("group `{}` has more than {MOST_ADDRESSES} addresses", group.name);
+        context.diags.error("range-too-large", line.place(), message);
+        return;
+    }
+    for number in first.1..=last.1 {
+        let address = if first.0 {
+            IpAddr::from((number as u32).to_be_bytes())
+        } else {
+            IpAddr::from(number.to_be_bytes())
+        };
+        group.entries.push(GroupEntry::Address(SocketAddr::new(address, port)));
+    }
+}
+
+/// Whether it is IPv4, and the address as a number.
+type Number = (bool, u128);
+
+fn number(address: IpAddr) -> Number {
+    match address {
+        IpAddr::V4(address) => (true, u32::from(address).into()),
+        IpAddr::V6(address) => (false, address.into()),
+    }
+}
+
+/// `A`, `A-B` with B an address or the last part of one, or `A/LENGTH` with host bits zero: first and last.
+fn address_range(text: &str) -> Option<(Number, Number)> {
+    if let Some((address, length)) = text.split_once('/') {
+        let first = number(address.parse().ok()?);
+        let bits = if first.0 { 32 } else { 128 };
+        let length: u32 = length.parse().ok().filter(|length| *length <= bits)?;
+        let host = u128::MAX.checked_shr(128 - (bits - length)).unwrap_or(0);
+        return (first.1 & host == 0).then_some((first, (first.0, first.1 | host)));
+    }
+    let Some((address, end)) = text.split_once('-') else {
+        let address = number(text.parse().ok()?);
+        return Some((address, address));
+    };
+    let first = number(address.parse().ok()?);
+    let last = match end.parse::<IpAddr>() {
+        Ok(last) => number(last),
+        Err(_) if first.0 => (true, (first.1 & !0xff) | u128::from(end.parse::<u8>().ok()?)),
+        Err(_) => (false, (first.1 & !0xffff) | u128::from(u16::from_str_radix(end, 16).ok()?)),
+    };
+    (first.0 == last.0 && first.1 <= last.1).then_some((first, last))
+}

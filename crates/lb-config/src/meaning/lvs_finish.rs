@@ -1,0 +1,406 @@
+//! Virtual servers complete: defaults, inheritance, and keepalived's adjustments.
+
+use std::collections::{HashMap, HashSet};
+use std::net::SocketAddr;
+
+use super::Context;
+use super::check::{self, Above};
+use super::lvs::{PERSISTENCE, Real, Server, Sorry};
+use crate::diagnostic::Place;
+use crate::model::{
+    Family, GroupEntry, LvsMethod, Protocol, RealServer, SorryServer, VirtualServer,
+    VirtualServerGroup, VirtualServerKey,
+};
+
+/// Makes virtual servers of the model.
+pub(crate) fn finish(
+    context: &mut Context<'_>,
+    servers: Vec<Server>,
+    groups: &[VirtualServerGroup],
+) -> Vec<VirtualServer> {
+    let mut done = Vec::with_capacity(servers.len());
+    let mut seen: HashMap<(VirtualServerKey, Option<Protocol>), Place> = HashMap::new();
+    for draft in servers {
+        let place = draft.place;
+        let Some(server) = server(context, draft, groups) else { continue };
+        // Marks have no protocol; a group may be used once per protocol.
+        let protocol =
+            (!matches!(server.key, VirtualServerKey::Fwmark(_))).then_some(server.protocol);
+        let identity = (server.key.clone(), protocol);
+        if let Some(first) = seen.get(&identity) {
+            let message = format!(
+                "virtual server {} is defined before; this one is ignored",
+                name(&server.key)
+            );
+            let diagnostic = context.diags.note("duplicate-virtual-server", place, message);
+            if let Some(first) = first.span {
+                diagnostic.label(first, "the first");
+            }
+            continue;
+        }
+        seen.insert(identity, place);
+        done.push(server);
+    }
+    done
+}
+
+/// How messages call a virtual server.
+fn name(key: &VirtualServerKey) -> String {
+    match key {
+        VirtualServerKey::Address(address) => address.to_string(),
+        VirtualServerKey::Fwmark(mark) => format!("fwmark {mark}"),
+        VirtualServerKey::Group(group) => format!("group {group}"),
+    }
+}
+
+fn server(
+    context: &mut Context<'_>,
+    mut draft: Server,
+    groups: &[VirtualServerGroup],
+) -> Option<VirtualServer> {
+    let place = draft.place;
+    let title = name(&draft.key);
+    let group = match &draft.key {
+        VirtualServerKey::Group(name) => {
+            let Some(group) = groups.iter().find(|group| group.name == *name) else {
+                let message =
+                    format!("group `{name}` is not defined; the virtual server is ignored");
+                context.diags.note("server-group", place, message);
+                return None;
+            };
+            Some(group)
+        }
+        _ => None,
+    };
+    if draft.real_servers.is_empty() {
+        let message = format!("virtual server {title} has no real servers and is ignored");
+        context.diags.warn("no-real-server", place, message);
+        return None;
+    }
+    let is_mark = matches!(draft.key, VirtualServerKey::Fwmark(_));
+    let protocol = protocol(context, &draft, &title, is_mark);
+    if draft.scheduler.is_none() {
+        let message = format!("virtual server {title} has no scheduler; wlc is used");
+        context.diags.warn("no-scheduler", place, message).hint("add `lb_algo wlc`, or another");
+    }
+    let any_method =
+        draft.method.is_some() || draft.real_servers.iter().any(|real| real.method.is_some());
+    if !any_method {
+        let message = format!("virtual server {title} has no forwarding method; NAT is used");
+        context.diags.warn("no-method", place, message).hint("add `lb_kind NAT`, DR or TUN");
+    }
+    let method = draft.method.unwrap_or_default();
+    let family = family(&draft, group, method);
+    persistence(context, &mut draft, &title, group);
+    let granularity = granularity(context, &draft, family);
+    if draft.one_packet && !is_mark && protocol != Protocol::Udp {
+        context.diags.warn(
+            "ops",
+            place,
+            format!("virtual server {title} is not UDP; ops is ignored"),
+        );
+        draft.one_packet = false;
+    }
+    let has_mark = is_mark
+        || group.is_some_and(|group| {
+            group.entries.iter().any(|e| matches!(e, GroupEntry::Fwmark { .. }))
+        });
+    if draft.ha_suspend && has_mark {
+        context.diags.warn(
+            "ha-suspend",
+            place,
+            format!("virtual server {title} has a mark; ha_suspend is ignored"),
+        );
+        draft.ha_suspend = false;
+    }
+    let ports = Ports { of: port_rule(&draft.key) };
+    let drafts = std::mem::take(&mut draft.real_servers);
+    let real_servers = real_servers(context, drafts, &draft, method, family, &ports, &title);
+    if real_servers.is_empty() {
+        return None;
+    }
+    let sorry_server = draft.sorry.take().and_then(|sorry| {
+        finish_sorry(context, sorry, method, family, &ports, &real_servers, &title)
+    });
+    let total = real_servers.iter().map(|real| u64::from(real.weight)).sum::<u64>();
+    let (quorum, hysteresis) = quorum(context, &draft, total, &title);
+    Some(VirtualServer {
+        family,
+        protocol,
+        scheduler: draft.scheduler.unwrap_or_default(),
+        method,
+        flag_1: draft.flags[0],
+        flag_2: draft.flags[1],
+        flag_3: draft.flags[2],
+        one_packet: draft.one_packet,
+        persistence_engine: draft
+            .persistence_engine
+            .filter(|_| draft.persistence_timeout.is_some()),
+        persistence_timeout: draft.persistence_timeout,
+        persistence_granularity: granularity,
+        quorum,
+        hysteresis,
+        quorum_up: context.check(draft.quorum_up),
+        quorum_down: context.check(draft.quorum_down),
+        alpha: draft.inherited.alpha.unwrap_or(false),
+        omega: draft.omega,
+        ha_suspend: draft.ha_suspend,
+        sorry_server,
+        real_servers,
+        key: draft.key,
+    })
+}
+
+fn protocol(context: &mut Context<'_>, draft: &Server, title: &str, is_mark: bool) -> Protocol {
+    match (draft.protocol, is_mark) {
+        (Some(_), true) => {
+            let message = format!("virtual server {title} has a mark; its protocol is ignored");
+            context.diags.warn("protocol-with-mark", draft.place, message);
+            Protocol::Tcp
+        }
+        (None, true) => Protocol::Tcp,
+        (Some(protocol), false) => protocol,
+        (None, false) => {
+            let message = format!("virtual server {title} has no protocol; UDP is used");
+            context
+                .diags
+                .warn("no-protocol", draft.place, message)
+                .hint("add `protocol TCP`, UDP or SCTP");
+            Protocol::Udp
+        }
+    }
+}
+
+fn family_of(address: SocketAddr) -> Family {
+    if address.is_ipv6() { Family::Inet6 } else { Family::Inet }
+}
+
+/// Given, else of the address, else of the group, else of the first server that is not behind a tunnel.
+fn family(draft: &Server, group: Option<&VirtualServerGroup>, method: LvsMethod) -> Family {
+    if let VirtualServerKey::Address(address) = draft.key {
+        return family_of(address);
+    }
+    let of_group = || {
+        group?.entries.iter().find_map(|entry| match entry {
+            GroupEntry::Address(address) => Some(family_of(*address)),
+            GroupEntry::Fwmark { family, .. } => *family,
+        })
+    };
+    let direct = |real: &&Real| !is_tunnel(real.method.unwrap_or(method));
+    let of_servers = || {
+        let first = draft.real_servers.iter().find(direct).or(draft.real_servers.first());
+        first.map(|real| family_of(real.address))
+    };
+    draft.family.or_else(of_group).or_else(of_servers).unwrap_or(Family::Inet)
+}
+
+fn is_tunnel(method: LvsMethod) -> bool {
+    matches!(method, LvsMethod::Ipip | LvsMethod::Gue { .. } | LvsMethod::Gre { .. })
+}
+
+/// A service for every port must be persistent, or each connection could go elsewhere.
+fn persistence(
+    context: &mut Context<'_>,
+    draft: &mut Server,
+    title: &str,
+    group: Option<&VirtualServerGroup>,
+) {
+    if draft.persistence_timeout.is_some() {
+        return;
+    }
+    let every_port = match draft.key {
+        VirtualServerKey::Address(address) => address.port() == 0,
+        VirtualServerKey::Fwmark(_) => false,
+        VirtualServerKey::Group(_) => group.is_some_and(|group| {
+            group
+                .entries
+                .iter()
+                .any(|entry| matches!(entry, GroupEntry::Address(address) if address.port() == 0))
+        }),
+    };
+    if every_port {
+        let message = format!("virtual server {title} serves every port and is made persistent");
+        context
+            .diags
+            .warn("port-zero", draft.place, message)
+            .hint("add `persistence_timeout 360`, or a port");
+        draft.persistence_timeout = Some(PERSISTENCE);
+    } else if draft.granularity.is_some() {
+        draft.persistence_timeout = Some(PERSISTENCE);
+    }
+}
+
+fn granularity(context: &mut Context<'_>, draft: &Server, family: Family) -> Option<u8> {
+    let granularity = draft.granularity?;
+    if granularity.family != family {
+        let message = "this granularity is of another address family and is ignored";
+        context.diags.warn("granularity", granularity.place, message);
+        return None;
+    }
+    let whole = if family == Family::Inet { 32 } else { 128 };
+    (granularity.prefix != whole).then_some(granularity.prefix)
+}
+
+/// What the port of a server must or may be.
+struct Ports {
+    of: PortRule,
+}
+
+#[derive(Clone, Copy)]
+enum PortRule {
+    /// That of the virtual server, or another behind NAT.
+    Fixed(u16),
+    /// None: marks say nothing of ports.
+    None,
+    /// Whatever the entry of the group has.
+    Free,
+}
+
+fn port_rule(key: &VirtualServerKey) -> PortRule {
+    match key {
+        VirtualServerKey::Address(address) => PortRule::Fixed(address.port()),
+        VirtualServerKey::Fwmark(_) => PortRule::None,
+        VirtualServerKey::Group(_) => PortRule::Free,
+    }
+}
+
+impl Ports {
+    /// DR and tunnels cannot change a port; NAT takes the virtual server's when the server has none.
+    fn adjust(
+        &self,
+        context: &mut Context<'_>,
+        mut address: SocketAddr,
+        method: LvsMethod,
+        place: Place,
+        title: &str,
+    ) -> SocketAddr {
+        let port = match (self.of, method) {
+            (PortRule::Free, _) => return address,
+            (PortRule::None, LvsMethod::Nat) => return address,
+            (PortRule::None, _) => 0,
+            (PortRule::Fixed(port), LvsMethod::Nat) if address.port() == 0 => {
+                address.set_port(port);
+                return address;
+            }
+            (PortRule::Fixed(_), LvsMethod::Nat) => return address,
+            (PortRule::Fixed(port), _) => port,
+        };
+        if address.port() != port && address.port() != 0 {
+            let message =
+                format!("{address} must have port {port}, as virtual server {title}; it is set");
+            context
+                .diags
+                .warn("port-mismatch", place, message)
+                .hint("only NAT can change the port");
+        }
+        address.set_port(port);
+        address
+    }
+}
+
+fn real_servers(
+    context: &mut Context<'_>,
+    drafts: Vec<Real>,
+    server: &Server,
+    method: LvsMethod,
+    family: Family,
+    ports: &Ports,
+    title: &str,
+) -> Vec<RealServer> {
+    let mut seen = HashSet::with_capacity(drafts.len());
+    let mut done = Vec::with_capacity(drafts.len());
+    for real in drafts {
+        let method = real.method.unwrap_or(method);
+        if family_of(real.address) != family && !is_tunnel(method) {
+            let message = format!(
+                "real server {} is of another family than {title} and is ignored",
+                real.address
+            );
+            context
+                .diags
+                .warn("real-server-family", real.place, message)
+                .hint("only tunnels join the families");
+            continue;
+        }
+        let address = ports.adjust(context, real.address, method, real.place, title);
+        if !seen.insert(address) {
+            let message =
+                format!("real server {address} of {title} is defined before; this one is removed");
+            context.diags.warn("duplicate-real-server", real.place, message);
+            continue;
+        }
+        let above = Above { real: &real.inherited, server: &server.inherited, address };
+        let checkers = real
+            .checks
+            .into_iter()
+            .filter_map(|check| check::finish(context, check, &above))
+            .collect();
+        done.push(RealServer {
+            address,
+            weight: real.weight.unwrap_or(server.weight),
+            method,
+            upper_threshold: real.upper_threshold,
+            lower_threshold: real.lower_threshold,
+            inhibit_on_failure: real.inhibit_on_failure.unwrap_or(server.inhibit_on_failure),
+            notify_up: context.check(real.notify_up),
+            notify_down: context.check(real.notify_down),
+            checkers,
+        });
+    }
+    done
+}
+
+fn finish_sorry(
+    context: &mut Context<'_>,
+    sorry: Sorry,
+    method: LvsMethod,
+    family: Family,
+    ports: &Ports,
+    real_servers: &[RealServer],
+    title: &str,
+) -> Option<SorryServer> {
+    let method = sorry.method.unwrap_or(method);
+    if family_of(sorry.address) != family && !is_tunnel(method) {
+        let message = format!(
+            "sorry server {} is of another family than {title} and is ignored",
+            sorry.address
+        );
+        context.diags.warn("sorry-server-family", sorry.place, message);
+        return None;
+    }
+    let address = ports.adjust(context, sorry.address, method, sorry.place, title);
+    let mut inhibit = sorry.inhibit;
+    if let Some(real) = real_servers.iter().find(|real| real.address == address)
+        && real.inhibit_on_failure != inhibit
+    {
+        let message = format!(
+            "sorry server {address} is a real server of {title} too and follows its inhibit setting"
+        );
+        context.diags.warn("sorry-server-inhibit", sorry.place, message);
+        inhibit = real.inhibit_on_failure;
+    }
+    Some(SorryServer { address, method, inhibit })
+}
+
+/// A quorum that can be reached, and a margin below it.
+fn quorum(context: &mut Context<'_>, draft: &Server, total: u64, title: &str) -> (u32, u32) {
+    let mut quorum = draft.quorum;
+    if u64::from(quorum) > total {
+        quorum = (total as u32).max(1);
+        let message = format!(
+            "quorum {} of {title} is above the sum of weights; {quorum} is used",
+            draft.quorum
+        );
+        context.diags.warn("quorum", draft.place, message);
+    }
+    let mut hysteresis = draft.hysteresis;
+    if hysteresis >= quorum {
+        hysteresis = quorum - 1;
+        let message = format!(
+            "hysteresis {} of {title} is not below its quorum; {hysteresis} is used",
+            draft.hysteresis
+        );
+        context.diags.warn("hysteresis", draft.place, message);
+    }
+    (quorum, hysteresis)
+}

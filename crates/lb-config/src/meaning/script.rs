@@ -1,0 +1,232 @@
+//! Commands: their words, who runs them, and whether they can and may be run.
+
+use std::path::{Component, Path, PathBuf};
+
+use super::Context;
+use crate::diagnostic::{Class, Place};
+use crate::model::{Script, ScriptOwner};
+use crate::syntax::{Line, Word, command_words};
+use crate::system::FileStatus;
+
+/// A command as it is written.
+#[derive(Clone, Debug)]
+pub(crate) struct Command {
+    argv: Vec<String>,
+    owner: Option<Owner>,
+    place: Place,
+}
+
+/// Who runs a command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Owner(pub(crate) ScriptOwner);
+
+/// Where bare names are searched when the environment has no `PATH`.
+const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+impl Context<'_> {
+    /// The command of a line: word 1 is all of it, 2 and 3 are user and group.
+    pub(crate) fn command(&mut self, line: &Line) -> Option<Command> {
+        let words = line.command(&mut self.diags);
+        let text = words.get(1).map(String::as_str).unwrap_or_default();
+        let argv = command_words(text, true).unwrap_or_else(|words| {
+            let message = format!("a quote in the command `{text}` is not closed");
+            self.diags
+                .warn("unterminated-quote", line.place_from(1), message)
+                .class(Class::UnmatchedQuote);
+            words
+        });
+        if argv.first().is_none_or(String::is_empty) {
+            self.diags.warn(
+                "script-empty",
+                line.place(),
+                format!("`{}` has no command", line.str(0)),
+            );
+            return None;
+        }
+        let owner = match words.get(2) {
+            Some(user) => {
+                let hint = "a command with arguments must be one quoted word";
+                Some(self.owner(
+                    user,
+                    words.get(3).map(String::as_str),
+                    line.place_from(1),
+                    hint,
+                )?)
+            }
+            None => self.default_owner(),
+        };
+        Some(Command { argv, owner, place: line.place_from(1) })
+    }
+
+    /// The account of a user and perhaps a group, or a complaint.
+    pub(crate) fn owner(
+        &mut self,
+        user: &str,
+        group: Option<&str>,
+        place: Place,
+        hint: &str,
+    ) -> Option<Owner> {
+        let number = || user.parse().ok().map(|uid| ScriptOwner { uid, gid: uid });
+        let Some(account) = self.system.user(user).or_else(number) else {
+            self.diags.warn("unknown-user", place, format!("there is no user `{user}`")).hint(hint);
+            return None;
+        };
+        let Some(group) = group else { return Some(Owner(account)) };
+        // A leading colon asks for the user's supplementary groups as well.
+        let name = group.strip_prefix(':').unwrap_or(group);
+        let Some(gid) = self.system.group(name).or_else(|| name.parse().ok()) else {
+            self.diags
+                .warn("unknown-group", place, format!("there is no group `{name}`"))
+                .hint(hint);
+            return None;
+        };
+        Some(Owner(ScriptOwner { gid, ..account }))
+    }
+
+    /// `script_user`, else the account `keepalived_script`, else the daemon's own.
+    pub(crate) fn default_owner(&self) -> Option<Owner> {
+        self.script_user.or_else(|| self.system.user("keepalived_script").map(Owner))
+    }
+
+    /// Finds the program and checks that it can be run, and by whom it could be replaced.
+    pub(crate) fn check(&mut self, command: Option<Command>) -> Option<Script> {
+        let Command { mut argv, owner, place } = command?;
+        let owner = owner.map(|Owner(owner)| owner);
+        if let Some(path) = argv[0].strip_prefix('<') {
+            let argv = vec!["/bin/sh".to_owned(), "-c".to_owned(), format!("<{path}")];
+            return Some(Script { argv, owner });
+        }
+        if self.globals.script_security && owner.is_none() && self.system.own().uid == 0 {
+            let message = format!(
+                "`{}` is disabled: there is no user `keepalived_script` to run it",
+                argv[0]
+            );
+            self.diags
+                .warn("script-security", place, message)
+                .hint("create the account, or name a user after the command or with `script_user`");
+            return None;
+        }
+        let runs_as = owner.unwrap_or_else(|| self.system.own());
+        let Some(path) = self.program(&argv[0], runs_as) else {
+            let message =
+                format!("`{}` is not found or cannot be run by user {}", argv[0], runs_as.uid);
+            self.diags.warn("script-missing", place, message).hint("the script is disabled");
+            return None;
+        };
+        if let Some(problem) = self.insecurity(&path, runs_as) {
+            if self.globals.script_security {
+                self.diags
+                    .warn(
+                        "script-security",
+                        place,
+                        format!("`{}` is disabled: {problem}", path.display()),
+                    )
+                    .class(Class::Security);
+                return None;
+            }
+            self.diags
+                .warn("script-security", place, format!("`{}`: {problem}", path.display()))
+                .class(Class::Security);
+        }
+        argv[0] = path.to_string_lossy().into_owned();
+        self.globals.runs_scripts = true;
+        Some(Script { argv, owner })
+    }
+
+    /// The path of an executable file.
+    fn program(&self, name: &str, runs_as: ScriptOwner) -> Option<PathBuf> {
+        let runs = |path: &PathBuf| {
+            self.system
+                .status(path)
+                .is_ok_and(|status| status.is_file && is_executable(status, runs_as))
+        };
+        if name.contains('/') {
+            let path = self.system.current_dir().join(name);
+            return Some(path).filter(runs);
+        }
+        let search = self.system.variable("PATH").unwrap_or_else(|| DEFAULT_PATH.to_owned());
+        search
+            .split(':')
+            .filter(|dir| dir.starts_with('/'))
+            .map(|dir| Path::new(dir).join(name))
+            .find(runs)
+    }
+
+    /// Who but root could put another program in the place of one that root runs.
+    fn insecurity(&self, path: &Path, runs_as: ScriptOwner) -> Option<String> {
+        let path = self.system.resolve(path).unwrap_or_else(|_| path.to_path_buf());
+        let file = self.system.status(&path).ok()?;
+        let as_root = runs_as.uid == 0
+            || runs_as.gid == 0
+            || (file.mode & 0o4000 != 0 && file.uid == 0)
+            || (file.mode & 0o2000 != 0 && file.gid == 0);
+        if !as_root {
+            return None;
+        }
+        let mut part = PathBuf::new();
+        for component in path.components() {
+            part.push(component);
+            if component == Component::CurDir {
+                continue;
+            }
+            let status = self.system.status(&part).ok()?;
+            let sticky_dir = status.is_dir && status.mode & 0o1000 != 0;
+            let place = part.display();
+            if status.uid != 0 {
+                return Some(format!(
+                    "it runs as root, but `{place}` belongs to user {}",
+                    status.uid
+                ));
+            }
+            if status.mode & 0o002 != 0 && !sticky_dir {
+                return Some(format!("it runs as root, but anyone may write `{place}`"));
+            }
+            if status.mode & 0o020 != 0 && status.gid != 0 && !sticky_dir {
+                return Some(format!(
+                    "it runs as root, but group {} may write `{place}`",
+                    status.gid
+                ));
+            }
+        }
+        None
+    }
+
+    /// keepalived says once that scripts run without its checks being binding.
+    pub(crate) fn complain_of_security(&mut self) {
+        if self.globals.runs_scripts && !self.globals.script_security {
+            self.diags
+                .warn(
+                    "script-security",
+                    Place::NOWHERE,
+                    "scripts run, and `enable_script_security` is not set",
+                )
+                .class(Class::Security)
+                .hint(
+                    "set it in `global_defs`, so that a script that others can change is disabled",
+                );
+        }
+    }
+
+    /// `script_user` and `user`: a user and perhaps a group.
+    pub(crate) fn owner_of(&mut self, line: &Line) -> Option<Owner> {
+        let group = line.word(2).map(|word: Word<'_>| word.text.to_owned());
+        self.owner(line.str(1), group.as_deref(), line.place_from(1), "create the account first")
+    }
+}
+
+impl Command {
+    /// The same command, run by somebody else.
+    pub(crate) fn owned_by(self, owner: Option<Owner>) -> Command {
+        Command { owner: owner.or(self.owner), ..self }
+    }
+}
+
+fn is_executable(status: FileStatus, runs_as: ScriptOwner) -> bool {
+    let bit = match runs_as {
+        ScriptOwner { uid: 0, .. } => 0o111,
+        ScriptOwner { uid, .. } if uid == status.uid => 0o100,
+        ScriptOwner { gid, .. } if gid == status.gid => 0o010,
+        _ => 0o001,
+    };
+    status.mode & bit != 0
+}

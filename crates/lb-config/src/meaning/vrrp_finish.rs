@@ -1,0 +1,581 @@
+//! Instances and groups together: defaults, references, and what keepalived does not start with.
+
+use std::collections::{HashMap, HashSet};
+use std::net::IpAddr;
+use std::time::Duration;
+
+use super::Context;
+use super::group::Group;
+use super::vrrp::{AuthenticationKind, Instance, Notifies, TrackedItem};
+use crate::diagnostic::{Class, Place};
+use crate::model::{
+    Family, Garp, InitialState, Notify, Peers, SyncGroup, Tracked, VirtualAddress, VrrpInstance,
+    VrrpScript, VrrpVersion,
+};
+
+/// Makes instances and groups of the model.
+pub(crate) fn finish(
+    context: &mut Context<'_>,
+    drafts: Vec<Instance>,
+    groups: Vec<Group>,
+    scripts: &[VrrpScript],
+) -> (Vec<VrrpInstance>, Vec<SyncGroup>) {
+    let scripts: HashSet<&str> = scripts.iter().map(|script| script.name.as_str()).collect();
+    let groups = resolve_members(context, &drafts, groups);
+    let mut group_of: HashMap<&str, &Group> = HashMap::new();
+    for group in &groups {
+        for (member, _) in &group.members {
+            group_of.insert(member, group);
+        }
+    }
+    let mut seen = HashMap::new();
+    let mut instances = Vec::with_capacity(drafts.len());
+    for draft in drafts {
+        let group = group_of.get(draft.name.as_str()).copied();
+        if let Some(instance) = instance(context, draft, group, &scripts, &mut seen) {
+            instances.push(instance);
+        }
+    }
+    let groups = groups
+        .into_iter()
+        .map(|group| SyncGroup {
+            notify: notify(context, group.notify),
+            members: group.members.into_iter().map(|(name, _)| name).collect(),
+            name: group.name,
+            tracking_weight: group.tracking_weight,
+        })
+        .collect();
+    (instances, groups)
+}
+
+/// Drops members that are no instance or are in another group, and groups without members.
+fn resolve_members(
+    context: &mut Context<'_>,
+    instances: &[Instance],
+    groups: Vec<Group>,
+) -> Vec<Group> {
+    let known: HashSet<&str> = instances.iter().map(|instance| instance.name.as_str()).collect();
+    let mut taken: HashMap<String, String> = HashMap::new();
+    let mut kept = Vec::with_capacity(groups.len());
+    for mut group in groups {
+        group.members.retain(|(member, place)| {
+            if !known.contains(member.as_str()) {
+                let message =
+                    format!("group `{}` names `{member}`, which is no instance", group.name);
+                context.diags.warn("group-member", *place, message).hint("the name is ignored");
+                return false;
+            }
+            if let Some(other) = taken.get(member) {
+                let message =
+                    format!("`{member}` is in group `{other}` already; the name is ignored");
+                context.diags.warn("group-member", *place, message);
+                return false;
+            }
+            taken.insert(member.clone(), group.name.clone());
+            true
+        });
+        match group.members.len() {
+            0 => {
+                let message = format!("group `{}` has no members and is removed", group.name);
+                context.diags.warn("group-empty", group.place, message);
+                continue;
+            }
+            1 => {
+                let message = format!("group `{}` has one member only", group.name);
+                context.diags.warn("group-single", group.place, message);
+            }
+            _ => {}
+        }
+        kept.push(group);
+    }
+    kept
+}
+
+/// What two instances must not share: interface, family, destination and VRID.
+type Identity = (Option<String>, Option<IpAddr>, Family, IpAddr, u8);
+
+fn instance(
+    context: &mut Context<'_>,
+    mut draft: Instance,
+    group: Option<&Group>,
+    scripts: &HashSet<&str>,
+    seen: &mut HashMap<Identity, (String, Place)>,
+) -> Option<VrrpInstance> {
+    let name = draft.name.clone();
+    let Some(vrid) = draft.vrid else {
+        context
+            .diags
+            .error("vrid-missing", draft.place, format!("({name}) has no virtual_router_id"))
+            .hint("add `virtual_router_id N`, 1 to 255, the same on every router of the group");
+        return None;
+    };
+    let family = family(&draft);
+    check_families(context, &mut draft, family);
+    let unicast = !draft.peers.is_empty();
+    if draft.unicast && !unicast {
+        let message =
+            format!("({name}) has a unicast keyword but no unicast peer; multicast is used");
+        context.diags.warn("unicast-without-peers", draft.place, message).class(Class::Deprecated);
+    }
+    if draft.interface.is_none() && !(unicast && draft.source.is_some()) {
+        context
+            .diags
+            .error("interface-missing", draft.place, format!("({name}) has no interface"))
+            .hint("add `interface NAME`; only unicast with `unicast_src_ip` can do without");
+        return None;
+    }
+    let strict = draft.strict.unwrap_or(context.globals.strict);
+    let version = version(context, &draft, family, strict);
+    if draft.vips.is_empty() && !check_no_vip(context, &draft, version, strict) {
+        return None;
+    }
+    if strict && unicast && is_multicast(context, draft.interface.as_deref()) {
+        let message =
+            format!("({name}) is strict and must not use unicast on a multicast interface");
+        context.diags.error("strict-unicast", draft.place, message);
+        return None;
+    }
+    let (state, priority) = state(context, &mut draft, strict);
+    let owner = priority == 255;
+    let interval = interval(context, &draft, version);
+    let password = password(context, &draft, version, family, strict);
+    let destination = match family {
+        Family::Inet => context.globals.group_inet,
+        Family::Inet6 => context.globals.group_inet6,
+    };
+    let multicast = draft
+        .group
+        .filter(|group| group.is_ipv6() == (family == Family::Inet6))
+        .unwrap_or(destination);
+    check_identity(context, &draft, family, vrid, multicast, seen);
+    let (vips, mut excluded) = addresses(context, &mut draft);
+    let mut vips = vips;
+    if vips.len() > 255 {
+        let message =
+            format!("({name}) has {} addresses; those after 255 are not advertised", vips.len());
+        context
+            .diags
+            .warn("too-many-vips", draft.place, message)
+            .hint("they are treated as excluded addresses");
+        let surplus = vips.split_off(255);
+        excluded.splice(0..0, surplus);
+    }
+    let (track_interfaces, track_scripts) = tracking(context, &draft, group, scripts, owner);
+    let globals = &context.globals;
+    // An owner's `no` is overruled, strict or not: so does keepalived.
+    let owner_ignore_adverts = strict
+        || (draft.owner_ignore_adverts.unwrap_or(globals.owner_ignore_adverts))
+        || (owner && draft.owner_ignore_adverts.is_some());
+    Some(VrrpInstance {
+        state,
+        vrid,
+        version,
+        family,
+        priority,
+        advert_int: interval,
+        down_timer_adverts: if strict { 3 } else { draft.down_timer_adverts },
+        nopreempt: draft.nopreempt,
+        preempt_delay: if strict { Duration::ZERO } else { draft.preempt_delay },
+        password,
+        source: draft.source,
+        track_source: draft.track_source && draft.source.is_some(),
+        peers: if unicast {
+            Peers::Unicast {
+                peers: draft.peers.iter().map(|(peer, _)| *peer).collect(),
+                check_source: draft.check_unicast_src || globals.check_unicast_src,
+                ttl: draft.unicast_ttl,
+            }
+        } else {
+            Peers::Multicast { group: multicast }
+        },
+        vips,
+        excluded_vips: excluded,
+        dont_track_primary: draft.dont_track_primary,
+        track_interfaces,
+        track_scripts,
+        garp: garp(context, &draft, strict),
+        accept: if strict {
+            owner || (version == VrrpVersion::V3 && draft.accept == Some(true))
+        } else {
+            draft.accept.unwrap_or(true)
+        },
+        skip_check_adv_addr: draft.skip_check_adv_addr,
+        lower_prio_no_advert: strict
+            || draft.lower_prio_no_advert.unwrap_or(globals.lower_prio_no_advert),
+        higher_prio_send_advert: !strict
+            && draft.higher_prio_send_advert.unwrap_or(globals.higher_prio_send_advert),
+        owner_ignore_adverts,
+        v3_checksum_as_v2: draft.v3_checksum_as_v2,
+        old_unicast_checksum: draft.old_unicast_checksum,
+        strict,
+        notify: notify(context, draft.notify),
+        interface: draft.interface,
+        name: draft.name,
+    })
+}
+
+/// That of the first VIP, else of the addresses of the routers.
+fn family(draft: &Instance) -> Family {
+    let address = draft.vips.first().map(|(vip, _)| vip.address);
+    let address = address.or(draft.source).or(draft.peers.first().map(|(peer, _)| peer.address));
+    match address {
+        Some(IpAddr::V6(_)) => Family::Inet6,
+        Some(IpAddr::V4(_)) => Family::Inet,
+        None if draft.native_ipv6 => Family::Inet6,
+        None => Family::Inet,
+    }
+}
+
+fn is_family(address: IpAddr, family: Family) -> bool {
+    address.is_ipv6() == (family == Family::Inet6)
+}
+
+fn check_families(context: &mut Context<'_>, draft: &mut Instance, family: Family) {
+    let name = &draft.name;
+    if let Some(source) = draft.source.filter(|source| !is_family(*source, family)) {
+        let message = format!(
+            "({name}) source `{source}` is of another family than its addresses and is ignored"
+        );
+        context.diags.warn("source-family", draft.source_place, message);
+        draft.source = None;
+    }
+    draft.peers.retain(|(peer, place)| {
+        let fits = is_family(peer.address, family);
+        if !fits {
+            let message = format!(
+                "({name}) peer `{}` is of another family than its addresses and is ignored",
+                peer.address
+            );
+            context.diags.warn("peer-family", *place, message);
+        }
+        fits
+    });
+}
+
+fn version(
+    context: &mut Context<'_>,
+    draft: &Instance,
+    family: Family,
+    strict: bool,
+) -> VrrpVersion {
+    let v6 = family == Family::Inet6;
+    match draft.version {
+        Some(VrrpVersion::V2) if v6 && (strict || draft.native_ipv6) => {
+            let message = format!("({}) is IPv6; version 3 is used", draft.name);
+            context.diags.warn("version", draft.place, message);
+            VrrpVersion::V3
+        }
+        Some(version) => version,
+        None if v6 => VrrpVersion::V3,
+        None => context.globals.version,
+    }
+}
+
+/// Whether an instance without VIPs may run.
+fn check_no_vip(
+    context: &mut Context<'_>,
+    draft: &Instance,
+    version: VrrpVersion,
+    strict: bool,
+) -> bool {
+    let name = &draft.name;
+    if strict || (version == VrrpVersion::V3 && !draft.no_vip) {
+        let message = format!("({name}) has no virtual address, and at least one is needed");
+        context.diags.error("no-vip", draft.place, message).hint(
+            "add `virtual_ipaddress { ADDRESS }`, or `no_virtual_ipaddress` if that is meant",
+        );
+        return false;
+    }
+    if !draft.no_vip {
+        let message = format!("({name}) has no virtual address; at least one is sensible");
+        context.diags.warn("no-vip", draft.place, message);
+    }
+    true
+}
+
+fn is_multicast(context: &Context<'_>, interface: Option<&str>) -> bool {
+    interface
+        .and_then(|name| context.system.interface(name))
+        .is_some_and(|interface| interface.multicast)
+}
+
+fn state(context: &mut Context<'_>, draft: &mut Instance, strict: bool) -> (InitialState, u8) {
+    let name = &draft.name;
+    let wanted_master = draft.state == Some(InitialState::Master);
+    let priority = draft.priority.unwrap_or(if wanted_master { 255 } else { 100 });
+    let owner = priority == 255;
+    let mut state =
+        draft.state.unwrap_or(if owner { InitialState::Master } else { InitialState::Backup });
+    if strict && (state == InitialState::Master) != owner {
+        let message = format!("({name}) is strict: its state follows from its priority");
+        context.diags.warn("strict-state", draft.state_place, message);
+        state = if owner { InitialState::Master } else { InitialState::Backup };
+    }
+    if state == InitialState::Master && draft.nopreempt {
+        let message = format!("({name}) nopreempt does not work with state MASTER and is ignored");
+        context
+            .diags
+            .warn("nopreempt-master", draft.nopreempt_place, message)
+            .hint("write `state BACKUP` on every router");
+        draft.nopreempt = false;
+    }
+    if state == InitialState::Master && !draft.preempt_delay.is_zero() {
+        let message =
+            format!("({name}) preempt_delay does not work with state MASTER and is ignored");
+        context
+            .diags
+            .warn("preempt-delay-master", draft.place, message)
+            .hint("write `state BACKUP`");
+        draft.preempt_delay = Duration::ZERO;
+    }
+    if draft.nopreempt && !draft.preempt_delay.is_zero() {
+        let message = format!("({name}) has nopreempt and preempt_delay; the delay is ignored");
+        context.diags.warn("preempt-delay", draft.place, message);
+        draft.preempt_delay = Duration::ZERO;
+    }
+    (state, priority)
+}
+
+/// The interval as the protocol can carry it: whole seconds, or hundredths up to 40.95 s.
+fn interval(context: &mut Context<'_>, draft: &Instance, version: VrrpVersion) -> Duration {
+    let micros = draft.advert_int.as_micros() as u64;
+    let (unit, max) = match version {
+        VrrpVersion::V2 => (1_000_000, 255_000_000),
+        VrrpVersion::V3 => (10_000, 40_950_000),
+    };
+    let rounded = ((micros + unit / 2) / unit * unit).clamp(unit, max);
+    let interval = Duration::from_micros(rounded);
+    if rounded != micros {
+        let what = match version {
+            VrrpVersion::V2 => "VRRP version 2 counts whole seconds",
+            VrrpVersion::V3 => "VRRP version 3 counts hundredths of a second up to 40.95",
+        };
+        let message = format!(
+            "({}) advert_int {} is rounded to {}: {what}",
+            draft.name,
+            draft.advert_int.as_secs_f64(),
+            interval.as_secs_f64()
+        );
+        context.diags.warn("advert-int", draft.advert_int_place, message);
+    }
+    interval
+}
+
+fn password(
+    context: &mut Context<'_>,
+    draft: &Instance,
+    version: VrrpVersion,
+    family: Family,
+    strict: bool,
+) -> Option<[u8; 8]> {
+    let name = &draft.name;
+    let authentication = draft.authentication.as_ref()?;
+    let kind = authentication.kind?;
+    let problem = if version == VrrpVersion::V3 {
+        "VRRP version 3 has no authentication; it is ignored"
+    } else if strict {
+        "it is strict: authentication is ignored"
+    } else if family == Family::Inet6 {
+        "there is no authentication over IPv6; it is ignored"
+    } else if kind == AuthenticationKind::Password && authentication.password.is_none() {
+        "authentication without a password is ignored"
+    } else if kind == AuthenticationKind::Header {
+        let message = format!("({name}) auth_type AH is not supported yet");
+        let diagnostic = context.diags.note("not-supported-yet", authentication.place, message);
+        diagnostic.hint("it runs without authentication; its peers must too");
+        return None;
+    } else {
+        return authentication.password;
+    };
+    context.diags.warn("authentication", authentication.place, format!("({name}) {problem}"));
+    None
+}
+
+fn check_identity(
+    context: &mut Context<'_>,
+    draft: &Instance,
+    family: Family,
+    vrid: u8,
+    multicast: IpAddr,
+    seen: &mut HashMap<Identity, (String, Place)>,
+) {
+    let mut destinations: Vec<(Option<IpAddr>, IpAddr)> =
+        draft.peers.iter().map(|(peer, _)| (draft.source, peer.address)).collect();
+    if destinations.is_empty() {
+        destinations.push((None, multicast));
+    }
+    for (source, destination) in destinations {
+        let identity = (draft.interface.clone(), source, family, destination, vrid);
+        let Some((other, place)) = seen.get(&identity) else {
+            seen.insert(identity, (draft.name.clone(), draft.vrid_place));
+            continue;
+        };
+        if *other == draft.name {
+            // The same peer twice.
+            continue;
+        }
+        let interface = draft.interface.as_deref().unwrap_or("no interface");
+        let message = format!(
+            "({}) uses virtual_router_id {vrid} on {interface}, and so does `{other}`",
+            draft.name
+        );
+        let diagnostic = context.diags.error("duplicate-vrid", draft.vrid_place, message);
+        diagnostic.hint("give each instance on an interface a number of its own");
+        if let Some(span) = place.span {
+            diagnostic.label(span, "used here first");
+        }
+        return;
+    }
+}
+
+fn addresses(
+    _: &mut Context<'_>,
+    draft: &mut Instance,
+) -> (Vec<VirtualAddress>, Vec<VirtualAddress>) {
+    let interface = draft.interface.clone();
+    let complete = |list: &mut Vec<(VirtualAddress, Place)>| {
+        std::mem::take(list)
+            .into_iter()
+            .map(|(mut vip, _)| {
+                vip.interface = vip.interface.or_else(|| interface.clone());
+                vip
+            })
+            .collect()
+    };
+    (complete(&mut draft.vips), complete(&mut draft.excluded))
+}
+
+/// The instance's and its group's lists as one.
+fn tracking(
+    context: &mut Context<'_>,
+    draft: &Instance,
+    group: Option<&Group>,
+    scripts: &HashSet<&str>,
+    owner: bool,
+) -> (Vec<Tracked>, Vec<Tracked>) {
+    let mut interfaces = draft.track.interfaces.clone();
+    interfaces.retain(|tracked| {
+        let own = draft.interface.as_deref() == Some(tracked.name.as_str());
+        if own {
+            let message = format!(
+                "({}) tracks `{}`, its own interface, anyway; the line is ignored",
+                draft.name, tracked.name
+            );
+            context.diags.warn("track-own-interface", tracked.place, message);
+        }
+        !own
+    });
+    let mut items = draft.track.scripts.clone();
+    if let Some(group) = group {
+        // In a group members fail together: only what weighs nothing can count.
+        if !group.tracking_weight {
+            interfaces.iter_mut().for_each(|tracked| tracked.weight = 0);
+            items.retain(|tracked| {
+                if tracked.weight != 0 {
+                    let message = format!(
+                        "({}) is in a group, where the weight of script `{}` does not count",
+                        draft.name, tracked.name
+                    );
+                    let diagnostic = context.diags.warn("group-weight", tracked.place, message);
+                    diagnostic
+                        .hint("add `sync_group_tracking_weight` to the group, or drop the weight");
+                }
+                tracked.weight == 0
+            });
+        }
+        let own = draft.interface.as_deref();
+        let of_group =
+            group.track.interfaces.iter().filter(|tracked| own != Some(tracked.name.as_str()));
+        merge(context, draft, &mut interfaces, of_group);
+        merge(context, draft, &mut items, group.track.scripts.iter());
+    }
+    items.retain(|tracked| scripts.contains(tracked.name.as_str()));
+    if owner {
+        for list in [&mut interfaces, &mut items] {
+            list.retain(|tracked| {
+                if tracked.weight != 0 {
+                    let message = format!(
+                        "({}) owns its address: `{}` cannot change its priority",
+                        draft.name, tracked.name
+                    );
+                    context.diags.warn("track-owner", tracked.place, message);
+                }
+                tracked.weight == 0
+            });
+        }
+    }
+    let done = |items: Vec<TrackedItem>| {
+        items
+            .into_iter()
+            .map(|TrackedItem { name, weight, reverse, .. }| Tracked { name, weight, reverse })
+            .collect()
+    };
+    (done(interfaces), done(items))
+}
+
+/// Adds the group's entries; for what both name, the group's weight counts unless the instance's is 0.
+fn merge<'t>(
+    context: &mut Context<'_>,
+    draft: &Instance,
+    list: &mut Vec<TrackedItem>,
+    of_group: impl Iterator<Item = &'t TrackedItem>,
+) {
+    for tracked in of_group {
+        match list.iter_mut().find(|own| own.name == tracked.name) {
+            None => list.push(tracked.clone()),
+            Some(own) => {
+                let message =
+                    format!("`{}` is tracked by ({}) and by its group", tracked.name, draft.name);
+                context
+                    .diags
+                    .warn("track-twice", own.place, message)
+                    .hint("one of the two is enough");
+                if own.weight != 0 {
+                    own.weight = tracked.weight;
+                    own.reverse = tracked.reverse;
+                }
+            }
+        }
+    }
+}
+
+fn garp(context: &Context<'_>, draft: &Instance, strict: bool) -> Garp {
+    let own = draft.garp;
+    let minimal = own.minimal;
+    let delay = own.delay.unwrap_or(if minimal { Duration::ZERO } else { Duration::from_secs(5) });
+    let repeat = own.repeat.unwrap_or(if minimal { 1 } else { 5 });
+    // Those for a lower priority follow the global values, not the instance's.
+    let global = context.globals.garp;
+    let lower_delay = own.lower_prio_delay.or(global.delay);
+    let lower_repeat = own.lower_prio_repeat.or(global.repeat);
+    Garp {
+        repeat,
+        delay,
+        refresh: own.refresh.unwrap_or_default(),
+        refresh_repeat: own.refresh_repeat.unwrap_or(1),
+        lower_prio_repeat: if strict {
+            0
+        } else {
+            lower_repeat.unwrap_or(if minimal { 1 } else { 5 })
+        },
+        lower_prio_delay: match strict {
+            true => Duration::ZERO,
+            false => {
+                lower_delay.unwrap_or(if minimal { Duration::ZERO } else { Duration::from_secs(5) })
+            }
+        },
+    }
+}
+
+fn notify(context: &mut Context<'_>, draft: Notifies) -> Notify {
+    Notify {
+        master: context.check(draft.master),
+        backup: context.check(draft.backup),
+        fault: context.check(draft.fault),
+        stop: context.check(draft.stop),
+        deleted: context.check(draft.deleted),
+        master_rx_lower_pri: context.check(draft.master_rx_lower_pri),
+        any: context.check(draft.any),
+        report_deleted: draft.report_deleted,
+    }
+}

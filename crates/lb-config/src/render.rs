@@ -1,0 +1,96 @@
+//! Diagnostics as text.
+
+use std::fmt::Write as _;
+
+use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
+
+use crate::diagnostic::{Diagnostic, Severity};
+use crate::source::Span;
+use crate::{Loaded, Sources};
+
+impl Loaded {
+    /// Every diagnostic with its line, a caret and a hint; in colour if asked.
+    pub fn render(&self, colour: bool) -> String {
+        let renderer = if colour { Renderer::styled() } else { Renderer::plain() };
+        let mut out = String::new();
+        for diagnostic in self.diagnostics.iter() {
+            out.push_str(&renderer.render(&[group(diagnostic, &self.sources)]));
+            out.push_str("\n\n");
+        }
+        let left_out = self.diagnostics.left_out();
+        if left_out > 0 {
+            let _ = writeln!(out, "and {left_out} more warnings\n");
+        }
+        out
+    }
+
+    /// `file:line:column: severity: message`, a line each, for logs.
+    pub fn one_liners(&self) -> impl Iterator<Item = String> {
+        self.diagnostics.iter().map(|diagnostic| one_line(diagnostic, &self.sources))
+    }
+}
+
+fn one_line(diagnostic: &Diagnostic, sources: &Sources) -> String {
+    let severity = match diagnostic.severity {
+        Severity::Error => "error",
+        Severity::Warning => "warning",
+    };
+    let mut line = match diagnostic.span {
+        Some(span) => {
+            let position = sources.position(span);
+            let name = sources.file(span.file).name();
+            format!(
+                "{name}:{}:{}: {severity}: {}",
+                position.line, position.column, diagnostic.message
+            )
+        }
+        None => format!("{severity}: {}", diagnostic.message),
+    };
+    if let Some(hint) = &diagnostic.hint {
+        let _ = write!(line, " ({hint})");
+    }
+    line
+}
+
+fn group<'a>(diagnostic: &'a Diagnostic, sources: &'a Sources) -> Group<'a> {
+    let level = match diagnostic.severity {
+        Severity::Error => Level::ERROR,
+        Severity::Warning => Level::WARNING,
+    };
+    let title = level.primary_title(diagnostic.message.as_str()).id(diagnostic.id);
+    let mut group = Group::with_title(title);
+    if let Some(span) = diagnostic.span {
+        group = group.element(snippet(span, AnnotationKind::Primary, None, sources));
+    }
+    for label in &diagnostic.labels {
+        group =
+            group.element(snippet(label.span, AnnotationKind::Context, Some(&label.text), sources));
+    }
+    if let Some(hint) = &diagnostic.hint {
+        group = group.element(Level::HELP.message(hint.as_str()));
+    }
+    group
+}
+
+fn snippet<'a>(
+    span: Span,
+    kind: AnnotationKind,
+    label: Option<&'a str>,
+    sources: &'a Sources,
+) -> Snippet<'a, annotate_snippets::Annotation<'a>> {
+    let (text, line, offset) = sources.lines(span);
+    let within = |at: u32| floor(text, (at as usize).saturating_sub(offset).min(text.len()));
+    let (start, end) = (within(span.start), within(span.end));
+    Snippet::source(text)
+        .line_start(line)
+        .path(sources.file(span.file).name())
+        .annotation(kind.span(start..end.max(start)).label(label))
+}
+
+/// The nearest character boundary at or before an offset.
+fn floor(text: &str, mut at: usize) -> usize {
+    while !text.is_char_boundary(at) {
+        at -= 1;
+    }
+    at
+}

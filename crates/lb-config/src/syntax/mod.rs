@@ -1,0 +1,16 @@
+//! Bytes to logical lines of words with spans. No keyword is known here but `include`.
+//!
+//! Braces outside double quotes are lines of their own, so `a { b }`, and the same on four lines, are the
+//! same stream. What makes a block of it is the meaning stage: which word owns a `{` cannot be told from
+//! the text, and what an unknown word does to the braces around it follows from that.
+
+mod definition;
+mod include;
+mod line;
+mod reader;
+mod sequence;
+mod text;
+
+pub(crate) use include::Checks;
+pub(crate) use line::{Kind, Line, Word, command_words};
+pub(crate) use reader::Reader;

@@ -1,0 +1,278 @@
+//! What a configuration asks of the machine it is read on.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use crate::model::ScriptOwner;
+
+/// Kind, mode and owner of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FileStatus {
+    /// An ordinary file.
+    pub is_file: bool,
+    /// A directory.
+    pub is_dir: bool,
+    /// Permission bits, with set-id and sticky bits.
+    pub mode: u32,
+    /// Owner.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+}
+
+/// A network interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Interface {
+    /// `IFF_MULTICAST`
+    pub multicast: bool,
+}
+
+/// The machine, as far as reading a configuration needs it.
+pub trait System {
+    /// Reads a whole file.
+    ///
+    /// # Errors
+    /// As `read(2)`.
+    fn read(&self, path: &Path) -> io::Result<Vec<u8>>;
+
+    /// Kind, mode and owner; symbolic links are followed.
+    ///
+    /// # Errors
+    /// As `stat(2)`.
+    fn status(&self, path: &Path) -> io::Result<FileStatus>;
+
+    /// The absolute path without symbolic links.
+    ///
+    /// # Errors
+    /// As `realpath(3)`.
+    fn resolve(&self, path: &Path) -> io::Result<PathBuf>;
+
+    /// Paths that match a pattern of `*`, `?` and `[]`, sorted. Braces mean nothing here.
+    fn glob(&self, pattern: &str) -> Vec<PathBuf>;
+
+    /// Where a relative path of the command line starts.
+    fn current_dir(&self) -> PathBuf;
+
+    /// The interface of that name, if it exists.
+    fn interface(&self, name: &str) -> Option<Interface>;
+
+    /// User and first group of an account.
+    fn user(&self, name: &str) -> Option<ScriptOwner>;
+
+    /// A group.
+    fn group(&self, name: &str) -> Option<u32>;
+
+    /// Who the daemon runs as.
+    fn own(&self) -> ScriptOwner;
+
+    /// The node name.
+    fn host_name(&self) -> String;
+
+    /// A variable of the environment.
+    fn variable(&self, name: &str) -> Option<String>;
+
+    /// Seed of `${_RANDOM}`.
+    fn seed(&self) -> u64;
+}
+
+/// The machine this process runs on.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct RealSystem;
+
+impl System for RealSystem {
+    fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
+        std::fs::read(path)
+    }
+
+    fn status(&self, path: &Path) -> io::Result<FileStatus> {
+        let found = std::fs::metadata(path)?;
+        Ok(FileStatus {
+            is_file: found.is_file(),
+            is_dir: found.is_dir(),
+            mode: found.mode() & 0o7777,
+            uid: found.uid(),
+            gid: found.gid(),
+        })
+    }
+
+    fn resolve(&self, path: &Path) -> io::Result<PathBuf> {
+        std::fs::canonicalize(path)
+    }
+
+    fn glob(&self, pattern: &str) -> Vec<PathBuf> {
+        let options = glob::MatchOptions {
+            case_sensitive: true,
+            require_literal_separator: true,
+            require_literal_leading_dot: true,
+        };
+        glob::glob_with(pattern, options)
+            .map(|paths| paths.filter_map(Result::ok).collect())
+            .unwrap_or_default()
+    }
+
+    fn current_dir(&self) -> PathBuf {
+        std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/"))
+    }
+
+    fn interface(&self, name: &str) -> Option<Interface> {
+        nix::net::if_::if_nametoindex(name).ok()?;
+        let flags = std::fs::read_to_string(Path::new("/sys/class/net").join(name).join("flags"));
+        let flags = flags
+            .ok()
+            .and_then(|text| u32::from_str_radix(text.trim().trim_start_matches("0x"), 16).ok());
+        // Without /sys most interfaces there are can do it.
+        Some(Interface {
+            multicast: flags.is_none_or(|flags| flags & nix::libc::IFF_MULTICAST as u32 != 0),
+        })
+    }
+
+    fn user(&self, name: &str) -> Option<ScriptOwner> {
+        let user = nix::unistd::User::from_name(name).ok()??;
+        Some(ScriptOwner { uid: user.uid.as_raw(), gid: user.gid.as_raw() })
+    }
+
+    fn group(&self, name: &str) -> Option<u32> {
+        Some(nix::unistd::Group::from_name(name).ok()??.gid.as_raw())
+    }
+
+    fn own(&self) -> ScriptOwner {
+        ScriptOwner { uid: nix::unistd::geteuid().as_raw(), gid: nix::unistd::getegid().as_raw() }
+    }
+
+    fn host_name(&self) -> String {
+        nix::unistd::gethostname()
+            .map(|name| name.to_string_lossy().into_owned())
+            .unwrap_or_default()
+    }
+
+    fn variable(&self, name: &str) -> Option<String> {
+        std::env::var_os(name).map(|value| value.to_string_lossy().into_owned())
+    }
+
+    fn seed(&self) -> u64 {
+        SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+    }
+}
+
+/// A machine made up for tests: files in memory, and every interface there unless said otherwise.
+#[derive(Clone, Debug, Default)]
+pub struct MemorySystem {
+    /// Files by absolute path.
+    pub files: BTreeMap<PathBuf, MemoryFile>,
+    /// Interfaces; `None`: every name is one.
+    pub interfaces: Option<BTreeMap<String, Interface>>,
+    /// Accounts besides `root`.
+    pub users: BTreeMap<String, ScriptOwner>,
+    /// Groups besides `root`.
+    pub groups: BTreeMap<String, u32>,
+    /// Environment.
+    pub variables: BTreeMap<String, String>,
+    /// Node name.
+    pub host_name: String,
+    /// Seed of `${_RANDOM}`.
+    pub seed: u64,
+}
+
+/// A file in memory.
+#[derive(Clone, Debug)]
+pub struct MemoryFile {
+    /// What it holds.
+    pub bytes: Vec<u8>,
+    /// Permission bits.
+    pub mode: u32,
+    /// Owner and group.
+    pub owner: ScriptOwner,
+}
+
+impl MemorySystem {
+    /// Adds a file of mode 0644 that belongs to root.
+    #[must_use]
+    pub fn with(self, path: &str, text: &str) -> Self {
+        self.with_mode(path, text, 0o644)
+    }
+
+    /// Adds a file that belongs to root.
+    #[must_use]
+    pub fn with_mode(mut self, path: &str, text: &str, mode: u32) -> Self {
+        let owner = ScriptOwner { uid: 0, gid: 0 };
+        self.files.insert(
+            PathBuf::from(path),
+            MemoryFile { bytes: text.as_bytes().to_vec(), mode, owner },
+        );
+        self
+    }
+
+    fn is_dir(&self, path: &Path) -> bool {
+        path == Path::new("/")
+            || self.files.keys().any(|file| file != path && file.starts_with(path))
+    }
+}
+
+impl System for MemorySystem {
+    fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
+        self.files
+            .get(path)
+            .map(|file| file.bytes.clone())
+            .ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+
+    fn status(&self, path: &Path) -> io::Result<FileStatus> {
+        if let Some(file) = self.files.get(path) {
+            let (uid, gid) = (file.owner.uid, file.owner.gid);
+            return Ok(FileStatus { is_file: true, is_dir: false, mode: file.mode, uid, gid });
+        }
+        if self.is_dir(path) {
+            return Ok(FileStatus { is_file: false, is_dir: true, mode: 0o755, uid: 0, gid: 0 });
+        }
+        Err(io::ErrorKind::NotFound.into())
+    }
+
+    fn resolve(&self, path: &Path) -> io::Result<PathBuf> {
+        self.status(path).map(|_| path.to_path_buf())
+    }
+
+    fn glob(&self, pattern: &str) -> Vec<PathBuf> {
+        let Ok(pattern) = glob::Pattern::new(pattern) else { return Vec::new() };
+        self.files.keys().filter(|path| pattern.matches_path(path)).cloned().collect()
+    }
+
+    fn current_dir(&self) -> PathBuf {
+        PathBuf::from("/")
+    }
+
+    fn interface(&self, name: &str) -> Option<Interface> {
+        match &self.interfaces {
+            Some(interfaces) => interfaces.get(name).copied(),
+            None => Some(Interface { multicast: true }),
+        }
+    }
+
+    fn user(&self, name: &str) -> Option<ScriptOwner> {
+        let root = (name == "root").then_some(ScriptOwner { uid: 0, gid: 0 });
+        root.or_else(|| self.users.get(name).copied())
+    }
+
+    fn group(&self, name: &str) -> Option<u32> {
+        let root = (name == "root").then_some(0);
+        root.or_else(|| self.groups.get(name).copied())
+    }
+
+    fn own(&self) -> ScriptOwner {
+        ScriptOwner { uid: 0, gid: 0 }
+    }
+
+    fn host_name(&self) -> String {
+        self.host_name.clone()
+    }
+
+    fn variable(&self, name: &str) -> Option<String> {
+        self.variables.get(name).cloned()
+    }
+
+    fn seed(&self) -> u64 {
+        self.seed
+    }
+}
