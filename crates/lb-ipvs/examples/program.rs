@@ -5,6 +5,7 @@
 
 use std::error::Error;
 use std::net::{Ipv4Addr, SocketAddrV4};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use lb_ipvs::{Client, Reconciler};
@@ -19,6 +20,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let (services, servers) = size.split_once('x').ok_or("usage: program SERVICESxSERVERS")?;
     let (services, servers) = (services.parse()?, servers.parse()?);
     unshare(CloneFlags::CLONE_NEWNET)?;
+    // Until the namespace has an address, the kernel takes none for unicast.
+    Command::new("ip").args(["link", "set", "lo", "up"]).status()?;
 
     let mut table = table(services, servers);
     let mut reconciler = Reconciler::new(Client::open()?);

@@ -14,6 +14,9 @@ use crate::snapshot::{ServiceState, Snapshot, snapshot};
 /// Services that one audit looks at closely: two requests each.
 const AUDITED: usize = 32;
 
+/// Failures that are told one by one; of a thousand, nobody reads the rest.
+const TOLD: usize = 32;
+
 /// What a reconciler asks of IPVS. [`Client`] is the kernel's; tests have one of their own.
 pub trait Kernel: Send {
     /// See [`Client::services`].
@@ -357,13 +360,13 @@ fn report(failures: &[Failure]) -> DataplaneError {
         matches!(failure.change, Change::AddDestination(..))
             && missing.contains(&failure.change.service())
     };
-    DataplaneError {
-        failures: failures
-            .iter()
-            .filter(|failure| !follows(failure))
-            .map(Failure::to_string)
-            .collect(),
+    let told = failures.iter().filter(|failure| !follows(failure));
+    let more = told.clone().count().saturating_sub(TOLD);
+    let mut failures: Vec<_> = told.take(TOLD).map(Failure::to_string).collect();
+    if more > 0 {
+        failures.push(format!("and {more} more entries failed"));
     }
+    DataplaneError { failures }
 }
 
 /// A failure of the socket, with its cause.

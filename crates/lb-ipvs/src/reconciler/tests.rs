@@ -315,6 +315,15 @@ fn a_service_the_kernel_refuses_is_one_failure_and_the_rest_is_in_force() {
 }
 
 #[test]
+fn of_many_failures_some_are_told_and_the_rest_is_counted() {
+    let kernel = Fake::default();
+    kernel.state().without = Some(Scheduler::Wlc);
+    let error = Reconciler::new(kernel.clone()).replace(&table(100)).expect_err("wlc is missing");
+    assert_eq!(error.failures.len(), TOLD + 1);
+    assert_eq!(error.failures[TOLD], "and 68 more entries failed");
+}
+
+#[test]
 fn a_broken_exchange_is_reported_and_then_healed() {
     let (kernel, mut reconciler) = running(&table(3));
     kernel.state().broken = true;
