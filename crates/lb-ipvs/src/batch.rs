@@ -1,0 +1,93 @@
+//! Requests, packed one after the other into the buffer of one send.
+//!
+//! neli's builders keep each attribute in a vector of its own. A table of thousands of entries has
+//! a dozen attributes an entry, so here the octets go straight into the buffer and lengths are
+//! filled in when they are known.
+
+use neli::consts::alignto;
+use neli::consts::nl::NlmF;
+
+/// Octets of a netlink header.
+pub(crate) const HEADER: usize = 16;
+/// Octets of a generic netlink header.
+pub(crate) const GENERIC_HEADER: usize = 4;
+/// Set in the type of an attribute that holds attributes (`NLA_F_NESTED`).
+const NESTED: u16 = 1 << 15;
+
+/// A buffer of complete messages; the last one may be under construction.
+#[derive(Default)]
+pub(crate) struct Batch {
+    bytes: Vec<u8>,
+    /// Where the last message begins.
+    last: usize,
+}
+
+impl Batch {
+    /// Forgets the messages and keeps the memory.
+    pub(crate) fn clear(&mut self) {
+        self.bytes.clear();
+        self.last = 0;
+    }
+
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// Appends one message; `fill` adds its attributes.
+    pub(crate) fn message(
+        &mut self,
+        kind: u16,
+        flags: NlmF,
+        seq: u32,
+        (command, version): (u8, u8),
+        fill: impl FnOnce(&mut Self),
+    ) {
+        self.last = self.bytes.len();
+        self.bytes.extend_from_slice(&[0; 4]);
+        self.bytes.extend_from_slice(&kind.to_ne_bytes());
+        self.bytes.extend_from_slice(&flags.bits().to_ne_bytes());
+        self.bytes.extend_from_slice(&seq.to_ne_bytes());
+        self.bytes.extend_from_slice(&[0; 4]);
+        self.bytes.extend_from_slice(&[command, version, 0, 0]);
+        fill(self);
+        let length = (self.bytes.len() - self.last) as u32;
+        self.bytes[self.last..self.last + 4].copy_from_slice(&length.to_ne_bytes());
+    }
+
+    /// Adds flags to the last message.
+    pub(crate) fn flag_last(&mut self, flags: NlmF) {
+        if let Some(at) = self.bytes.get_mut(self.last + 6..self.last + 8) {
+            let old = u16::from_ne_bytes([at[0], at[1]]);
+            at.copy_from_slice(&(old | flags.bits()).to_ne_bytes());
+        }
+    }
+
+    /// Appends an attribute. `value` is shorter than 64 KiB, as everything of this family is.
+    pub(crate) fn attribute(&mut self, kind: impl Into<u16>, value: &[u8]) {
+        let length = (4 + value.len()) as u16;
+        self.bytes.extend_from_slice(&length.to_ne_bytes());
+        self.bytes.extend_from_slice(&kind.into().to_ne_bytes());
+        self.bytes.extend_from_slice(value);
+        self.bytes.resize(alignto(self.bytes.len()), 0);
+    }
+
+    /// Appends a NUL-terminated string of less than 64 KiB.
+    pub(crate) fn string(&mut self, kind: impl Into<u16>, value: &str) {
+        let length = (5 + value.len()) as u16;
+        self.bytes.extend_from_slice(&length.to_ne_bytes());
+        self.bytes.extend_from_slice(&kind.into().to_ne_bytes());
+        self.bytes.extend_from_slice(value.as_bytes());
+        self.bytes.push(0);
+        self.bytes.resize(alignto(self.bytes.len()), 0);
+    }
+
+    /// Appends an attribute made of attributes.
+    pub(crate) fn nest(&mut self, kind: impl Into<u16>, fill: impl FnOnce(&mut Self)) {
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(&[0; 2]);
+        self.bytes.extend_from_slice(&(kind.into() | NESTED).to_ne_bytes());
+        fill(self);
+        let length = (self.bytes.len() - start) as u16;
+        self.bytes[start..start + 2].copy_from_slice(&length.to_ne_bytes());
+    }
+}

@@ -1,0 +1,379 @@
+//! Keeps the kernel's table as it is wanted.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
+
+use lb_pool::{Connections, Dataplane, DataplaneError, DestinationKey, Service, ServiceKey, Table};
+
+use crate::change::{Change, diff, diff_service};
+use crate::client::Client;
+use crate::entry::{DestinationEntry, ServiceEntry};
+use crate::error::{Error, Failure};
+use crate::snapshot::{ServiceState, Snapshot, snapshot};
+
+/// Services that one audit looks at closely: two requests each.
+const AUDITED: usize = 32;
+
+/// Failures that are told one by one; of a thousand, nobody reads the rest.
+const TOLD: usize = 32;
+
+/// What a reconciler asks of IPVS. [`Client`] is the kernel's; tests have one of their own.
+pub trait Kernel: Send {
+    /// See [`Client::services`].
+    ///
+    /// # Errors
+    /// If the answer is not complete.
+    fn services(&mut self) -> Result<Vec<ServiceEntry>, Error>;
+
+    /// See [`Client::services_of`].
+    ///
+    /// # Errors
+    /// If the answer is not complete.
+    fn services_of(&mut self, keys: &[ServiceKey]) -> Result<Vec<ServiceEntry>, Error>;
+
+    /// See [`Client::destinations`].
+    ///
+    /// # Errors
+    /// If the answer is not complete.
+    fn destinations(&mut self, key: &ServiceKey) -> Result<Vec<DestinationEntry>, Error>;
+
+    /// See [`Client::apply`].
+    ///
+    /// # Errors
+    /// If it is unknown which changes are in force.
+    fn apply(&mut self, changes: &[Change]) -> Result<Vec<Failure>, Error>;
+
+    /// See [`Client::count_services`].
+    fn count_services(&self) -> Option<u32>;
+}
+
+impl Kernel for Client {
+    fn services(&mut self) -> Result<Vec<ServiceEntry>, Error> {
+        self.services()
+    }
+
+    fn services_of(&mut self, keys: &[ServiceKey]) -> Result<Vec<ServiceEntry>, Error> {
+        self.services_of(keys)
+    }
+
+    fn destinations(&mut self, key: &ServiceKey) -> Result<Vec<DestinationEntry>, Error> {
+        self.destinations(key)
+    }
+
+    fn apply(&mut self, changes: &[Change]) -> Result<Vec<Failure>, Error> {
+        self.apply(changes)
+    }
+
+    fn count_services(&self) -> Option<u32> {
+        self.count_services()
+    }
+}
+
+/// The dataplane `ipvs`: makes the kernel's table what is wanted, with as few requests as differ.
+///
+/// # Whose entries
+///
+/// A service is ours from the moment it is first wanted until it was removed. Ours are adopted as
+/// found, with their connections, so a restart after a crash with the same configuration changes
+/// nothing. Within one of ours, destinations that are not wanted are removed. Services that were
+/// never wanted belong to other programs and are left alone, as keepalived does without
+/// `lvs_flush`; [`Client::flush`] is the way to be rid of them, too.
+///
+/// # Memory instead of dumps
+///
+/// The first [`replace`](Dataplane::replace) lists the kernel's services, and the destinations of
+/// those that are wanted and there. From then on the reconciler remembers, so a reload costs what
+/// it changes. If the kernel says that an entry was not as remembered (`EEXIST`, `ESRCH`,
+/// `ENOENT`), that service is looked at again and its difference is sent once more.
+///
+/// # Audit
+///
+/// The kernel does not tell of changes that others make. Each [`audit`](Dataplane::audit)
+/// compares the kernel's count of IPv4 services with the expected one, a single system call; if it
+/// is off, one dump tells whether ours are all there. Then it looks closely, destinations and
+/// all, at the next 32 of our services, so that a stray weight or an IPv6 service is found too,
+/// after at most (services / 32) audits. Whatever is found missing or altered leads to a look at
+/// every one of ours and to its repair. Changes that were refused before are tried again.
+pub struct Reconciler<K = Client> {
+    kernel: K,
+    desired: Snapshot,
+    /// What the kernel has of ours, as far as we know; more than wanted if a removal failed.
+    actual: Snapshot,
+    /// Whether `actual` holds: not before the first look and not after a broken exchange.
+    known: bool,
+    /// What the kernel's count of services is expected to be.
+    count: Option<u32>,
+    /// The service at which the last audit stopped.
+    audited: Option<ServiceKey>,
+}
+
+impl Reconciler {
+    /// Opens a client and takes it.
+    ///
+    /// # Errors
+    /// See [`Client::open`].
+    pub fn open() -> Result<Self, Error> {
+        Client::open().map(Self::new)
+    }
+
+    /// See [`Client::requests_sent`].
+    #[must_use]
+    pub fn requests_sent(&self) -> u64 {
+        self.kernel.requests_sent()
+    }
+
+    /// The client, for what is no part of the table: timeouts, sync daemons, a flush.
+    pub fn client(&mut self) -> &mut Client {
+        &mut self.kernel
+    }
+}
+
+impl<K: Kernel> Reconciler<K> {
+    /// A reconciler that wants nothing yet and has not looked.
+    #[must_use]
+    pub fn new(kernel: K) -> Self {
+        Self {
+            kernel,
+            desired: Snapshot::new(),
+            actual: Snapshot::new(),
+            known: false,
+            count: None,
+            audited: None,
+        }
+    }
+
+    /// Looks if need be and sends what differs in the whole table.
+    fn reconcile(&mut self) -> Result<usize, DataplaneError> {
+        if !self.known {
+            self.look_at_all().map_err(|e| broken(&e))?;
+        }
+        let changes = diff(&self.desired, &self.actual);
+        self.carry_out(&changes)
+    }
+
+    /// Lists the kernel's services and looks at each that is ours.
+    fn look_at_all(&mut self) -> Result<(), Error> {
+        let ours: BTreeSet<_> = self.ours().copied().collect();
+        self.count = self.kernel.count_services();
+        let services = self.kernel.services()?;
+        self.look(&ours, &services)?;
+        self.known = true;
+        Ok(())
+    }
+
+    fn ours(&self) -> impl Iterator<Item = &ServiceKey> {
+        self.desired.keys().chain(self.actual.keys())
+    }
+
+    /// Takes the kernel's word for `keys`, of which `services` are there. Says whether all was
+    /// as remembered.
+    fn look(
+        &mut self,
+        keys: &BTreeSet<ServiceKey>,
+        services: &[ServiceEntry],
+    ) -> Result<bool, Error> {
+        let mut seen = Snapshot::new();
+        for ServiceEntry { key, settings, .. } in services.iter().filter(|s| keys.contains(&s.key))
+        {
+            let destinations = self.kernel.destinations(key)?;
+            seen.insert(*key, ServiceState::dumped(*settings, &destinations));
+        }
+        let mut as_remembered = true;
+        for key in keys {
+            let before = match seen.remove(key) {
+                Some(state) => self.actual.insert(*key, state),
+                None => self.actual.remove(key),
+            };
+            as_remembered &= before.as_ref() == self.actual.get(key);
+        }
+        Ok(as_remembered)
+    }
+
+    /// Sends changes; where the kernel's table was not as remembered, looks and sends once more.
+    fn carry_out(&mut self, changes: &[Change]) -> Result<usize, DataplaneError> {
+        let (mut done, mut failures) = self.send(changes)?;
+        let stale: BTreeSet<_> = failures
+            .iter()
+            .filter(|failure| failure.is_stale())
+            .map(|failure| failure.change.service())
+            .collect();
+        if !stale.is_empty() {
+            failures.retain(|failure| !stale.contains(&failure.change.service()));
+            let keys: Vec<_> = stale.iter().copied().collect();
+            self.kernel
+                .services_of(&keys)
+                .and_then(|services| self.look(&stale, &services))
+                .map_err(|e| self.lost(&e))?;
+            let mut again = Vec::new();
+            for key in &stale {
+                self.diff_one(key, &mut again);
+            }
+            let (more, refused) = self.send(&again)?;
+            done += more;
+            failures.extend(refused);
+        }
+        if failures.is_empty() { Ok(done) } else { Err(report(&failures)) }
+    }
+
+    fn diff_one(&self, key: &ServiceKey, changes: &mut Vec<Change>) {
+        match (self.desired.get(key), self.actual.get(key)) {
+            (Some(want), have) => diff_service(key, want, have, changes),
+            (None, Some(_)) => changes.push(Change::DelService(*key)),
+            (None, None) => {}
+        }
+    }
+
+    /// Sends changes and remembers those that the kernel made.
+    fn send(&mut self, changes: &[Change]) -> Result<(usize, Vec<Failure>), DataplaneError> {
+        let failures = self.kernel.apply(changes).map_err(|e| self.lost(&e))?;
+        let mut refused = failures.iter().map(|failure| failure.change).peekable();
+        let mut done = 0;
+        for change in changes {
+            if refused.next_if_eq(change).is_none() {
+                change.apply(&mut self.actual);
+                self.expect(change);
+                done += 1;
+            }
+        }
+        Ok((done, failures))
+    }
+
+    /// Counts a service as the kernel does, which leaves IPv6 out.
+    fn expect(&mut self, change: &Change) {
+        if let Some(count) = &mut self.count
+            && change.service().family() == lb_pool::table::Family::Inet
+        {
+            match change {
+                Change::AddService(..) => *count = count.saturating_add(1),
+                Change::DelService(_) => *count = count.saturating_sub(1),
+                _ => {}
+            }
+        }
+    }
+
+    /// Looks for what others changed: see the type's description.
+    fn verify(&mut self) -> Result<(), Error> {
+        let count = self.kernel.count_services();
+        if count != self.count {
+            self.count = count;
+            let services: BTreeMap<_, _> = (self.kernel.services()?.into_iter())
+                .map(|service| (service.key, service.settings))
+                .collect();
+            let untouched = |(key, state): (&ServiceKey, &ServiceState)| {
+                services.get(key) == Some(&state.settings)
+            };
+            if !self.actual.iter().all(untouched) {
+                return self.look_at_all();
+            }
+        }
+        let keys = self.next_to_audit();
+        let services = self.kernel.services_of(&keys)?;
+        if !self.look(&keys.into_iter().collect(), &services)? {
+            return self.look_at_all();
+        }
+        Ok(())
+    }
+
+    /// The next of our services, at most [`AUDITED`], starting over after the last.
+    fn next_to_audit(&mut self) -> Vec<ServiceKey> {
+        let after = self.audited.map_or(Bound::Unbounded, Bound::Excluded);
+        let rest = self.desired.range((after, Bound::Unbounded));
+        let keys: Vec<_> = rest
+            .chain(&self.desired)
+            .map(|(key, _)| *key)
+            .take(AUDITED.min(self.desired.len()))
+            .collect();
+        self.audited = keys.last().copied();
+        keys
+    }
+
+    /// Notes that nothing is known for sure any more; the next call looks at everything.
+    fn lost(&mut self, error: &Error) -> DataplaneError {
+        self.known = false;
+        broken(error)
+    }
+}
+
+impl<K: Kernel> Dataplane for Reconciler<K> {
+    fn name(&self) -> &'static str {
+        "ipvs"
+    }
+
+    fn replace(&mut self, table: &Table) -> Result<usize, DataplaneError> {
+        let desired = snapshot(table);
+        if !self.known {
+            // Ours to remove, if they are there: the look that follows tells.
+            self.actual.append(&mut self.desired);
+        }
+        self.desired = desired;
+        self.reconcile()
+    }
+
+    fn apply(&mut self, key: &ServiceKey, want: Option<&Service>) -> Result<usize, DataplaneError> {
+        let before = match want {
+            Some(service) => self.desired.insert(*key, ServiceState::new(key, service)),
+            None => self.desired.remove(key),
+        };
+        if !self.known {
+            if let Some(before) = before {
+                self.actual.entry(*key).or_insert(before);
+            }
+            return self.reconcile();
+        }
+        let mut changes = Vec::new();
+        self.diff_one(key, &mut changes);
+        self.carry_out(&changes)
+    }
+
+    fn audit(&mut self) -> Result<usize, DataplaneError> {
+        if self.known {
+            self.verify().map_err(|e| self.lost(&e))?;
+        }
+        let repairs = self.reconcile()?;
+        if repairs > 0 {
+            tracing::warn!(repairs, "the IPVS table was not as wanted; repaired");
+        }
+        Ok(repairs)
+    }
+
+    fn connections(&mut self, key: &ServiceKey) -> BTreeMap<DestinationKey, Connections> {
+        let destinations = self.kernel.destinations(key).unwrap_or_else(|error| {
+            tracing::debug!(%error, %key, "no connection counts");
+            Vec::new()
+        });
+        let counts = |d: DestinationEntry| {
+            let connections = Connections { active: d.active.into(), inactive: d.inactive.into() };
+            (d.key, connections)
+        };
+        destinations.into_iter().map(counts).collect()
+    }
+}
+
+/// One sentence a failure. A service that could not be made speaks for its destinations.
+fn report(failures: &[Failure]) -> DataplaneError {
+    let missing: BTreeSet<_> = failures
+        .iter()
+        .filter(|failure| matches!(failure.change, Change::AddService(..)))
+        .map(|failure| failure.change.service())
+        .collect();
+    let follows = |failure: &&Failure| {
+        matches!(failure.change, Change::AddDestination(..))
+            && missing.contains(&failure.change.service())
+    };
+    let told = failures.iter().filter(|failure| !follows(failure));
+    let more = told.clone().count().saturating_sub(TOLD);
+    let mut failures: Vec<_> = told.take(TOLD).map(Failure::to_string).collect();
+    if more > 0 {
+        failures.push(format!("and {more} more entries failed"));
+    }
+    DataplaneError { failures }
+}
+
+/// A failure of the socket, with its cause.
+fn broken(error: &Error) -> DataplaneError {
+    let cause = std::error::Error::source(error).map(|source| format!(": {source}"));
+    DataplaneError { failures: vec![format!("{error}{}", cause.unwrap_or_default())] }
+}
+
+#[cfg(test)]
+mod tests;
