@@ -1,1 +1,87 @@
-//! x
+//! Health checkers: one probe per kind, one scheduler for all of them.
+//!
+//! A probe is a small asynchronous function with a deadline that says what it saw once. When it
+//! runs, how often it is tried again and what its results mean is written once, in [`schedule`],
+//! without I/O. [`Checks`] joins the two for any number of checkers: one heap of times, one armed
+//! timer, no task per checker.
+
+mod checks;
+mod http;
+pub mod schedule;
+mod script;
+mod socket;
+mod spec;
+mod tcp;
+mod tls;
+
+pub use checks::{Checks, Id, Report};
+pub use spec::{Connection, Http, HttpVersion, Probe, Script, Spec, Timing, Tls, Url};
+
+/// What one run of a probe saw.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The server answers as it should.
+    Up {
+        /// The weight a script wishes its server to have; `None` for the configured one.
+        weight: Option<u8>,
+    },
+    /// It does not.
+    Down(Failure),
+    /// The probe could not run for a reason of this host, such as a lack of file descriptors.
+    /// Says nothing about the server.
+    NotRun(String),
+}
+
+/// What is wrong with a server. The messages appear in logs, status and mail.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Failure {
+    /// Nobody listens.
+    #[error("connection refused")]
+    Refused,
+    /// No answer within the checker's time.
+    #[error("timeout while {0}")]
+    Timeout(&'static str),
+    /// Another error of the connection.
+    #[error("{0}")]
+    Connection(String),
+    /// The TLS handshake failed.
+    #[error("TLS: {0}")]
+    Tls(String),
+    /// What came is not HTTP.
+    #[error("bad response: {0}")]
+    Response(String),
+    /// The status is not among the accepted ones.
+    #[error("{url}: status {status}")]
+    Status {
+        /// Path of the URL.
+        url: String,
+        /// What the server answered.
+        status: u16,
+    },
+    /// The body is another one than the digest says.
+    #[error("{url}: digest {}", hex(found))]
+    Digest {
+        /// Path of the URL.
+        url: String,
+        /// MD5 of the body.
+        found: [u8; 16],
+    },
+    /// The script could not be started.
+    #[error("{program}: {error}")]
+    Spawn {
+        /// Its path.
+        program: String,
+        /// The system's reason.
+        error: String,
+    },
+    /// The script failed.
+    #[error("exit status {0}")]
+    Exit(i32),
+    /// The script was killed.
+    #[error("killed by signal {0}")]
+    Signal(i32),
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

@@ -1,0 +1,131 @@
+//! What a checker is told to do.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+/// One checker.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Spec {
+    /// What it does.
+    pub probe: Probe,
+    /// When.
+    pub timing: Timing,
+}
+
+/// When a checker runs. keepalived.conf(5).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Timing {
+    /// Period while nothing changes, not zero.
+    pub delay_loop: Duration,
+    /// Attempts after the first before an up server counts as down.
+    pub retry: u32,
+    /// From a failure to the next attempt.
+    pub delay_before_retry: Duration,
+    /// The first run is delayed by a random time up to this.
+    pub warmup: Duration,
+    /// Down until its first success, instead of up until its first failure.
+    pub alpha: bool,
+}
+
+/// What a checker does.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Probe {
+    /// Opens a TCP connection and closes it.
+    Tcp(Connection),
+    /// Fetches URLs, one a run.
+    Http(Http),
+    /// Runs a program.
+    Script(Script),
+}
+
+/// How a server is reached.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Connection {
+    /// Where to.
+    pub to: SocketAddr,
+    /// Where from; of the same family.
+    pub bind: Option<SocketAddr>,
+    /// `SO_BINDTODEVICE`.
+    pub interface: Option<String>,
+    /// `SO_MARK`, 0 for none.
+    pub fwmark: u32,
+    /// Of the connect, of the TLS handshake, of the request until its answer's head, and of each
+    /// wait for a piece of its body.
+    pub timeout: Duration,
+}
+
+/// An HTTP checker.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Http {
+    /// Where to.
+    pub connection: Connection,
+    /// TLS, if any.
+    pub tls: Option<Tls>,
+    /// Version of the request.
+    pub version: HttpVersion,
+    /// What is fetched, at least one.
+    pub urls: Vec<Url>,
+    /// No delay between the URLs of a server that recovers or has no result yet.
+    pub fast_recovery: bool,
+}
+
+/// TLS of an HTTP checker. Certificates are not verified: a health check asks whether the server
+/// answers, not who it is.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Tls {
+    /// Name sent as SNI; `None` for no SNI.
+    pub sni: Option<String>,
+    /// Ends with close_notify.
+    pub compliant: bool,
+}
+
+/// Version of a request.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum HttpVersion {
+    /// 1.0
+    #[default]
+    Http10,
+    /// 1.0 with `Connection: close`
+    Http10Close,
+    /// 1.1 with `Connection: close`
+    Http11,
+}
+
+/// One URL and what it should answer.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Url {
+    /// Request target.
+    pub path: String,
+    /// `Host` header; `None` for address and port of the connection.
+    pub host: Option<String>,
+    /// Accepted status codes as inclusive ranges, never empty.
+    pub status_codes: Vec<(u16, u16)>,
+    /// MD5 of the body.
+    pub digest: Option<[u8; 16]>,
+}
+
+/// A program whose exit status is the result: 0 is success.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Script {
+    /// Program and arguments, never empty.
+    pub argv: Vec<String>,
+    /// User and group; `None` for the daemon's own.
+    pub owner: Option<(u32, u32)>,
+    /// Run time before it is stopped and counts as failed.
+    pub timeout: Duration,
+    /// Exit status 2 to 255 is success too and asks for a weight of status − 2.
+    pub dynamic: bool,
+}
+
+impl Probe {
+    /// What keepalived calls it: `TCP_CHECK`, `HTTP_GET`, `SSL_GET` or `MISC_CHECK`.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Tcp(_) => "TCP_CHECK",
+            Self::Http(Http { tls: None, .. }) => "HTTP_GET",
+            Self::Http(_) => "SSL_GET",
+            Self::Script(_) => "MISC_CHECK",
+        }
+    }
+}

@@ -1,0 +1,288 @@
+//! Probes against real servers on the loopback.
+
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use lb_check::schedule::Memory;
+use lb_check::{
+    Checks, Connection, Failure, Http, HttpVersion, Outcome, Probe, Report, Spec, Timing, Url,
+};
+
+const LOCALHOST: (Ipv4Addr, u16) = (Ipv4Addr::LOCALHOST, 0);
+
+fn connection(to: SocketAddr) -> Connection {
+    let timeout = Duration::from_millis(500);
+    Connection { to, bind: None, interface: None, fwmark: 0, timeout }
+}
+
+fn http(to: SocketAddr) -> Http {
+    Http {
+        connection: connection(to),
+        tls: None,
+        version: HttpVersion::Http10,
+        urls: vec![Url {
+            path: "/".to_owned(),
+            host: None,
+            status_codes: vec![(200, 299)],
+            digest: None,
+        }],
+        fast_recovery: false,
+    }
+}
+
+async fn run(probe: Probe) -> Report {
+    let timing = Timing {
+        delay_loop: Duration::from_secs(60),
+        retry: 0,
+        delay_before_retry: Duration::from_secs(60),
+        warmup: Duration::ZERO,
+        alpha: false,
+    };
+    let mut checks = Checks::new(1).expect("cipher suites");
+    let id = checks.add(&Spec { probe, timing }, Memory::fresh(false));
+    let mut reports = Vec::new();
+    checks.next(&mut reports).await;
+    let [report] = <[Report; 1]>::try_from(reports).expect("one report");
+    assert_eq!(report.id, id);
+    report
+}
+
+async fn fails(probe: Probe) -> Failure {
+    let report = run(probe).await;
+    assert_eq!(report.verdict, Some(false));
+    match report.outcome {
+        Outcome::Down(failure) => failure,
+        other => panic!("{other:?}"),
+    }
+}
+
+async fn passes(probe: Probe) {
+    let report = run(probe).await;
+    assert_eq!(report.outcome, Outcome::Up { weight: None });
+    assert_eq!((report.verdict, report.changed), (Some(true), true));
+}
+
+/// Answers one request and tells what it was. The client's half is read to its end before the
+/// connection is closed.
+fn serve(
+    answer: impl FnOnce(&mut TcpStream) -> std::io::Result<()> + Send + 'static,
+) -> (SocketAddr, mpsc::Receiver<String>) {
+    let listener = TcpListener::bind(LOCALHOST).expect("listener");
+    let address = listener.local_addr().expect("address");
+    let (sender, requests) = mpsc::channel();
+    thread::spawn(move || {
+        let (mut stream, _) = listener.accept().expect("client");
+        let mut request = Vec::new();
+        let mut octet = [0];
+        while !request.ends_with(b"\r\n\r\n") && stream.read_exact(&mut octet).is_ok() {
+            request.push(octet[0]);
+        }
+        let _ = sender.send(String::from_utf8_lossy(&request).into_owned());
+        let _ = answer(&mut stream); // the client may have had enough
+    });
+    (address, requests)
+}
+
+fn answer(text: &'static str) -> (SocketAddr, mpsc::Receiver<String>) {
+    serve(move |stream| stream.write_all(text.as_bytes()))
+}
+
+#[tokio::test]
+async fn tcp_opens_a_connection_and_closes_it_in_order() {
+    let listener = TcpListener::bind(LOCALHOST).expect("listener");
+    let to = listener.local_addr().expect("address");
+    passes(Probe::Tcp(connection(to))).await;
+    let (mut stream, _) = listener.accept().expect("client");
+    assert_eq!(stream.read(&mut [0; 1]).expect("FIN, not RST"), 0);
+}
+
+#[tokio::test]
+async fn tcp_says_who_refuses() {
+    let to = TcpListener::bind(LOCALHOST).and_then(|l| l.local_addr()).expect("address");
+    assert_eq!(fails(Probe::Tcp(connection(to))).await, Failure::Refused);
+}
+
+#[tokio::test]
+async fn tcp_gives_up_after_its_timeout() {
+    use nix::sys::socket::{Backlog, listen};
+    let listener = TcpListener::bind(LOCALHOST).expect("listener");
+    listen(&listener, Backlog::new(0).expect("backlog")).expect("shorter backlog");
+    let to = listener.local_addr().expect("address");
+    let _fills_the_queue = TcpStream::connect(to).expect("first client");
+    let report = run(Probe::Tcp(connection(to))).await;
+    assert_eq!(report.outcome, Outcome::Down(Failure::Timeout("connecting")));
+    assert!(report.latency >= Duration::from_millis(500), "{:?}", report.latency);
+}
+
+#[tokio::test]
+async fn a_source_address_is_used_and_a_foreign_one_is_no_failure_of_the_server() {
+    let listener = TcpListener::bind(LOCALHOST).expect("listener");
+    let to = listener.local_addr().expect("address");
+    let from = |ip| Some(SocketAddr::new(ip, 0));
+    let local = "127.0.0.2".parse().expect("address");
+    passes(Probe::Tcp(Connection { bind: from(local), ..connection(to) })).await;
+    assert_eq!(listener.accept().expect("client").1.ip(), local);
+
+    let foreign = "192.0.2.1".parse().expect("address");
+    let report = run(Probe::Tcp(Connection { bind: from(foreign), ..connection(to) })).await;
+    assert_eq!(report.verdict, None);
+    let Outcome::NotRun(why) = report.outcome else { panic!("{report:?}") };
+    assert!(why.starts_with("bindto: "), "{why}");
+}
+
+#[tokio::test]
+async fn http_asks_as_keepalived_does() {
+    let cases = [
+        (HttpVersion::Http10, "GET / HTTP/1.0\r\nUser-Agent: KeepAliveClient\r\n"),
+        (
+            HttpVersion::Http10Close,
+            "GET / HTTP/1.0\r\nUser-Agent: KeepAliveClient\r\nConnection: close\r\n",
+        ),
+        (
+            HttpVersion::Http11,
+            "GET / HTTP/1.1\r\nUser-Agent: KeepAliveClient\r\nConnection: close\r\n",
+        ),
+    ];
+    for (version, head) in cases {
+        let (to, requests) = answer("HTTP/1.0 200 OK\r\n\r\nread to its end");
+        passes(Probe::Http(Http { version, ..http(to) })).await;
+        let request = requests.recv().expect("request");
+        assert_eq!(request, format!("{head}Host: {to}\r\n\r\n"));
+    }
+}
+
+#[tokio::test]
+async fn http_sends_the_virtual_host_and_escapes_what_no_target_may_hold() {
+    let (to, requests) = answer("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+    let mut http = http(to);
+    http.urls[0].path = "a b?c=%20{d}".to_owned();
+    http.urls[0].host = Some("www.example.org".to_owned());
+    passes(Probe::Http(http)).await;
+    let request = requests.recv().expect("request");
+    assert!(request.starts_with("GET /a%20b?c=%20%7Bd%7D HTTP/1.0\r\n"), "{request}");
+    assert!(request.ends_with("\r\nHost: www.example.org\r\n\r\n"), "{request}");
+}
+
+#[tokio::test]
+async fn http_takes_the_statuses_it_is_told() {
+    let (to, _) = answer("HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n");
+    let failure = fails(Probe::Http(http(to))).await;
+    assert_eq!(failure, Failure::Status { url: "/".to_owned(), status: 404 });
+    assert_eq!(failure.to_string(), "/: status 404");
+
+    let (to, _) = answer("HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n");
+    let mut http = http(to);
+    http.urls[0].status_codes = vec![(200, 299), (404, 404)];
+    passes(Probe::Http(http)).await;
+}
+
+#[tokio::test]
+async fn http_compares_the_digest_of_the_body_alone() {
+    // RFC 1321 §A.5: MD5 ("abc") = 900150983cd24fb0d6963f7d28e17f72
+    let abc = 0x9001_5098_3cd2_4fb0_d696_3f7d_28e1_7f72_u128.to_be_bytes();
+    let answers = [
+        "HTTP/1.0 200 OK\r\n\r\nabc",
+        "HTTP/1.0 200 OK\r\nContent-Length: 3\r\n\r\nabc and something over",
+        "HTTP/1.0 200 OK\r\nContent-Length: 30\r\n\r\nabc",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n2\r\nbc\r\n0\r\n\r\n",
+    ];
+    for text in answers {
+        let (to, _) = answer(text);
+        let mut http = http(to);
+        http.urls[0].digest = Some(abc);
+        passes(Probe::Http(http)).await;
+    }
+    let (to, _) = answer("HTTP/1.0 200 OK\r\n\r\nabcd");
+    let mut http = http(to);
+    http.urls[0].digest = Some(abc);
+    let failure = fails(Probe::Http(http)).await;
+    assert_eq!(failure.to_string(), "/: digest e2fc714c4727ee9395f324cd2e7f331f");
+}
+
+#[tokio::test]
+async fn http_refuses_what_is_not_an_answer() {
+    for text in ["", "HTTP/1.0 200 OK\r\n", "SSH-2.0-OpenSSH_9.7\r\n", "\0\0\0\0"] {
+        let (to, _) = answer(text);
+        let failure = fails(Probe::Http(http(to))).await;
+        assert!(matches!(failure, Failure::Response(_)), "{text:?}: {failure:?}");
+    }
+}
+
+#[tokio::test]
+async fn http_tolerates_odd_headers() {
+    let (to, _) =
+        answer("HTTP/1.1 200 OK\r\nBad Name: x\r\nX : y\r\n folded\r\nA\x01: b\r\n\r\nok");
+    passes(Probe::Http(http(to))).await;
+}
+
+#[tokio::test]
+async fn a_silent_server_times_out() {
+    let (to, _) = serve(|stream| stream.read(&mut [0]).map(drop));
+    assert_eq!(fails(Probe::Http(http(to))).await, Failure::Timeout("waiting for the answer"));
+    let (to, _) = serve(|stream| {
+        stream.write_all(b"HTTP/1.0 200 OK\r\n\r\nfirst")?;
+        stream.read(&mut [0]).map(drop)
+    });
+    assert_eq!(fails(Probe::Http(http(to))).await, Failure::Timeout("reading"));
+}
+
+#[tokio::test]
+async fn an_endless_answer_is_bounded() {
+    let (to, _) = serve(|stream| {
+        stream.write_all(b"HTTP/1.0 200 OK\r\n")?;
+        loop {
+            stream.write_all(b"X-Filler: and so on\r\n")?;
+        }
+    });
+    let failure = fails(Probe::Http(http(to))).await;
+    assert!(matches!(failure, Failure::Response(_)), "{failure:?}");
+
+    let (to, _) = serve(|stream| {
+        stream.write_all(b"HTTP/1.0 200 OK\r\n\r\n")?;
+        loop {
+            stream.write_all(&[0; 65_536])?;
+        }
+    });
+    let failure = fails(Probe::Http(http(to))).await;
+    assert_eq!(failure, Failure::Response("longer than 64 MiB".to_owned()));
+
+    // Informational answers, one after the other: none of them is the answer.
+    let (to, _) = serve(|stream| {
+        loop {
+            stream.write_all(b"HTTP/1.1 100 Continue\r\n\r\n")?;
+        }
+    });
+    let started = Instant::now();
+    let failure = fails(Probe::Http(http(to))).await;
+    assert_eq!(failure, Failure::Timeout("waiting for the answer"));
+    assert!(started.elapsed() < Duration::from_secs(5));
+}
+
+#[tokio::test]
+async fn a_removed_checker_reports_nothing() {
+    let listener = TcpListener::bind(LOCALHOST).expect("listener");
+    let to = listener.local_addr().expect("address");
+    let timing = Timing {
+        delay_loop: Duration::from_millis(100),
+        retry: 0,
+        delay_before_retry: Duration::from_millis(100),
+        warmup: Duration::ZERO,
+        alpha: false,
+    };
+    let spec = Spec { probe: Probe::Tcp(connection(to)), timing };
+    let mut checks = Checks::new(1).expect("cipher suites");
+    let gone = checks.add(&spec, Memory::fresh(false));
+    let stays = checks.add(&spec, Memory::fresh(false));
+    assert_eq!(checks.remove(gone), Some(Memory::fresh(false)));
+    assert_eq!(checks.remove(gone), None);
+    let mut reports = Vec::new();
+    while reports.len() < 3 {
+        checks.next(&mut reports).await;
+    }
+    assert!(reports.iter().all(|report| report.id == stays), "{reports:?}");
+    let verdicts: Vec<_> = reports.iter().map(|r| (r.verdict, r.changed)).collect();
+    assert_eq!(verdicts[..2], [(Some(true), true), (Some(true), false)]);
+}
