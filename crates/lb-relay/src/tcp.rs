@@ -107,7 +107,7 @@ async fn reach(peer: SocketAddr, site: &Site) -> Option<(TcpStream, Lease)> {
 }
 
 async fn connect(server: SocketAddr, peer: SocketAddr, site: &Site) -> io::Result<TcpStream> {
-    let socket = sockets::connect(server, peer, Type::STREAM, &site.context.options.egress)?;
+    let socket = site.dial(server, peer, Type::STREAM)?;
     let stream = TcpStream::from_std(socket.into())?;
     stream.writable().await?;
     match stream.take_error()? {
