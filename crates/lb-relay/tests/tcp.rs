@@ -105,7 +105,7 @@ async fn connections_are_counted_while_they_last() {
 #[tokio::test]
 async fn a_server_that_refuses_is_passed_over() {
     let (vip, mut relay) = (free_address(), relay());
-    // Nobody listens on one; the other's address routes to where nobody answers or is refused.
+    // Nobody listens on the first and the last.
     let servers = [(free_address(), 1), (named(7).await, 1), (free_address(), 1)];
     for scheduler in [Scheduler::Rr, Scheduler::Wlc, Scheduler::Sh, Scheduler::Fo] {
         relay.apply(&tcp(vip), Some(&service(scheduler, &servers))).unwrap();
