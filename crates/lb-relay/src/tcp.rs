@@ -107,7 +107,7 @@ async fn reach(peer: SocketAddr, site: &Site) -> Option<(TcpStream, Lease)> {
 }
 
 async fn connect(server: SocketAddr, peer: SocketAddr, site: &Site) -> io::Result<TcpStream> {
-    let socket = sockets::connect(server, peer, Type::STREAM, &site.context.options.egress)?;
+    let socket = site.dial(server, peer, Type::STREAM)?;
     let stream = TcpStream::from_std(socket.into())?;
     stream.writable().await?;
     match stream.take_error()? {
@@ -153,5 +153,20 @@ mod tests {
         let mut got = Vec::new();
         let ((), end) = tokio::join!(closing, reader.read_to_end(&mut got));
         assert_eq!((got.len(), end.unwrap_err().kind()), (SENT, io::ErrorKind::ConnectionReset));
+    }
+
+    #[tokio::test]
+    async fn nobody_waits_for_who_was_reset() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(4096).unwrap();
+        let reader = socket.connect(listener.local_addr().unwrap()).await.unwrap();
+        let (mut writer, _) = listener.accept().await.unwrap();
+        writer.write_all(&[7; 200_000]).await.unwrap();
+        assert!(unsent(&writer).unwrap() > 0);
+        reset(&reader).await;
+        drop(reader);
+        assert!(writer.read(&mut [0]).await.is_err());
+        assert_eq!(unsent(&writer).unwrap(), 0);
     }
 }

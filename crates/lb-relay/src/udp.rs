@@ -78,7 +78,7 @@ where
     if let Some(flow) = living(key) {
         return Ok(Some(flow));
     }
-    let towards = sockets::connect(server, client, Type::DGRAM, &site.context.options.egress)?;
+    let towards = site.dial(server, client, Type::DGRAM)?;
     let server = UdpSocket::from_std(towards.into())?;
     let flow = Arc::new(Flow { server, lease, activity: Activity::new(), refused: Notify::new() });
     guard(flows).insert(key, Arc::clone(&flow));

@@ -105,7 +105,7 @@ async fn connections_are_counted_while_they_last() {
 #[tokio::test]
 async fn a_server_that_refuses_is_passed_over() {
     let (vip, mut relay) = (free_address(), relay());
-    // Nobody listens on one; the other's address routes to where nobody answers or is refused.
+    // Nobody listens on the first and the last.
     let servers = [(free_address(), 1), (named(7).await, 1), (free_address(), 1)];
     for scheduler in [Scheduler::Rr, Scheduler::Wlc, Scheduler::Sh, Scheduler::Fo] {
         relay.apply(&tcp(vip), Some(&service(scheduler, &servers))).unwrap();
@@ -118,7 +118,8 @@ async fn a_server_that_refuses_is_passed_over() {
 #[tokio::test]
 async fn without_a_server_a_client_is_reset() {
     let (vip, mut relay) = (free_address(), relay());
-    for servers in [vec![], vec![(named(0).await, 0)], vec![(free_address(), 1)]] {
+    // Nobody, nobody willing, nobody there, and itself.
+    for servers in [vec![], vec![(named(0).await, 0)], vec![(free_address(), 1)], vec![(vip, 1)]] {
         relay.apply(&tcp(vip), Some(&service(Scheduler::Rr, &servers))).unwrap();
         // The reset may come before `connect` has looked.
         let answer = async { TcpStream::connect(vip).await?.read(&mut [0]).await };
