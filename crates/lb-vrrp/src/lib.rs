@@ -1,1 +1,29 @@
-//! x
+//! VRRP versions 2 and 3: packets and the state machine of one instance.
+//!
+//! Pure: no socket, no clock, no global. RFC 9568, RFC 3768, and keepalived where it decides what
+//! both leave open.
+//!
+//! - [`Advert`] is a packet: [`Advert::parse`] is the only door in, [`Advert::emit`] the way out.
+//! - [`Instance`] is a virtual router on this host: [`Input`] and time in, [`Action`]s out.
+//! - [`track`] turns what is tracked into a priority, [`group`] keeps instances together. Neither
+//!   knows VRRP.
+
+mod checksum;
+mod config;
+mod error;
+pub mod group;
+mod instance;
+mod timing;
+pub mod track;
+mod types;
+mod vips;
+mod wire;
+
+pub use checksum::Checksum;
+pub use config::{Config, OldUnicastChecksum, Peer, Peers};
+pub use error::WireError;
+pub use instance::{Action, Counters, Input, Instance, Sender, State};
+pub use timing::{master_down_interval, skew_time};
+pub use types::{Family, IpPacket, Priority, Version, Vrid};
+pub use vips::Vips;
+pub use wire::{Addresses, Advert, Auth, MAX_LEN, vrid};

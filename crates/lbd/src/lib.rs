@@ -1,3 +1,4 @@
 //! The supervisor process: joins the engines and owns signals, scripts and the control socket.
 
+pub mod advertiser;
 pub mod engine;

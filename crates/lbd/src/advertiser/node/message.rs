@@ -1,0 +1,175 @@
+//! What a node is told and what it says.
+
+use std::net::IpAddr;
+use std::ops::Range;
+
+use lb_config::model::{Family, VirtualAddress};
+use lb_control::EventKind;
+use lb_vrrp::{IpPacket, Priority};
+
+use crate::advertiser::plan::Plan;
+
+/// Index of a link in the kernel, never 0.
+pub type LinkIndex = u32;
+
+/// An instance of a node; the same for as long as the instance lives, reloads included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct InstanceId(pub(super) u32);
+
+impl InstanceId {
+    pub(super) fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// What a node is told. Strings and packets are borrowed, nothing is kept of them.
+#[derive(Debug)]
+pub enum Input<'a> {
+    /// Everything known about links and addresses has been told: begin. Once, and first of all
+    /// but [`Input::Link`] and [`Input::Address`].
+    Start,
+    /// A deadline may have passed. Early and repeated ones are harmless.
+    ///
+    /// After a late wake-up give what waits in the sockets first: a backup whose master's
+    /// advertisement was queued must hear it before its timer is judged.
+    Timer,
+    /// A packet of IP protocol 112.
+    Packet {
+        /// Where it arrived.
+        link: LinkIndex,
+        /// The packet.
+        packet: IpPacket<'a>,
+    },
+    /// A link exists, with these properties now.
+    Link {
+        /// Its index.
+        link: LinkIndex,
+        /// Its name now; a renamed link is the same link.
+        name: &'a str,
+        /// `IFF_UP` and `IFF_RUNNING`.
+        up: bool,
+    },
+    /// A link has been deleted, and its addresses with it.
+    LinkGone {
+        /// Its former index.
+        link: LinkIndex,
+    },
+    /// An address has been added to a link, or removed from it.
+    ///
+    /// Addresses of one link are told in the kernel's order (dump order, then as they come), the
+    /// primary one first. Changes that this node's own actions caused may be told or left out when
+    /// they add; a removal that an own action caused **must be left out** (`nlmsg_pid` of the
+    /// notification is the port of the requesting socket): a told removal of a VIP is taken for
+    /// somebody else's.
+    Address {
+        /// Where.
+        link: LinkIndex,
+        /// Which.
+        address: IpAddr,
+        /// Added, not removed.
+        present: bool,
+    },
+    /// One run of a tracked script ended. Rise and fall are counted here.
+    Script {
+        /// Its name in the configuration.
+        name: &'a str,
+        /// Exit status 0, in time.
+        success: bool,
+    },
+    /// A new configuration is in force.
+    Reload(Plan),
+    /// End: masters say so and let go. [`Node::stopped`](super::Node::stopped) tells when it is done.
+    Stop,
+}
+
+/// What a node wants done, to be done in this order before the node is told anything more.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Action {
+    /// Send one advertisement to the group or to every peer; [`Node::emit`](super::Node::emit) makes it.
+    Send {
+        /// Whose.
+        instance: InstanceId,
+        /// Priority to say; [`Priority::STOP`] when letting go.
+        priority: Priority,
+    },
+    /// Add these addresses; adding one that is there already is no error.
+    AddVips {
+        /// Whose.
+        instance: InstanceId,
+        /// In order.
+        vips: Vec<Vip>,
+    },
+    /// Remove these addresses; removing one that is not there is no error.
+    RemoveVips {
+        /// Whose.
+        instance: InstanceId,
+        /// In order.
+        vips: Vec<Vip>,
+    },
+    /// Send gratuitous ARP or neighbour advertisements now: `rounds` times over
+    /// [`Node::vips`](super::Node::vips). Delayed and repeated blocks are announced again when due.
+    Announce {
+        /// Whose.
+        instance: InstanceId,
+        /// At least 1.
+        rounds: u32,
+    },
+    /// [`Node::sockets`](super::Node::sockets) is another set now: open and close the difference.
+    Sockets,
+    /// Tell the world.
+    Event(EventKind),
+}
+
+/// A virtual address and the link it is on.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Vip {
+    /// The link: that of its `dev`, else of the instance. It existed when this was said.
+    pub link: LinkIndex,
+    /// The address with its options.
+    pub address: VirtualAddress,
+}
+
+/// One advertisement ready for `sendmmsg(2)`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Datagram {
+    /// Out of this link; `None`: as routed (unicast without an interface).
+    pub link: Option<LinkIndex>,
+    /// From this address.
+    pub source: IpAddr,
+    /// To this group or peer.
+    pub destination: IpAddr,
+    /// TTL or hop limit; `None`: the kernel's default.
+    pub ttl: Option<u8>,
+    /// Where the payload is in the buffer given to [`Node::emit`](super::Node::emit): what follows
+    /// the IP header, checksum included, for IPv6 too.
+    pub payload: Range<usize>,
+}
+
+/// A socket the node has to be heard and to speak through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Socket {
+    /// Bound to this link; `None`: to none (unicast without an interface).
+    pub link: Option<LinkIndex>,
+    /// Family of the advertisements.
+    pub family: SocketFamily,
+    /// Multicast group to be a member of on that link; `None` for unicast.
+    pub group: Option<IpAddr>,
+}
+
+/// Family of a [`Socket`], ordered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum SocketFamily {
+    /// IPv4.
+    Inet,
+    /// IPv6.
+    Inet6,
+}
+
+impl From<Family> for SocketFamily {
+    fn from(family: Family) -> Self {
+        match family {
+            Family::Inet => Self::Inet,
+            Family::Inet6 => Self::Inet6,
+        }
+    }
+}
