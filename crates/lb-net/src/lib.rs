@@ -1,1 +1,35 @@
-//! x
+//! Contact with the kernel's network: links, addresses, gratuitous ARP and raw sockets.
+//!
+//! Everything here is synchronous and made for a thread with an event loop of its own: a [`Poller`]
+//! says which descriptor is ready, a [`Timer`] wakes it to the nanosecond, a [`Waker`] lets other
+//! threads in. Packets leave and arrive in batches; what the steady state needs is allocated once.
+//!
+//! [`RouteSocket`] changes addresses and [`Announcer`] tells the neighbours; nothing else here
+//! changes anything outside of the process.
+
+mod advert;
+mod announce;
+mod capability;
+mod error;
+mod filter;
+mod mmsg;
+mod monitor;
+mod netlink;
+mod packet;
+mod poll;
+mod route;
+mod schedule;
+mod timer;
+
+pub use advert::{AdvertSocket, Family, Inbox, Interface, Received};
+pub use announce::{Announcement, Announcer, ArpForm, is_ipv6_router};
+pub use capability::require_capabilities;
+pub use error::Error;
+pub use filter::VridSet;
+pub use monitor::{Event, Monitor};
+pub use netlink::{ADDRESS_PROTOCOL, Address, Change, InterfaceAddress, Link};
+pub use packet::Envelope;
+pub use poll::{Poller, Waker};
+pub use route::{Outcome, RouteSocket};
+pub use schedule::{lock_memory, set_nice, set_realtime};
+pub use timer::Timer;

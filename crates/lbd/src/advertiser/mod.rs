@@ -1,6 +1,176 @@
 //! The advertiser: keeps the VIPs of this host's instances on exactly one router.
 //!
-//! [`node`] decides, in a value without sockets or clock; what is around it does as it says.
+//! [`node`] decides, in a value without sockets or clock; what is around it does as it says, on a
+//! thread of its own that nothing else can delay. [`Advertiser`] is the supervisor's end of it.
 
+mod kernel;
 pub mod node;
+mod outgoing;
 pub mod plan;
+mod sockets;
+mod thread;
+
+use std::collections::BTreeSet;
+use std::future;
+use std::io;
+use std::panic::{self, AssertUnwindSafe};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
+
+use lb_config::model::Scheduling;
+use lb_net::Waker;
+use tokio::sync::oneshot;
+
+use crate::advertiser::plan::Plan;
+use crate::advertiser::thread::{Command, Thread};
+use crate::engine::EventSink;
+
+/// How an advertiser starts and ends.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// Names of instances whose VIPs are still on this host because the engine failed and is started
+    /// again: they are MASTER at once. VIPs of all others are removed first.
+    pub adopt: BTreeSet<String>,
+    /// At the end the VIPs stay and nobody is told (`--dont-release-vrrp`).
+    pub keep_vips: bool,
+    /// Scheduling of the thread.
+    pub scheduling: Scheduling,
+}
+
+/// Why an advertiser does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The kernel refuses what the advertiser lives by.
+    #[error(transparent)]
+    Net(#[from] lb_net::Error),
+    /// The thread does not start, or panicked before it ran.
+    #[error("the advertiser's thread does not start")]
+    Thread(#[source] io::Error),
+}
+
+/// The advertiser's thread, as the supervisor sees it. Dropped, it is stopped and not waited for.
+#[derive(Debug)]
+pub struct Advertiser {
+    commands: mpsc::Sender<Command>,
+    waker: Arc<Waker>,
+    masters: Masters,
+    failed: Option<oneshot::Receiver<String>>,
+}
+
+/// Instances that are MASTER; outlives a panic of the thread.
+type Masters = Arc<Mutex<BTreeSet<String>>>;
+
+impl Advertiser {
+    /// Starts the thread in the network namespace of the caller; returns when every socket is bound,
+    /// which takes milliseconds. An interface that is missing is no error: its instances are in
+    /// FAULT until it comes.
+    ///
+    /// # Errors
+    /// [`Error::Net`] names the interface or capability and the remedy.
+    pub fn start(plan: Plan, options: Options, events: EventSink) -> Result<Self, Error> {
+        lb_net::require_capabilities()?;
+        let waker = Waker::new().map_err(Error::Thread)?;
+        let waker = Arc::new(waker);
+        let masters = Masters::default();
+        let (commands, inbox) = mpsc::channel();
+        let (started, start) = mpsc::sync_channel(1);
+        let (failure, failed) = oneshot::channel();
+        let body = {
+            let (waker, masters) = (Arc::clone(&waker), Arc::clone(&masters));
+            move || {
+                let run = || match Thread::new(plan, options, events, inbox, waker, masters) {
+                    Ok(mut thread) => {
+                        let _ = started.send(Ok(()));
+                        thread.run().map_err(|error| format!("the kernel failed: {error}"))
+                    }
+                    Err(error) => {
+                        let _ = started.send(Err(Error::Net(error)));
+                        Ok(())
+                    }
+                };
+                let ended = panic::catch_unwind(AssertUnwindSafe(run));
+                let ended = ended.unwrap_or_else(|panic| Err(message(panic.as_ref())));
+                if let Err(reason) = ended {
+                    // Nobody listens when the supervisor is gone.
+                    let _ = failure.send(reason);
+                }
+            }
+        };
+        std::thread::Builder::new()
+            .name("lbd-advertiser".into())
+            .spawn(body)
+            .map_err(Error::Thread)?;
+        let panicked = |_| Err(Error::Thread(io::Error::other("it panicked")));
+        start.recv().unwrap_or_else(panicked)?;
+        Ok(Self { commands, waker, masters, failed: Some(failed) })
+    }
+
+    /// Puts another plan in force; what both have in common is not disturbed. Resolves when it is,
+    /// with what could not be opened.
+    pub fn apply(&self, plan: Plan) -> oneshot::Receiver<Result<(), String>> {
+        let (reply, answer) = oneshot::channel();
+        self.send(Command::Apply { plan, reply });
+        answer
+    }
+
+    /// Tells how a run of a tracked script ended.
+    pub fn script(&self, name: &str, success: bool) {
+        self.send(Command::Script { name: name.into(), success });
+    }
+
+    /// Asks for the state of every instance, in the order of the configuration.
+    pub fn status(&self) -> oneshot::Receiver<Vec<lb_control::status::Vrrp>> {
+        let (reply, answer) = oneshot::channel();
+        self.send(Command::Status { reply });
+        answer
+    }
+
+    /// Lets go: masters say so, then the VIPs go away, then the thread ends and this resolves.
+    pub fn stop(&self) -> oneshot::Receiver<()> {
+        let (reply, answer) = oneshot::channel();
+        self.send(Command::Stop { reply });
+        answer
+    }
+
+    /// Resolves with the reason when the thread fails; never after an orderly end.
+    pub async fn ended(&mut self) -> String {
+        if let Some(failed) = &mut self.failed {
+            let reason = failed.await;
+            self.failed = None;
+            if let Ok(reason) = reason {
+                return reason;
+            }
+        }
+        future::pending().await
+    }
+
+    /// Names of the instances that are MASTER, also after the thread has failed: what the next one
+    /// is to adopt.
+    #[must_use]
+    pub fn masters(&self) -> BTreeSet<String> {
+        self.masters.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Makes the thread panic: how a test shows that the supervisor starts it again.
+    #[doc(hidden)]
+    pub fn fail(&self) {
+        self.send(Command::Fail);
+    }
+
+    fn send(&self, command: Command) {
+        // A thread that has ended drops the command and with it the reply: the caller sees that.
+        let _ = self.commands.send(command);
+        self.waker.wake();
+    }
+}
+
+impl Drop for Advertiser {
+    fn drop(&mut self) {
+        drop(self.stop());
+    }
+}
+
+/// What a panic said.
+fn message(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(ToString::to_string);
+    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "panicked".into())
+}

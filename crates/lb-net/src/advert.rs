@@ -1,0 +1,354 @@
+//! The socket that advertisements leave and arrive through.
+
+use std::fmt;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::num::NonZeroU32;
+use std::os::fd::{AsFd, BorrowedFd};
+
+use nix::sys::socket::{setsockopt, sockopt};
+use socket2::{Domain, InterfaceIndexOrAddress, Protocol, Socket, Type};
+
+use crate::mmsg::{Batch, Outbox};
+use crate::{Envelope, Error, VridSet, filter, packet};
+
+/// Address family.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Family {
+    /// IPv4.
+    Inet,
+    /// IPv6.
+    Inet6,
+}
+
+impl Family {
+    /// That of an address.
+    #[must_use]
+    pub fn of(address: &IpAddr) -> Self {
+        if address.is_ipv4() { Self::Inet } else { Self::Inet6 }
+    }
+}
+
+impl fmt::Display for Family {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Inet => "IPv4",
+            Self::Inet6 => "IPv6",
+        })
+    }
+}
+
+/// An interface, as the kernel and as people call it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Interface {
+    /// `if_nametoindex(3)`.
+    pub index: NonZeroU32,
+    /// Its name, for messages.
+    pub name: String,
+}
+
+/// Room for a burst of all 255 instances of an interface, many times over.
+const RECEIVE_BUFFER: usize = 4 << 20;
+/// `TC_PRIO_CONTROL` of `pkt_sched.h`: queueing disciplines send it first.
+const PRIORITY: u32 = 6;
+
+/// A raw socket for IP protocol 112 on one interface, shared by all its virtual routers of a family.
+///
+/// The kernel hands over only the VRIDs that are served: others do not wake us. Nothing that is
+/// sent comes back. Reads and writes never block.
+pub struct AdvertSocket {
+    socket: Socket,
+    family: Family,
+    interface: Option<Interface>,
+    outbox: Addressed,
+    next_id: u16,
+}
+
+enum Addressed {
+    Inet(Outbox<libc::sockaddr_in>),
+    Inet6(Outbox<libc::sockaddr_in6>),
+}
+
+impl AdvertSocket {
+    /// Opens the socket; `None` listens on every interface, which is for unicast only.
+    ///
+    /// # Errors
+    /// [`Error::Capability`] without `CAP_NET_RAW`; [`Error::System`] names the step and interface.
+    pub fn open(
+        family: Family,
+        interface: Option<Interface>,
+        vrids: &VridSet,
+    ) -> Result<Self, Error> {
+        let place = match &interface {
+            Some(interface) => format!("the {family} VRRP socket on {}", interface.name),
+            None => format!("the {family} VRRP socket"),
+        };
+        Self::configure(family, interface.as_ref(), vrids)
+            .map(|socket| Self {
+                socket,
+                family,
+                interface,
+                outbox: match family {
+                    Family::Inet => Addressed::Inet(Outbox::new()),
+                    Family::Inet6 => Addressed::Inet6(Outbox::new()),
+                },
+                next_id: 1,
+            })
+            .map_err(Error::system(format!("opening {place}"), "CAP_NET_RAW"))
+    }
+
+    fn configure(
+        family: Family,
+        interface: Option<&Interface>,
+        vrids: &VridSet,
+    ) -> io::Result<Socket> {
+        let domain = match family {
+            Family::Inet => Domain::IPV4,
+            Family::Inet6 => Domain::IPV6,
+        };
+        let protocol = Protocol::from(i32::from(packet::PROTOCOL));
+        let socket = Socket::new(domain, Type::RAW.nonblocking(), Some(protocol))?;
+        // Until it is bound the socket hears every interface.
+        socket.attach_filter(&filter::nothing())?;
+        if let Some(interface) = interface {
+            socket.bind_device_by_index_v4(Some(interface.index))?;
+        }
+        match family {
+            Family::Inet => {
+                socket.set_header_included_v4(true)?;
+                socket.set_multicast_loop_v4(false)?;
+                socket.set_multicast_all_v4(false)?;
+            }
+            Family::Inet6 => {
+                socket.set_header_included_v6(true)?;
+                socket.set_multicast_loop_v6(false)?;
+                socket.set_multicast_all_v6(false)?;
+                socket.set_recv_hoplimit_v6(true)?;
+                setsockopt(&socket, sockopt::Ipv6RecvPacketInfo, &true)?;
+            }
+        }
+        socket.set_priority(PRIORITY)?;
+        if setsockopt(&socket, sockopt::RcvBufForce, &RECEIVE_BUFFER).is_err() {
+            socket.set_recv_buffer_size(RECEIVE_BUFFER)?;
+        }
+        socket.attach_filter(&filter::vrids(vrids, family))?;
+        Ok(socket)
+    }
+
+    /// Hears these virtual routers from now on and no others.
+    ///
+    /// # Errors
+    /// When the kernel is out of memory for filters.
+    pub fn serve(&self, vrids: &VridSet) -> Result<(), Error> {
+        self.socket
+            .attach_filter(&filter::vrids(vrids, self.family))
+            .map_err(Error::system("filtering advertisements", "CAP_NET_RAW"))
+    }
+
+    /// Joins a multicast group of the socket's family on its interface.
+    ///
+    /// An IPv4 socket then hears no other group. An IPv6 socket hears every group that anyone on
+    /// this host has joined there: the kernel does not tell raw ones apart.
+    ///
+    /// # Errors
+    /// [`Error::System`] when it is joined already, or the interface does no multicast.
+    pub fn join(&self, group: IpAddr) -> Result<(), Error> {
+        let index = self.index();
+        let joined = match group {
+            IpAddr::V4(group) => {
+                self.socket.join_multicast_v4_n(&group, &InterfaceIndexOrAddress::Index(index))
+            }
+            IpAddr::V6(group) => self.socket.join_multicast_v6(&group, index),
+        };
+        let place = self.interface.as_ref().map_or("any interface", |i| i.name.as_str());
+        joined.map_err(Error::system(format!("joining {group} on {place}"), "CAP_NET_RAW"))
+    }
+
+    /// Leaves a multicast group.
+    ///
+    /// # Errors
+    /// When it was not joined.
+    pub fn leave(&self, group: IpAddr) -> io::Result<()> {
+        let index = self.index();
+        match group {
+            IpAddr::V4(group) => {
+                self.socket.leave_multicast_v4_n(&group, &InterfaceIndexOrAddress::Index(index))
+            }
+            IpAddr::V6(group) => self.socket.leave_multicast_v6(&group, index),
+        }
+    }
+
+    fn index(&self) -> u32 {
+        self.interface.as_ref().map_or(0, |interface| interface.index.get())
+    }
+
+    /// The family of addresses it carries.
+    #[must_use]
+    pub fn family(&self) -> Family {
+        self.family
+    }
+
+    /// The interface it is bound to.
+    #[must_use]
+    pub fn interface(&self) -> Option<&Interface> {
+        self.interface.as_ref()
+    }
+
+    /// Queues one packet until [`AdvertSocket::flush`]. An envelope of another family is dropped.
+    pub fn queue(&mut self, envelope: &Envelope, payload: &[u8]) {
+        let index = self.index();
+        let ttl = envelope.ttl;
+        match (&mut self.outbox, envelope.source, envelope.destination) {
+            (Addressed::Inet(outbox), IpAddr::V4(source), IpAddr::V4(destination)) => {
+                let id = self.next_id;
+                self.next_id = id.checked_add(1).unwrap_or(1);
+                outbox.push(sockaddr_in(destination), |out| {
+                    packet::push_ipv4(out, source, destination, ttl, id, payload);
+                });
+            }
+            (Addressed::Inet6(outbox), IpAddr::V6(source), IpAddr::V6(destination)) => {
+                outbox.push(sockaddr_in6(destination, index), |out| {
+                    packet::push_ipv6(out, source, destination, packet::PROTOCOL, ttl, payload);
+                });
+            }
+            _ => {}
+        }
+    }
+
+    /// Whether something is queued.
+    #[must_use]
+    pub fn has_queued(&self) -> bool {
+        match &self.outbox {
+            Addressed::Inet(outbox) => !outbox.is_empty(),
+            Addressed::Inet6(outbox) => !outbox.is_empty(),
+        }
+    }
+
+    /// Sends what is queued in its order, a thousand packets a system call. A packet that the kernel
+    /// refuses is reported by its place in the queue; the others go out.
+    pub fn flush(&mut self, failed: impl FnMut(usize, io::Error)) {
+        match &mut self.outbox {
+            Addressed::Inet(outbox) => outbox.flush(&self.socket, failed),
+            Addressed::Inet6(outbox) => outbox.flush(&self.socket, failed),
+        }
+    }
+
+    /// Replaces what the inbox holds by what has arrived, perhaps nothing, without waiting. Returns
+    /// whether there may be more.
+    ///
+    /// # Errors
+    /// The pending error of the socket, such as `ENETDOWN` after its interface went down; the
+    /// socket stays usable.
+    pub fn receive(&self, inbox: &mut Inbox) -> io::Result<bool> {
+        inbox.family = self.family;
+        inbox.batch.receive(&self.socket)
+    }
+}
+
+impl AsFd for AdvertSocket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+impl fmt::Debug for AdvertSocket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AdvertSocket")
+            .field("family", &self.family)
+            .field("interface", &self.interface)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Buffers for up to 64 received packets, to be used for every socket in turn.
+pub struct Inbox {
+    batch: Box<Batch>,
+    family: Family,
+}
+
+impl Inbox {
+    /// An empty one.
+    #[must_use]
+    pub fn new() -> Self {
+        Self { batch: Batch::new(), family: Family::Inet }
+    }
+
+    /// What [`AdvertSocket::receive`] put in, in the order of arrival.
+    pub fn iter(&self) -> impl Iterator<Item = Received<'_>> {
+        let family = self.family;
+        self.batch.datagrams().filter_map(move |datagram| match family {
+            Family::Inet => {
+                let header = packet::parse_ipv4(datagram.octets)?;
+                Some(Received {
+                    source: header.source.into(),
+                    destination: header.destination.into(),
+                    ttl: header.ttl,
+                    total_len: header.total_len,
+                    header_len: header.header_len,
+                    payload: &datagram.octets[header.header_len..],
+                })
+            }
+            Family::Inet6 => {
+                let (ttl, destination) = datagram.ipv6?;
+                Some(Received {
+                    source: datagram.from.into(),
+                    destination: destination.into(),
+                    ttl,
+                    total_len: datagram.octets.len(),
+                    header_len: 0,
+                    payload: datagram.octets,
+                })
+            }
+        })
+    }
+}
+
+impl Default for Inbox {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for Inbox {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Inbox").field("family", &self.family).finish_non_exhaustive()
+    }
+}
+
+/// A received packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Received<'a> {
+    /// Who sent it.
+    pub source: IpAddr,
+    /// Multicast group, or ourselves.
+    pub destination: IpAddr,
+    /// TTL or hop limit as it arrived.
+    pub ttl: u8,
+    /// Length that the IPv4 header claims, itself included; for IPv6 that of the payload.
+    pub total_len: usize,
+    /// Length of the IPv4 header with options; 0 for IPv6, whose header the kernel keeps.
+    pub header_len: usize,
+    /// What follows the IP header.
+    pub payload: &'a [u8],
+}
+
+fn sockaddr_in(address: Ipv4Addr) -> libc::sockaddr_in {
+    libc::sockaddr_in {
+        sin_family: libc::AF_INET as libc::sa_family_t,
+        sin_port: 0,
+        sin_addr: libc::in_addr { s_addr: u32::from_ne_bytes(address.octets()) },
+        sin_zero: [0; 8],
+    }
+}
+
+fn sockaddr_in6(address: Ipv6Addr, index: u32) -> libc::sockaddr_in6 {
+    // Only addresses of a link have a scope.
+    let scoped = address.is_unicast_link_local() || address.is_multicast();
+    libc::sockaddr_in6 {
+        sin6_family: libc::AF_INET6 as libc::sa_family_t,
+        sin6_port: 0,
+        sin6_flowinfo: 0,
+        sin6_addr: libc::in6_addr { s6_addr: address.octets() },
+        sin6_scope_id: if scoped { index } else { 0 },
+    }
+}

@@ -1,0 +1,48 @@
+//! What can go wrong between us and the kernel.
+
+use std::io;
+
+use nix::errno::Errno;
+
+/// Why the kernel did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The process lacks a capability.
+    #[error(
+        "{what} needs {capability}: run as root, or grant it with \
+         `setcap cap_net_admin,cap_net_raw+ep` or `AmbientCapabilities=` in the systemd unit"
+    )]
+    Capability {
+        /// What was attempted.
+        what: String,
+        /// `CAP_NET_RAW` or the like.
+        capability: &'static str,
+    },
+    /// There is no interface of that name.
+    #[error("interface {0} does not exist: create it, or correct the name in the configuration")]
+    NoInterface(String),
+    /// Any other system call that failed.
+    #[error("{what}")]
+    System {
+        /// What was attempted.
+        what: String,
+        /// What the kernel said.
+        source: io::Error,
+    },
+}
+
+impl Error {
+    /// Wraps a failed system call; `EPERM` and `EACCES` become [`Error::Capability`].
+    pub(crate) fn system(
+        what: impl Into<String>,
+        capability: &'static str,
+    ) -> impl FnOnce(io::Error) -> Self {
+        move |source| {
+            let what = what.into();
+            match source.raw_os_error().map(Errno::from_raw) {
+                Some(Errno::EPERM | Errno::EACCES) => Self::Capability { what, capability },
+                _ => Self::System { what, source },
+            }
+        }
+    }
+}

@@ -1,0 +1,235 @@
+//! Many packets in one system call: `sendmmsg(2)` and `recvmmsg(2)` over buffers that are kept.
+// Unsafe: nix ties its batches to the lifetime of one call and builds them anew for each, so the
+// arrays of headers are kept here by hand. Every pointer is written from a live borrow right before
+// the call that reads it, and is not followed afterwards.
+#![allow(unsafe_code)]
+
+use std::io;
+use std::mem;
+use std::net::Ipv6Addr;
+use std::os::fd::{AsFd, AsRawFd};
+use std::ptr;
+
+use nix::errno::Errno;
+
+/// The kernel takes no more at once (`UIO_MAXIOV`).
+const SEND_MAX: usize = 1024;
+
+/// A C socket address.
+///
+/// # Safety
+/// Implementors are plain structures that `sendmsg(2)` accepts as `msg_name` with their whole size.
+pub(crate) unsafe trait SocketAddress: Copy {}
+
+// SAFETY: the addresses of ip(7), ipv6(7) and packet(7).
+unsafe impl SocketAddress for libc::sockaddr_in {}
+unsafe impl SocketAddress for libc::sockaddr_in6 {}
+unsafe impl SocketAddress for libc::sockaddr_ll {}
+
+/// Packets that wait to be sent through one socket.
+pub(crate) struct Outbox<A> {
+    octets: Vec<u8>,
+    /// Where each packet ends in `octets`, and whom it is for.
+    packets: Vec<(usize, A)>,
+    slices: Vec<libc::iovec>,
+    headers: Vec<libc::mmsghdr>,
+}
+
+// SAFETY: the pointers in `slices` and `headers` are dead outside of `flush`.
+unsafe impl<A: Send> Send for Outbox<A> {}
+
+impl<A: SocketAddress> Outbox<A> {
+    pub(crate) const fn new() -> Self {
+        Self { octets: Vec::new(), packets: Vec::new(), slices: Vec::new(), headers: Vec::new() }
+    }
+
+    /// Queues the packet that `write` appends.
+    pub(crate) fn push(&mut self, to: A, write: impl FnOnce(&mut Vec<u8>)) {
+        write(&mut self.octets);
+        self.packets.push((self.octets.len(), to));
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.packets.is_empty()
+    }
+
+    /// Sends everything in order and empties the box; a packet that the kernel refuses is reported
+    /// with its place in the box and does not hold up the others.
+    pub(crate) fn flush(&mut self, fd: impl AsFd, mut failed: impl FnMut(usize, io::Error)) {
+        self.slices.clear();
+        self.headers.clear();
+        let mut start = 0;
+        for &(end, _) in &self.packets {
+            let packet = &mut self.octets[start..end];
+            self.slices
+                .push(libc::iovec { iov_base: packet.as_mut_ptr().cast(), iov_len: packet.len() });
+            start = end;
+        }
+        for (slice, (_, to)) in self.slices.iter_mut().zip(&mut self.packets) {
+            let mut header = empty_header();
+            header.msg_hdr.msg_name = ptr::from_mut(to).cast();
+            header.msg_hdr.msg_namelen = size_of::<A>() as libc::socklen_t;
+            header.msg_hdr.msg_iov = slice;
+            header.msg_hdr.msg_iovlen = 1;
+            self.headers.push(header);
+        }
+        let mut at = 0;
+        while at < self.headers.len() {
+            let count = (self.headers.len() - at).min(SEND_MAX);
+            // SAFETY: `count` headers from `at` on are initialised, and what they point to is
+            // borrowed mutably by this function.
+            let sent = Errno::result(unsafe {
+                libc::sendmmsg(
+                    fd.as_fd().as_raw_fd(),
+                    self.headers[at..].as_mut_ptr(),
+                    count as libc::c_uint,
+                    libc::MSG_DONTWAIT,
+                )
+            });
+            match sent {
+                Ok(sent) => at += usize::try_from(sent).unwrap_or(0).max(1),
+                Err(Errno::EINTR) => {}
+                // The error is that of the first packet.
+                Err(errno) => {
+                    failed(at, errno.into());
+                    at += 1;
+                }
+            }
+        }
+        self.octets.clear();
+        self.packets.clear();
+    }
+}
+
+/// Packets received at once, at most.
+const RECEIVE_MAX: usize = 64;
+/// The longest advertisement, 255 IPv6 addresses and a trailer, is 4,124 octets.
+const PACKET_MAX: usize = 4224;
+const CONTROL_MAX: usize = 128;
+
+/// Keeps the alignment that control messages need.
+#[derive(Clone, Copy)]
+#[repr(C, align(8))]
+struct Control([u8; CONTROL_MAX]);
+
+/// What was received at once; 300 KiB, of which short packets touch a page each.
+pub(crate) struct Batch {
+    octets: Vec<u8>,
+    controls: [Control; RECEIVE_MAX],
+    names: [libc::sockaddr_in6; RECEIVE_MAX],
+    slices: [libc::iovec; RECEIVE_MAX],
+    headers: [libc::mmsghdr; RECEIVE_MAX],
+    received: usize,
+}
+
+// SAFETY: the pointers in `slices` and `headers` are dead outside of `receive`.
+unsafe impl Send for Batch {}
+
+/// One of a [`Batch`].
+pub(crate) struct Datagram<'a> {
+    /// As long as it fits; a longer one is cut.
+    pub octets: &'a [u8],
+    /// Sender, when it is an IPv6 socket.
+    pub from: Ipv6Addr,
+    /// `IPV6_HOPLIMIT` and `IPV6_PKTINFO`, when it is an IPv6 socket.
+    pub ipv6: Option<(u8, Ipv6Addr)>,
+}
+
+impl Batch {
+    pub(crate) fn new() -> Box<Self> {
+        // SAFETY: integers, arrays of them and null pointers; zero is a value of each.
+        let (names, slices) = unsafe { (mem::zeroed(), mem::zeroed()) };
+        Box::new(Self {
+            octets: vec![0; RECEIVE_MAX * PACKET_MAX],
+            controls: [Control([0; CONTROL_MAX]); RECEIVE_MAX],
+            names,
+            slices,
+            headers: [empty_header(); RECEIVE_MAX],
+            received: 0,
+        })
+    }
+
+    /// Replaces the batch by what is there, without waiting; an empty batch when nothing is.
+    /// Returns whether there may be more.
+    pub(crate) fn receive(&mut self, fd: impl AsFd) -> io::Result<bool> {
+        self.received = 0;
+        for (index, octets) in self.octets.chunks_exact_mut(PACKET_MAX).enumerate() {
+            self.slices[index] =
+                libc::iovec { iov_base: octets.as_mut_ptr().cast(), iov_len: octets.len() };
+            let mut header = empty_header();
+            header.msg_hdr.msg_name = ptr::from_mut(&mut self.names[index]).cast();
+            header.msg_hdr.msg_namelen = size_of::<libc::sockaddr_in6>() as libc::socklen_t;
+            header.msg_hdr.msg_iov = &raw mut self.slices[index];
+            header.msg_hdr.msg_iovlen = 1;
+            header.msg_hdr.msg_control = self.controls[index].0.as_mut_ptr().cast();
+            header.msg_hdr.msg_controllen = CONTROL_MAX;
+            self.headers[index] = header;
+        }
+        // SAFETY: every header is initialised and points into `self`, borrowed mutably.
+        let received = Errno::result(unsafe {
+            libc::recvmmsg(
+                fd.as_fd().as_raw_fd(),
+                self.headers.as_mut_ptr(),
+                RECEIVE_MAX as libc::c_uint,
+                libc::MSG_DONTWAIT,
+                ptr::null_mut(),
+            )
+        });
+        match received {
+            Ok(received) => {
+                self.received = usize::try_from(received).unwrap_or(0).min(RECEIVE_MAX);
+                Ok(self.received == RECEIVE_MAX)
+            }
+            Err(Errno::EAGAIN) => Ok(false),
+            Err(Errno::EINTR) => Ok(true),
+            Err(errno) => Err(errno.into()),
+        }
+    }
+
+    pub(crate) fn datagrams(&self) -> impl Iterator<Item = Datagram<'_>> {
+        let received = self.octets.chunks_exact(PACKET_MAX).take(self.received);
+        received.enumerate().map(|(index, octets)| {
+            let header = &self.headers[index];
+            let len = (header.msg_len as usize).min(PACKET_MAX);
+            Datagram {
+                octets: &octets[..len],
+                from: Ipv6Addr::from(self.names[index].sin6_addr.s6_addr),
+                ipv6: ipv6_control(&self.controls[index], header.msg_hdr.msg_controllen),
+            }
+        })
+    }
+}
+
+/// Reads hop limit and destination from `len` octets of control messages. `cmsg(3)`.
+fn ipv6_control(control: &Control, len: usize) -> Option<(u8, Ipv6Addr)> {
+    let (mut hop_limit, mut destination) = (None, None);
+    let mut header = empty_header().msg_hdr;
+    header.msg_control = control.0.as_ptr().cast_mut().cast();
+    header.msg_controllen = len.min(CONTROL_MAX);
+    // SAFETY: the macros stay within `msg_controllen` octets of `control`, which the kernel has
+    // filled with whole messages; each payload is as long as its type says, read unaligned.
+    unsafe {
+        let mut message = libc::CMSG_FIRSTHDR(&raw const header);
+        while let Some(head) = message.as_ref() {
+            let data = libc::CMSG_DATA(message);
+            match (head.cmsg_level, head.cmsg_type) {
+                (libc::IPPROTO_IPV6, libc::IPV6_HOPLIMIT) => {
+                    let value = data.cast::<libc::c_int>().read_unaligned();
+                    hop_limit = u8::try_from(value).ok();
+                }
+                (libc::IPPROTO_IPV6, libc::IPV6_PKTINFO) => {
+                    let info = data.cast::<libc::in6_pktinfo>().read_unaligned();
+                    destination = Some(Ipv6Addr::from(info.ipi6_addr.s6_addr));
+                }
+                _ => {}
+            }
+            message = libc::CMSG_NXTHDR(&raw const header, message);
+        }
+    }
+    Some((hop_limit?, destination?))
+}
+
+fn empty_header() -> libc::mmsghdr {
+    // SAFETY: integers and null pointers; musl's padding is why it is not written out.
+    unsafe { mem::zeroed() }
+}

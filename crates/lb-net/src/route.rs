@@ -1,0 +1,207 @@
+//! Asks the kernel for links and addresses and changes addresses.
+
+use std::io;
+
+use netlink_packet_core::{NLMSG_DONE, NLMSG_ERROR};
+use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
+use nix::errno::Errno;
+use nix::sys::socket::{setsockopt, sockopt};
+
+use crate::Error;
+use crate::netlink::{self, Change, InterfaceAddress, Link, Message};
+
+/// Changes in one send: the refusal of each must fit into the receive buffer.
+const BATCH: usize = 256;
+/// The kernel fills datagrams of a dump up to 32 KiB.
+const DATAGRAM_MAX: usize = 64 << 10;
+const RECEIVE_BUFFER: usize = 1 << 20;
+/// How often a dump is repeated that a change has overtaken.
+const DUMP_TRIES: usize = 5;
+
+/// What became of a [`Change`].
+#[derive(Debug)]
+pub enum Outcome {
+    /// It has been made.
+    Done,
+    /// There was nothing to do: added what is there, or removed what is not.
+    Already,
+    /// The kernel refused it.
+    Refused(io::Error),
+}
+
+impl Outcome {
+    fn of(change: &Change<'_>, errno: Errno) -> Self {
+        match (change, errno) {
+            (Change::Add(_), Errno::EEXIST)
+            | (Change::Remove(_), Errno::EADDRNOTAVAIL | Errno::ENODEV) => Self::Already,
+            _ => Self::Refused(errno.into()),
+        }
+    }
+}
+
+/// A synchronous netlink socket: each call returns when the kernel has done all of it.
+#[derive(Debug)]
+pub struct RouteSocket {
+    socket: Socket,
+    port: u32,
+    sequence: u32,
+    request: Vec<u8>,
+    reply: Vec<u8>,
+}
+
+impl RouteSocket {
+    /// Opens the socket in the network namespace of the calling thread.
+    ///
+    /// # Errors
+    /// When the process is out of descriptors or memory.
+    pub fn open() -> Result<Self, Error> {
+        let open = || {
+            let mut socket = Socket::new(NETLINK_ROUTE)?;
+            let port = socket.bind_auto()?.port_number();
+            socket.connect(&SocketAddr::new(0, 0))?;
+            // Refusals without a copy of what is refused.
+            socket.set_cap_ack(true)?;
+            enlarge(&socket, RECEIVE_BUFFER);
+            Ok(Self {
+                socket,
+                port,
+                sequence: 0,
+                request: Vec::new(),
+                reply: Vec::with_capacity(DATAGRAM_MAX),
+            })
+        };
+        open().map_err(Error::system("opening a netlink socket", "CAP_NET_ADMIN"))
+    }
+
+    /// Its port, which notifications of what it changes carry.
+    #[must_use]
+    pub fn port(&self) -> u32 {
+        self.port
+    }
+
+    /// Makes changes in their order, many in one system call, and says what became of each.
+    ///
+    /// One that the kernel refuses does not hold up those after it.
+    ///
+    /// # Errors
+    /// When the socket itself fails; some changes may have been made.
+    pub fn change(&mut self, changes: &[Change<'_>]) -> io::Result<Vec<Outcome>> {
+        let mut outcomes = Vec::with_capacity(changes.len());
+        for batch in changes.chunks(BATCH) {
+            let first = self.sequence.wrapping_add(1);
+            self.request.clear();
+            for (index, change) in batch.iter().enumerate() {
+                self.sequence = self.sequence.wrapping_add(1);
+                // Refusals are always told; the answer to the last, whichever it is, ends the batch.
+                let last = index + 1 == batch.len();
+                netlink::push_change(&mut self.request, change, self.sequence, last);
+            }
+            let start = outcomes.len();
+            outcomes.extend(batch.iter().map(|_| Outcome::Done));
+            let last = self.sequence;
+            self.exchange(|message| {
+                let place = message.sequence.wrapping_sub(first) as usize;
+                if let (NLMSG_ERROR, Some(change)) = (message.kind, batch.get(place)) {
+                    match netlink::parse_errno(message.body) {
+                        None | Some(0) => {}
+                        Some(errno) => {
+                            outcomes[start + place] = Outcome::of(change, Errno::from_raw(errno));
+                        }
+                    }
+                }
+                message.sequence == last
+            })?;
+        }
+        Ok(outcomes)
+    }
+
+    /// Every link of the namespace.
+    ///
+    /// # Errors
+    /// When the socket fails.
+    pub fn links(&mut self) -> io::Result<Vec<Link>> {
+        self.dump(netlink::push_dump_links, libc::RTM_NEWLINK, netlink::parse_link)
+    }
+
+    /// Every address of the namespace, in the kernel's order: the primary one of a link first.
+    ///
+    /// # Errors
+    /// When the socket fails.
+    pub fn addresses(&mut self) -> io::Result<Vec<InterfaceAddress>> {
+        self.dump(netlink::push_dump_addresses, libc::RTM_NEWADDR, netlink::parse_address)
+    }
+
+    fn dump<T>(
+        &mut self,
+        push: fn(&mut Vec<u8>, u32),
+        kind: u16,
+        parse: fn(&[u8]) -> Option<T>,
+    ) -> io::Result<Vec<T>> {
+        let mut found = Vec::new();
+        for _ in 0..DUMP_TRIES {
+            found.clear();
+            self.sequence = self.sequence.wrapping_add(1);
+            let sequence = self.sequence;
+            self.request.clear();
+            push(&mut self.request, sequence);
+            let (mut interrupted, mut refused) = (false, 0);
+            self.exchange(|message| {
+                if message.sequence != sequence {
+                    return false;
+                }
+                interrupted |= i32::from(message.flags) & libc::NLM_F_DUMP_INTR != 0;
+                match message.kind {
+                    NLMSG_DONE => return true,
+                    NLMSG_ERROR => {
+                        refused = netlink::parse_errno(message.body).unwrap_or(libc::EPROTO);
+                        return true;
+                    }
+                    other if other == kind => found.extend(parse(message.body)),
+                    _ => {}
+                }
+                false
+            })?;
+            if refused != 0 {
+                return Err(io::Error::from_raw_os_error(refused));
+            }
+            if !interrupted {
+                break;
+            }
+        }
+        // After so many tries what we have is as good as what we would get; notifications follow.
+        Ok(found)
+    }
+
+    /// Sends the request and reads until `last` has seen the message that ends the answer.
+    fn exchange(&mut self, mut last: impl FnMut(Message<'_>) -> bool) -> io::Result<()> {
+        self.socket.send(&self.request, 0)?;
+        let mut ended = false;
+        while !ended {
+            receive(&self.socket, &mut self.reply, 0)?;
+            for message in netlink::messages(&self.reply) {
+                ended |= last(message);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Replaces the buffer's content by the next datagram of the kernel.
+pub(crate) fn receive(socket: &Socket, buffer: &mut Vec<u8>, flags: i32) -> io::Result<()> {
+    buffer.clear();
+    buffer.reserve(DATAGRAM_MAX);
+    loop {
+        match socket.recv(buffer, flags) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            other => return other.map(|_| ()),
+        }
+    }
+}
+
+/// Makes the receive buffer large, past the limit of the system if we may.
+pub(crate) fn enlarge(socket: &Socket, size: usize) {
+    if setsockopt(socket, sockopt::RcvBufForce, &size).is_err() {
+        // A smaller buffer overruns sooner, which is noticed and repaired.
+        let _ = setsockopt(socket, sockopt::RcvBuf, &size);
+    }
+}

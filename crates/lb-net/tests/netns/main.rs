@@ -1,0 +1,5 @@
+//! The crate against the real kernel, in network namespaces of its own.
+
+mod addresses;
+mod adverts;
+mod cable;

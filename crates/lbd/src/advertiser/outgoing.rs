@@ -1,0 +1,112 @@
+//! Does what the node says, many instances at a time.
+
+use std::collections::{BTreeMap, HashSet};
+use std::io;
+use std::net::IpAddr;
+
+use crate::advertiser::kernel::{Kernel, VipChange};
+use crate::advertiser::node::{Action, Datagram, InstanceId, LinkIndex, Node};
+use crate::advertiser::sockets::Sockets;
+
+/// Collects actions so that those of one kind leave in one system call.
+///
+/// Between instances the order of a batch is advertisements, then addresses, then announcements;
+/// within an instance it is the node's, for which a batch is ended early when it must be.
+#[derive(Debug, Default)]
+pub(super) struct Outgoing {
+    changes: Vec<VipChange>,
+    /// Instances with something in `changes`.
+    changed: HashSet<InstanceId>,
+    /// Announcements are queued already; these are whose.
+    announced: HashSet<InstanceId>,
+    /// Whether a link's host is a router, asked once a batch.
+    routers: BTreeMap<LinkIndex, bool>,
+    payload: Vec<u8>,
+    datagrams: Vec<Datagram>,
+}
+
+impl Outgoing {
+    /// Takes one action other than [`Action::Sockets`] and [`Action::Event`], which are the caller's.
+    pub(super) fn take(
+        &mut self,
+        action: Action,
+        node: &Node,
+        sockets: &mut Sockets,
+        kernel: &mut Kernel,
+    ) -> io::Result<()> {
+        match action {
+            Action::Send { instance, priority } => {
+                if self.changed.contains(&instance) || self.announced.contains(&instance) {
+                    self.flush(sockets, kernel)?;
+                }
+                self.payload.clear();
+                self.datagrams.clear();
+                node.emit(instance, priority, &mut self.payload, &mut self.datagrams);
+                for datagram in &self.datagrams {
+                    if let Some(payload) = self.payload.get(datagram.payload.clone()) {
+                        sockets.queue(datagram, payload);
+                    }
+                }
+            }
+            Action::AddVips { instance, vips } => {
+                self.change(instance, vips, true, sockets, kernel)?;
+            }
+            Action::RemoveVips { instance, vips } => {
+                self.change(instance, vips, false, sockets, kernel)?;
+            }
+            Action::Announce { instance, rounds } => {
+                self.announced.insert(instance);
+                for _ in 0..rounds {
+                    for (link, vip) in node.vips(instance) {
+                        let router = self.is_router(link, vip.address, kernel);
+                        kernel.announce(link, vip.address, router);
+                    }
+                }
+            }
+            Action::Sockets | Action::Event(_) => {}
+        }
+        Ok(())
+    }
+
+    fn change(
+        &mut self,
+        instance: InstanceId,
+        vips: Vec<crate::advertiser::node::Vip>,
+        present: bool,
+        sockets: &mut Sockets,
+        kernel: &mut Kernel,
+    ) -> io::Result<()> {
+        if self.announced.contains(&instance) {
+            self.flush(sockets, kernel)?;
+        }
+        self.changed.insert(instance);
+        self.changes.extend(vips.into_iter().map(|vip| VipChange { vip, present }));
+        Ok(())
+    }
+
+    fn is_router(&mut self, link: LinkIndex, vip: IpAddr, kernel: &Kernel) -> bool {
+        if vip.is_ipv4() {
+            return false;
+        }
+        *self
+            .routers
+            .entry(link)
+            .or_insert_with(|| kernel.name(link).is_some_and(lb_net::is_ipv6_router))
+    }
+
+    /// Ends the batch: everything is sent and changed.
+    pub(super) fn flush(&mut self, sockets: &mut Sockets, kernel: &mut Kernel) -> io::Result<()> {
+        sockets.flush();
+        if !self.changes.is_empty() {
+            kernel.change(&self.changes)?;
+            self.changes.clear();
+            self.changed.clear();
+        }
+        if !self.announced.is_empty() {
+            kernel.flush_announcements();
+            self.announced.clear();
+            self.routers.clear();
+        }
+        Ok(())
+    }
+}

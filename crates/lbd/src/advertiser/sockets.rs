@@ -1,0 +1,184 @@
+//! The sockets that advertisements go through: one an interface and family.
+
+use std::collections::BTreeSet;
+use std::collections::btree_map::{BTreeMap, Entry};
+use std::net::IpAddr;
+use std::num::NonZeroU32;
+
+use lb_net::{AdvertSocket, Envelope, Inbox, Interface, Poller, Received, VridSet};
+
+use crate::advertiser::node::{Datagram, LinkIndex, Socket, SocketFamily};
+use crate::advertiser::plan::Plan;
+
+/// What tells sockets apart.
+type Key = (Option<LinkIndex>, SocketFamily);
+
+/// All sockets that are open, and what they are watched by.
+#[derive(Debug)]
+pub(super) struct Sockets {
+    open: BTreeMap<Key, Open>,
+    /// VRIDs by interface and family, from the plan.
+    vrids: BTreeMap<(Option<String>, SocketFamily), VridSet>,
+    inbox: Inbox,
+    /// Grows for ever, so that a late readiness of a closed socket finds none.
+    next_token: u64,
+}
+
+#[derive(Debug)]
+struct Open {
+    socket: AdvertSocket,
+    /// Of its interface, for messages.
+    name: String,
+    token: u64,
+    groups: BTreeSet<IpAddr>,
+}
+
+impl Sockets {
+    /// None is open. Tokens are given out from `first_token` on.
+    pub(super) fn new(plan: &Plan, first_token: u64) -> Self {
+        let mut sockets = Self {
+            open: BTreeMap::new(),
+            vrids: BTreeMap::new(),
+            inbox: Inbox::new(),
+            next_token: first_token,
+        };
+        sockets.serve(plan);
+        sockets
+    }
+
+    /// Takes the VRIDs of another plan; [`Sockets::reconcile`] puts them in force.
+    pub(super) fn serve(&mut self, plan: &Plan) {
+        self.vrids.clear();
+        for instance in &plan.instances {
+            let key = (instance.interface.clone(), instance.family.into());
+            self.vrids.entry(key).or_default().insert(instance.vrid);
+        }
+    }
+
+    /// Opens, closes, joins and leaves until exactly the wanted ones are there, and goes on past
+    /// what cannot be done.
+    ///
+    /// # Errors
+    /// The first thing that could not be done.
+    pub(super) fn reconcile<'a>(
+        &mut self,
+        wanted: &BTreeSet<Socket>,
+        name: impl Fn(LinkIndex) -> Option<&'a str>,
+        poller: &Poller,
+    ) -> Result<(), lb_net::Error> {
+        let mut groups: BTreeMap<Key, BTreeSet<_>> = BTreeMap::new();
+        for socket in wanted {
+            groups.entry((socket.link, socket.family)).or_default().extend(socket.group);
+        }
+        // A closed socket is watched no longer.
+        self.open.retain(|key, _| groups.contains_key(key));
+        let mut result = Ok(());
+        for (key, groups) in groups {
+            let interface = match key.0 {
+                None => None,
+                Some(link) => match (NonZeroU32::new(link), name(link)) {
+                    (Some(index), Some(name)) => Some(Interface { index, name: name.to_owned() }),
+                    // It is gone; the node will be told so.
+                    _ => continue,
+                },
+            };
+            let done = self.provide(key, interface, groups, poller);
+            result = result.and(done);
+        }
+        result
+    }
+
+    fn provide(
+        &mut self,
+        key: Key,
+        interface: Option<Interface>,
+        groups: BTreeSet<IpAddr>,
+        poller: &Poller,
+    ) -> Result<(), lb_net::Error> {
+        let served = (interface.as_ref().map(|interface| interface.name.clone()), key.1);
+        let vrids = self.vrids.get(&served).copied().unwrap_or_default();
+        let (name, _) = served;
+        let open = match self.open.entry(key) {
+            Entry::Occupied(entry) => {
+                let open = entry.into_mut();
+                open.socket.serve(&vrids)?;
+                open
+            }
+            Entry::Vacant(entry) => {
+                let family = match key.1 {
+                    SocketFamily::Inet => lb_net::Family::Inet,
+                    SocketFamily::Inet6 => lb_net::Family::Inet6,
+                };
+                let socket = AdvertSocket::open(family, interface, &vrids)?;
+                let token = self.next_token;
+                self.next_token += 1;
+                poller.add(&socket, token).map_err(|source| lb_net::Error::System {
+                    what: "watching a socket".into(),
+                    source,
+                })?;
+                let name = name.unwrap_or_else(|| "any interface".into());
+                entry.insert(Open { socket, name, token, groups: BTreeSet::new() })
+            }
+        };
+        for group in open.groups.difference(&groups) {
+            // Left already when its interface has gone.
+            let _ = open.socket.leave(*group);
+        }
+        open.groups.retain(|group| groups.contains(group));
+        for group in groups {
+            if !open.groups.contains(&group) {
+                open.socket.join(group)?;
+                open.groups.insert(group);
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads everything that waits in the socket of this token, a batch at a time.
+    pub(super) fn receive(&mut self, token: u64, mut each: impl FnMut(LinkIndex, Received<'_>)) {
+        let Some((key, open)) = self.open.iter().find(|(_, open)| open.token == token) else {
+            return;
+        };
+        let link = key.0.unwrap_or_default();
+        let mut more = true;
+        while more {
+            more = match open.socket.receive(&mut self.inbox) {
+                Ok(more) => more,
+                // Its interface went down; netlink tells the same in more words.
+                Err(error) => {
+                    tracing::debug!("receiving on {}: {error}", open.name);
+                    false
+                }
+            };
+            self.inbox.iter().for_each(|packet| each(link, packet));
+        }
+    }
+
+    /// Queues a datagram of an advertisement until [`Sockets::flush`].
+    pub(super) fn queue(&mut self, datagram: &Datagram, payload: &[u8]) {
+        let family = match datagram.destination {
+            IpAddr::V4(_) => SocketFamily::Inet,
+            IpAddr::V6(_) => SocketFamily::Inet6,
+        };
+        if let Some(open) = self.open.get_mut(&(datagram.link, family)) {
+            let envelope = Envelope {
+                source: datagram.source,
+                destination: datagram.destination,
+                ttl: datagram.ttl.unwrap_or(DEFAULT_TTL),
+            };
+            open.socket.queue(&envelope, payload);
+        }
+    }
+
+    /// Sends what is queued, one system call a socket.
+    pub(super) fn flush(&mut self) {
+        for Open { socket, name, .. } in self.open.values_mut() {
+            if socket.has_queued() {
+                socket.flush(|_, error| tracing::debug!("sending on {name}: {error}"));
+            }
+        }
+    }
+}
+
+/// Of the kernel (`net.ipv4.ip_default_ttl`, `net.ipv6.conf.*.hop_limit`) unless changed.
+const DEFAULT_TTL: u8 = 64;

@@ -1,0 +1,260 @@
+//! The thread: one loop around one [`Node`].
+
+use std::error::Error as _;
+use std::io;
+use std::mem;
+use std::sync::{Arc, PoisonError, mpsc};
+use std::time::Instant;
+
+use jiff::Timestamp;
+use lb_config::model::Scheduling;
+use lb_control::event::VrrpState;
+use lb_control::{EventKind, status};
+use lb_net::{Poller, Received, Timer, Waker};
+use lb_vrrp::IpPacket;
+use tokio::sync::oneshot;
+
+use crate::advertiser::kernel::Kernel;
+use crate::advertiser::node::{Action, Input, LinkIndex, Node};
+use crate::advertiser::outgoing::Outgoing;
+use crate::advertiser::plan::Plan;
+use crate::advertiser::sockets::Sockets;
+use crate::advertiser::{Masters, Options};
+use crate::engine::EventSink;
+
+/// What the supervisor asks of the thread.
+#[derive(Debug)]
+pub(super) enum Command {
+    Apply { plan: Plan, reply: oneshot::Sender<Result<(), String>> },
+    Script { name: String, success: bool },
+    Status { reply: oneshot::Sender<Vec<status::Vrrp>> },
+    Stop { reply: oneshot::Sender<()> },
+    Fail,
+}
+
+const TIMER: u64 = 0;
+const COMMANDS: u64 = 1;
+const KERNEL: u64 = 2;
+const FIRST_SOCKET: u64 = 3;
+
+/// Everything the thread owns.
+pub(super) struct Thread {
+    node: Node,
+    kernel: Kernel,
+    sockets: Sockets,
+    outgoing: Outgoing,
+    actions: Vec<Action>,
+    poller: Poller,
+    /// Of the last wake-up, kept for its memory.
+    ready: Vec<u64>,
+    timer: Timer,
+    commands: mpsc::Receiver<Command>,
+    waker: Arc<Waker>,
+    events: EventSink,
+    masters: Masters,
+    keep_vips: bool,
+    stopping: Vec<oneshot::Sender<()>>,
+}
+
+impl Thread {
+    /// Opens everything and starts the node.
+    pub(super) fn new(
+        plan: Plan,
+        options: Options,
+        events: EventSink,
+        commands: mpsc::Receiver<Command>,
+        waker: Arc<Waker>,
+        masters: Masters,
+    ) -> Result<Self, lb_net::Error> {
+        schedule(options.scheduling);
+        let system = |source| lb_net::Error::System { what: "waiting for events".into(), source };
+        let poller = Poller::new().map_err(system)?;
+        let timer = Timer::new().map_err(system)?;
+        poller.add_edge(&timer, TIMER).map_err(system)?;
+        poller.add(&*waker, COMMANDS).map_err(system)?;
+        let mut thread = Self {
+            kernel: Kernel::open(&poller, KERNEL)?,
+            sockets: Sockets::new(&plan, FIRST_SOCKET),
+            node: Node::new(plan, &options.adopt),
+            outgoing: Outgoing::default(),
+            actions: Vec::new(),
+            poller,
+            ready: Vec::new(),
+            timer,
+            commands,
+            waker,
+            events,
+            masters,
+            keep_vips: options.keep_vips,
+            stopping: Vec::new(),
+        };
+        let now = Instant::now();
+        let Self { node, kernel, actions, .. } = &mut thread;
+        let netlink = |source| lb_net::Error::System { what: "listing addresses".into(), source };
+        kernel.survey(&mut |input| node.handle(now, input, actions)).map_err(netlink)?;
+        node.handle(now, Input::Start, actions);
+        thread.act().map_err(netlink)??;
+        // Those that were adopted have not become MASTER just now.
+        *thread.masters.lock().unwrap_or_else(PoisonError::into_inner) = thread.node.masters();
+        Ok(thread)
+    }
+
+    /// Runs until the node has stopped.
+    pub(super) fn run(&mut self) -> io::Result<()> {
+        while self.stopping.is_empty() || !(self.keep_vips || self.node.stopped()) {
+            self.arm()?;
+            self.ready.clear();
+            self.ready.extend(self.poller.wait(None)?);
+            self.turn()?;
+        }
+        for reply in self.stopping.drain(..) {
+            // The supervisor may have given up.
+            let _ = reply.send(());
+        }
+        Ok(())
+    }
+
+    /// Handles one wake-up: first what has arrived, then what has changed, then the time.
+    fn turn(&mut self) -> io::Result<()> {
+        let ready = mem::take(&mut self.ready);
+        let now = Instant::now();
+        let Self { node, actions, sockets, .. } = self;
+        for &token in ready.iter().filter(|token| **token >= FIRST_SOCKET) {
+            sockets.receive(token, |link, packet| {
+                node.handle(now, input(link, &packet), actions);
+            });
+        }
+        if ready.contains(&KERNEL) {
+            let Self { node, actions, kernel, .. } = self;
+            kernel.drain(&mut |input| node.handle(now, input, actions))?;
+        }
+        if ready.contains(&TIMER) {
+            self.timer.fired();
+        }
+        self.node.handle(now, Input::Timer, &mut self.actions);
+        self.warn_if_not_opened()?;
+        if ready.contains(&COMMANDS) {
+            self.waker.clear();
+            while let Ok(command) = self.commands.try_recv() {
+                self.obey(command)?;
+            }
+        }
+        self.ready = ready;
+        Ok(())
+    }
+
+    fn obey(&mut self, command: Command) -> io::Result<()> {
+        let now = Instant::now();
+        match command {
+            Command::Apply { plan, reply } => {
+                self.sockets.serve(&plan);
+                // Its sockets may be the same and serve other instances.
+                self.actions.push(Action::Sockets);
+                self.node.handle(now, Input::Reload(plan), &mut self.actions);
+                let opened = self.act()?;
+                let _ = reply.send(opened.map_err(|error| with_sources(&error)));
+            }
+            Command::Script { name, success } => {
+                self.node.handle(now, Input::Script { name: &name, success }, &mut self.actions);
+                self.warn_if_not_opened()?;
+            }
+            Command::Status { reply } => {
+                let _ = reply.send(self.node.status(now, Timestamp::now()));
+            }
+            Command::Stop { reply } => {
+                if self.stopping.is_empty() && !self.keep_vips {
+                    self.node.handle(now, Input::Stop, &mut self.actions);
+                    self.warn_if_not_opened()?;
+                }
+                self.stopping.push(reply);
+            }
+            Command::Fail => panic!("asked to fail"),
+        }
+        Ok(())
+    }
+
+    fn warn_if_not_opened(&mut self) -> io::Result<()> {
+        if let Err(error) = self.act()? {
+            tracing::error!("{}", with_sources(&error));
+        }
+        Ok(())
+    }
+
+    /// Does all actions in their order. The inner error is of a socket that did not open.
+    fn act(&mut self) -> io::Result<Result<(), lb_net::Error>> {
+        let mut opened = Ok(());
+        let mut actions = mem::take(&mut self.actions);
+        let Self { node, sockets, kernel, outgoing, poller, events, masters, .. } = self;
+        for action in actions.drain(..) {
+            match action {
+                Action::Event(event) => {
+                    remember(masters, &event);
+                    events.emit(event);
+                }
+                Action::Sockets => {
+                    outgoing.flush(sockets, kernel)?;
+                    let name = |link| kernel.name(link);
+                    opened = opened.and(sockets.reconcile(&node.sockets(), name, poller));
+                }
+                action => outgoing.take(action, node, sockets, kernel)?,
+            }
+        }
+        outgoing.flush(sockets, kernel)?;
+        self.actions = actions;
+        Ok(opened)
+    }
+
+    /// Arms the timer when it would fire too late. One that fires early costs less than arming it
+    /// anew for every advertisement heard.
+    fn arm(&mut self) -> io::Result<()> {
+        match (self.node.deadline(), self.timer.armed()) {
+            (Some(deadline), Some(armed)) if armed <= deadline => Ok(()),
+            (Some(deadline), _) => self.timer.arm(Some(deadline)),
+            (None, _) => Ok(()),
+        }
+    }
+}
+
+fn input<'a>(link: LinkIndex, packet: &Received<'a>) -> Input<'a> {
+    let packet = IpPacket {
+        source: packet.source,
+        destination: packet.destination,
+        ttl: Some(packet.ttl),
+        declared_len: packet.total_len.checked_sub(packet.header_len),
+        payload: packet.payload,
+    };
+    Input::Packet { link, packet }
+}
+
+/// Keeps the names of masters where they outlive a panic.
+fn remember(masters: &Masters, event: &EventKind) {
+    if let EventKind::VrrpInstance { name, state, .. } = event {
+        let mut masters = masters.lock().unwrap_or_else(PoisonError::into_inner);
+        match state {
+            VrrpState::Master => masters.insert(name.clone()),
+            _ => masters.remove(name),
+        };
+    }
+}
+
+/// What cannot be had is said, and the thread runs without it.
+fn schedule(scheduling: Scheduling) {
+    let tried = [
+        ("nice value", scheduling.nice.map(lb_net::set_nice)),
+        ("real-time priority", scheduling.realtime.map(lb_net::set_realtime)),
+        ("memory lock", scheduling.no_swap.then(lb_net::lock_memory)),
+    ];
+    for (what, result) in tried {
+        if let Some(Err(error)) = result {
+            tracing::warn!("the advertiser runs without its {what}: {error}");
+        }
+    }
+}
+
+/// An error and what caused it, on one line.
+pub(super) fn with_sources(error: &lb_net::Error) -> String {
+    match error.source() {
+        Some(source) => format!("{error}: {source}"),
+        None => error.to_string(),
+    }
+}
