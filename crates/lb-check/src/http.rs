@@ -18,7 +18,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::timeout;
 
 use crate::socket::{self, Begun};
-use crate::spec::{Http, HttpVersion, Url};
+use crate::spec::{Http, HttpVersion, Sni, Url};
 use crate::{Failure, Outcome, tls};
 
 /// Nobody checks a server's health with a longer body.
@@ -49,7 +49,12 @@ async fn fetch(begun: Begun, http: &Http, url: &Url, tls: &tls::Client) -> Resul
     let result = match &http.tls {
         None => exchange(stream, http, url, false).await,
         Some(options) => {
-            let session = tls.handshake(stream, &http.connection, options.sni.as_deref());
+            let sni = match &options.sni {
+                Sni::Off => None,
+                Sni::Host => url.host.as_deref().and_then(|host| host.split(':').next()),
+                Sni::Name(name) => Some(name.as_str()),
+            };
+            let session = tls.handshake(stream, &http.connection, sni);
             match timeout(wait, session).await {
                 Ok(Ok(session)) => exchange(session, http, url, options.compliant).await,
                 Ok(Err(failure)) => Err(failure),

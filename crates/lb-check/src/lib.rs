@@ -15,7 +15,7 @@ mod tcp;
 mod tls;
 
 pub use checks::{Checks, Id, Report};
-pub use spec::{Connection, Http, HttpVersion, Probe, Script, Spec, Timing, Tls, Url};
+pub use spec::{Connection, Http, HttpVersion, Probe, Script, Sni, Spec, Timing, Tls, Url};
 
 /// What one run of a probe saw.
 #[derive(Clone, Debug, PartialEq, Eq)]

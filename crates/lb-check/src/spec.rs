@@ -73,10 +73,22 @@ pub struct Http {
 /// answers, not who it is.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Tls {
-    /// Name sent as SNI; `None` for no SNI.
-    pub sni: Option<String>,
+    /// Name sent as SNI.
+    pub sni: Sni,
     /// Ends with close_notify.
     pub compliant: bool,
+}
+
+/// Which name a TLS client sends. One that is an address is not sent.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Sni {
+    /// None.
+    #[default]
+    Off,
+    /// That of [`Url::host`], without its port.
+    Host,
+    /// This one.
+    Name(String),
 }
 
 /// Version of a request.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use lb_check::schedule::Memory;
 use lb_check::{
-    Checks, Connection, Failure, Http, HttpVersion, Outcome, Probe, Spec, Timing, Tls, Url,
+    Checks, Connection, Failure, Http, HttpVersion, Outcome, Probe, Sni, Spec, Timing, Tls, Url,
 };
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -72,7 +72,7 @@ async fn probe(to: SocketAddr, tls: Tls) -> Outcome {
         version: HttpVersion::Http10,
         urls: vec![Url {
             path: "/".to_owned(),
-            host: None,
+            host: Some("vhost.example.org:8443".to_owned()),
             status_codes: vec![(200, 200)],
             digest: None,
         }],
@@ -97,16 +97,20 @@ async fn any_certificate_and_both_versions_will_do() {
 
 #[tokio::test]
 async fn the_name_is_sent_where_there_is_one() {
-    let sni = |name: &str| Tls { sni: Some(name.to_owned()), compliant: false };
-    let (outcome, seen) = serve(&version::TLS13, sni("www.example.org")).await;
-    assert_eq!((outcome, seen.sni.as_deref()), (UP, Some("www.example.org")));
-    let (outcome, seen) = serve(&version::TLS13, sni("192.0.2.1")).await;
-    assert_eq!((outcome, seen.sni), (UP, None));
+    let cases = [
+        (Sni::Name("www.example.org".to_owned()), Some("www.example.org")),
+        (Sni::Host, Some("vhost.example.org")),
+        (Sni::Name("192.0.2.1".to_owned()), None),
+    ];
+    for (sni, expected) in cases {
+        let (outcome, seen) = serve(&version::TLS13, Tls { sni, compliant: false }).await;
+        assert_eq!((outcome, seen.sni.as_deref()), (UP, expected));
+    }
 }
 
 #[tokio::test]
 async fn a_compliant_end_says_goodbye() {
-    let (outcome, seen) = serve(&version::TLS13, Tls { sni: None, compliant: true }).await;
+    let (outcome, seen) = serve(&version::TLS13, Tls { sni: Sni::Off, compliant: true }).await;
     assert_eq!((outcome, seen.close_notify), (UP, true));
 }
 

@@ -55,6 +55,14 @@ pub struct RealServerConfig {
     pub checkers: Vec<CheckerConfig>,
 }
 
+impl RealServerConfig {
+    /// Its key among the destinations of `service`, whose port it may have to take.
+    #[must_use]
+    pub fn behind(&self, service: &ServiceKey) -> DestinationKey {
+        behind(service, self.key, self.method)
+    }
+}
+
 /// What the pool has to know of one checker.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CheckerConfig {

@@ -1,0 +1,221 @@
+//! The balancer engine: checks servers, keeps their health, and programs the dataplane.
+//!
+//! It runs in a thread of its own with a runtime of its own, so that nothing it does can delay an
+//! advertisement. The supervisor holds a [`Balancer`] and speaks to the thread by messages.
+
+mod plan;
+mod plane;
+mod pool;
+mod status;
+
+use std::any::Any;
+use std::future::pending;
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::thread;
+use std::time::Duration;
+
+use lb_control::status::VirtualServer;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{MissedTickBehavior, interval};
+
+pub use plan::Plan;
+
+use crate::engine::EventSink;
+use pool::Pool;
+
+/// How often the dataplane is asked whether its table is still as it should be.
+const AUDIT: Duration = Duration::from_secs(1);
+
+/// `--dataplane`: who forwards.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum DataplaneChoice {
+    /// The kernel if it has IPVS and we may use it, else this process.
+    #[default]
+    Auto,
+    /// The kernel.
+    Ipvs,
+    /// This process.
+    Relay,
+    /// Nobody: health checks and notifications alone.
+    None,
+}
+
+/// How the engine works, whatever its configuration.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// Who forwards.
+    pub dataplane: DataplaneChoice,
+    /// `-I`: a stop leaves the entries in IPVS.
+    pub dont_release_ipvs: bool,
+    /// The engine takes the place of one that failed: it adopts the kernel's table, empties
+    /// nothing and takes every server for up until a check says otherwise.
+    pub restart: bool,
+    /// Determines the start jitter of the checkers.
+    pub seed: u64,
+}
+
+/// Why the engine cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The host gave no thread or no epoll instance.
+    #[error("cannot start the balancer's thread")]
+    Thread(#[from] io::Error),
+    /// IPVS was asked for and cannot be had.
+    #[error("dataplane ipvs: {0}")]
+    Ipvs(#[source] lb_ipvs::Error),
+    /// The relay cannot start.
+    #[error("dataplane relay: {0}")]
+    Relay(#[source] lb_relay::Error),
+    /// The TLS library has no ciphers.
+    #[error("TLS for checks: {0}")]
+    Tls(String),
+    /// The thread failed before it had begun.
+    #[error("the balancer failed while starting: {0}")]
+    Panic(String),
+}
+
+enum Command {
+    Apply(Box<Plan>, oneshot::Sender<Result<(), String>>),
+    Status(oneshot::Sender<(String, Vec<VirtualServer>)>),
+    Stop(oneshot::Sender<()>),
+    Panic(String),
+}
+
+/// The running engine. Dropping it stops the engine without waiting for its end.
+#[derive(Debug)]
+pub struct Balancer {
+    commands: mpsc::UnboundedSender<Command>,
+    panics: mpsc::UnboundedReceiver<String>,
+}
+
+impl Balancer {
+    /// Starts the engine. Returns when the dataplane has the first table.
+    ///
+    /// # Errors
+    /// When there is no thread, or not the dataplane that was asked for.
+    pub fn start(plan: Plan, options: Options, events: EventSink) -> Result<Self, Error> {
+        let (commands, inbox) = mpsc::unbounded_channel();
+        let (panicked, panics) = mpsc::unbounded_channel();
+        let (started, wait) = std::sync::mpsc::channel();
+        let farewell = started.clone();
+        thread::Builder::new().name("lbd-balancer".to_owned()).spawn(move || {
+            let engine = || run(plan, options, events, inbox, &started);
+            if let Err(payload) = catch_unwind(AssertUnwindSafe(engine)) {
+                let message = message(payload.as_ref());
+                let _ = farewell.send(Err(Error::Panic(message.clone()))); // heard while starting
+                let _ = panicked.send(message); // and later
+            }
+        })?;
+        match wait.recv() {
+            Ok(Ok(())) => Ok(Self { commands, panics }),
+            Ok(Err(error)) => Err(error),
+            Err(_) => Err(Error::Panic("it ended".to_owned())),
+        }
+    }
+
+    /// Puts another configuration in force: only what differs reaches the dataplane, and what is
+    /// the same keeps its health. The answer says why it cannot be; all is as before then.
+    pub fn apply(&self, plan: Plan) -> oneshot::Receiver<Result<(), String>> {
+        self.send(|reply| Command::Apply(Box::new(plan), reply))
+    }
+
+    /// Asks for the dataplane's name and all virtual servers, in the order of the configuration.
+    pub fn status(&self) -> oneshot::Receiver<(String, Vec<VirtualServer>)> {
+        self.send(Command::Status)
+    }
+
+    /// Stops the engine: notifications of `omega`, scripts ended, entries removed. The answer
+    /// comes when all is done.
+    pub fn stop(&self) -> oneshot::Receiver<()> {
+        self.send(Command::Stop)
+    }
+
+    /// Waits until the engine fails and says why. Never resolves for one that was stopped.
+    pub async fn ended(&mut self) -> String {
+        match self.panics.recv().await {
+            Some(message) => message,
+            None => pending().await,
+        }
+    }
+
+    /// Makes the engine fail, to test what the supervisor makes of it.
+    #[doc(hidden)]
+    pub fn fail(&self, message: &str) {
+        let _ = self.commands.send(Command::Panic(message.to_owned())); // gone is as good
+    }
+
+    fn send<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> oneshot::Receiver<T> {
+        let (reply, answer) = oneshot::channel();
+        // Where the engine has ended, dropping the command closes the answer.
+        let _ = self.commands.send(command(reply));
+        answer
+    }
+}
+
+/// The thread.
+fn run(
+    plan: Plan,
+    options: Options,
+    events: EventSink,
+    inbox: mpsc::UnboundedReceiver<Command>,
+    started: &std::sync::mpsc::Sender<Result<(), Error>>,
+) {
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            let _ = started.send(Err(error.into()));
+            return;
+        }
+    };
+    runtime.block_on(async {
+        let mut pool = match Pool::new(options, events) {
+            Ok(pool) => pool,
+            Err(error) => {
+                let _ = started.send(Err(error));
+                return;
+            }
+        };
+        let result = pool.start(plan);
+        let failed = result.is_err();
+        let _ = started.send(result);
+        if !failed {
+            serve(pool, inbox).await;
+        }
+    });
+}
+
+async fn serve(mut pool: Pool, mut inbox: mpsc::UnboundedReceiver<Command>) {
+    let mut audit = interval(AUDIT);
+    audit.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut reports = Vec::new();
+    let stopped = loop {
+        tokio::select! {
+            biased;
+            command = inbox.recv() => match command {
+                Some(Command::Apply(plan, reply)) => {
+                    let result = pool.apply(*plan).map_err(|error| error.to_string());
+                    let _ = reply.send(result); // who asked may have gone
+                }
+                Some(Command::Status(reply)) => drop(reply.send(pool.status())),
+                Some(Command::Panic(message)) => panic!("{message}"),
+                Some(Command::Stop(reply)) => break Some(reply),
+                None => break None,
+            },
+            () = pool.checks.next(&mut reports) => pool.take(&mut reports),
+            _ = audit.tick(), if pool.wants_audits() => pool.audit(),
+        }
+    };
+    pool.stop().await;
+    if let Some(reply) = stopped {
+        let _ = reply.send(());
+    }
+}
+
+fn message(payload: &(dyn Any + Send)) -> String {
+    match (payload.downcast_ref::<&str>(), payload.downcast_ref::<String>()) {
+        (Some(message), _) => (*message).to_owned(),
+        (_, Some(message)) => message.clone(),
+        (None, None) => "no message".to_owned(),
+    }
+}

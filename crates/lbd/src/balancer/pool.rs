@@ -1,0 +1,370 @@
+//! All virtual servers: verdicts go in; changes of the dataplane, then events, come out.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
+use std::time::{Duration, SystemTime};
+
+use lb_check::schedule::Memory;
+use lb_check::{Checks, Id, Outcome, Report, Spec};
+use lb_control::EventKind;
+use lb_control::status;
+use lb_pool::{DestinationKey, Input, Output, ServiceKey, Table, VirtualServer};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use tracing::{debug, warn};
+
+use super::plan::{Identity, RealPlan, VirtualPlan};
+use super::plane::Plane;
+use super::{Error, Options, Plan};
+use crate::engine::EventSink;
+
+/// File descriptors for all but checks.
+const OTHER_FILES: u64 = 1024;
+
+/// The engine's state.
+pub(super) struct Pool {
+    pub(super) checks: Checks,
+    pub(super) servers: Vec<Virtual>,
+    pub(super) plane: Plane,
+    options: Options,
+    /// The configuration in force, but for its virtual servers.
+    plan: Plan,
+    places: HashMap<Id, Place>,
+    /// Which virtual servers have a service; more than one where a group is shared.
+    owners: HashMap<ServiceKey, Vec<usize>>,
+    /// Reasons why checks could not run that have been told.
+    told: HashSet<String>,
+    events: EventSink,
+}
+
+/// One virtual server.
+pub(super) struct Virtual {
+    /// Without its configuration, which `state` holds, and its checkers, which `checks` hold.
+    pub plan: VirtualPlan,
+    pub state: VirtualServer,
+    /// Checkers of each real server.
+    pub checks: Vec<Vec<Check>>,
+}
+
+/// One checker.
+pub(super) struct Check {
+    id: Id,
+    pub spec: Spec,
+    pub last: Option<Seen>,
+    pub failures: u64,
+    /// What it adds to the weight of its server.
+    adjustment: i64,
+}
+
+/// What a checker saw last.
+pub(super) struct Seen {
+    pub at: SystemTime,
+    pub latency: Duration,
+    /// `None` for success.
+    pub failure: Option<lb_check::Failure>,
+}
+
+#[derive(Clone, Copy)]
+struct Place {
+    virtual_server: usize,
+    server: usize,
+    checker: usize,
+}
+
+impl Pool {
+    /// Nothing yet.
+    pub fn new(options: Options, events: EventSink) -> Result<Self, Error> {
+        let checks = Checks::new(options.seed).map_err(|error| Error::Tls(error.to_string()))?;
+        Ok(Self {
+            checks,
+            servers: Vec::new(),
+            plane: Plane::undecided(),
+            options,
+            plan: Plan::default(),
+            places: HashMap::new(),
+            owners: HashMap::new(),
+            told: HashSet::new(),
+            events,
+        })
+    }
+
+    /// Puts the first configuration in force.
+    pub fn start(&mut self, mut plan: Plan) -> Result<(), Error> {
+        if self.options.restart {
+            plan.trust();
+        }
+        self.apply(plan)
+    }
+
+    /// Puts a configuration in force. On an error nothing has changed.
+    pub fn apply(&mut self, mut plan: Plan) -> Result<(), Error> {
+        let opened = self.plane.decide(self.options.dataplane, &plan)?;
+        if opened && plan.flush && !self.options.restart {
+            self.plane.flush();
+        }
+        self.plane.set_timeouts(plan.timeouts);
+        allow_files(plan.checkers());
+        self.told.clear();
+        let mut events = Vec::new();
+
+        // keepalived takes away before it adds.
+        let mut old: Vec<_> = self.servers.drain(..).map(Some).collect();
+        let mut known: HashMap<Identity, VecDeque<usize>> = HashMap::new();
+        for (at, server) in old.iter().flatten().enumerate() {
+            known.entry(server.plan.identity.clone()).or_default().push_back(at);
+        }
+        let new: Vec<_> = std::mem::take(&mut plan.servers)
+            .into_iter()
+            .map(|plan| {
+                let same = known.get_mut(&plan.identity).and_then(VecDeque::pop_front);
+                (plan, same.and_then(|at| old[at].take()))
+            })
+            .collect();
+        for gone in old.into_iter().flatten() {
+            let mut outputs = Vec::new();
+            gone.state.stop(&mut outputs);
+            events.extend(outputs.into_iter().filter_map(|output| gone.event(&gone, output)));
+            self.forget(gone.checks.into_iter().flatten());
+        }
+        self.plan = plan;
+        self.places.clear();
+        for (plan, old) in new {
+            self.add(plan, old, &mut events);
+        }
+
+        self.owners.clear();
+        for (at, server) in self.servers.iter().enumerate() {
+            for key in &server.state.config().keys {
+                self.owners.entry(*key).or_default().push(at);
+            }
+        }
+        let table: Table = self.owners.keys().map(|key| (*key, self.service(key))).collect();
+        let failures = self.plane.replace(&table);
+        self.tell(failures, events);
+        Ok(())
+    }
+
+    /// Adds one virtual server, in place of `old` if it was there before.
+    fn add(&mut self, mut plan: VirtualPlan, old: Option<Virtual>, events: &mut Vec<EventKind>) {
+        let at = self.servers.len();
+        let mut server = Virtual {
+            state: VirtualServer::new(std::mem::take(&mut plan.config)),
+            checks: Vec::with_capacity(plan.real_servers.len()),
+            plan,
+        };
+        let mut outputs = Vec::new();
+        match &old {
+            Some(old) => server.state.adopt(&old.state, &mut outputs),
+            None => server.state.start(self.plan.init_notifies, &mut outputs),
+        }
+        let before = old.as_ref().unwrap_or(&server);
+        events.extend(outputs.into_iter().filter_map(|output| server.event(before, output)));
+
+        let mut known = old.map(Virtual::checks_by_server).unwrap_or_default();
+        for (n, real) in server.state.config().real_servers.iter().enumerate() {
+            let mut old = known.remove(&real.key).unwrap_or_default();
+            let specs = std::mem::take(&mut server.plan.real_servers[n].checkers);
+            let mut checks = Vec::with_capacity(specs.len());
+            for (checker, spec) in specs.into_iter().enumerate() {
+                let up = server.state.checker_up(n, checker);
+                let check = self.check(spec, &mut old, up);
+                let place = Place { virtual_server: at, server: n, checker };
+                self.places.insert(check.id, place);
+                checks.push(check);
+            }
+            self.forget(old);
+            server.checks.push(checks);
+        }
+        self.forget(known.into_values().flatten());
+        self.servers.push(server);
+    }
+
+    /// The checker for `spec`: the one of `old` that does the same, or a new one. One whose timing
+    /// is the same too goes on as if nothing had been.
+    fn check(&mut self, spec: Spec, old: &mut Vec<Check>, up: bool) -> Check {
+        let same = old.iter().position(|check| check.spec.probe == spec.probe);
+        match same.map(|at| old.remove(at)) {
+            Some(check) if check.spec == spec => check,
+            Some(check) => {
+                let memory = self.checks.remove(check.id);
+                let memory = memory.unwrap_or(Memory { up, ran: false, attempts: 0 });
+                let id = self.checks.add(&spec, memory);
+                Check { id, spec, ..check }
+            }
+            None => {
+                let id = self.checks.add(&spec, Memory { up, ran: false, attempts: 0 });
+                Check { id, spec, last: None, failures: 0, adjustment: 0 }
+            }
+        }
+    }
+
+    fn forget(&mut self, checks: impl IntoIterator<Item = Check>) {
+        for check in checks {
+            self.checks.remove(check.id);
+        }
+    }
+
+    /// Takes what checks found out: first the dataplane hears of it, then everybody else.
+    pub fn take(&mut self, reports: &mut Vec<Report>) {
+        let mut touched = BTreeSet::new();
+        let mut events = Vec::new();
+        for report in reports.drain(..) {
+            if let Some(place) = self.places.get(&report.id) {
+                let place = *place;
+                if self.take_one(place, report, &mut events) {
+                    touched.insert(place.virtual_server);
+                }
+            }
+        }
+        let mut failures = Vec::new();
+        for at in touched {
+            for key in self.servers[at].state.config().keys.clone() {
+                let service = self.service(&key);
+                failures.extend(self.plane.apply(&key, Some(&service)));
+            }
+        }
+        self.tell(failures, events);
+    }
+
+    /// Takes one report. Returns whether the dataplane has to change.
+    fn take_one(&mut self, at: Place, report: Report, events: &mut Vec<EventKind>) -> bool {
+        let Place { virtual_server, server, checker } = at;
+        let virtual_server = &mut self.servers[virtual_server];
+        let check = &mut virtual_server.checks[server][checker];
+        let (weight, failure) = match report.outcome {
+            Outcome::Up { weight } => (Some(weight), None),
+            Outcome::Down(failure) => (None, Some(failure)),
+            Outcome::NotRun(reason) => {
+                if self.told.insert(reason.clone()) {
+                    let real_server = &virtual_server.plan.real_servers[server].name;
+                    let kind = check.spec.probe.name();
+                    warn!(
+                        "{kind} on service {real_server} cannot run, as perhaps others: {reason}"
+                    );
+                }
+                return false;
+            }
+        };
+        let mut outputs = Vec::new();
+        if let Some(wish) = weight {
+            let configured = virtual_server.state.config().real_servers[server].weight;
+            let by = wish.map_or(0, |wish| i64::from(wish) - i64::from(configured));
+            if by != check.adjustment {
+                check.adjustment = by;
+                virtual_server.state.handle(Input::Adjust { server, checker, by }, &mut outputs);
+            }
+        }
+        if failure.is_some() {
+            check.failures += 1;
+        }
+        if let Some(up) = report.verdict.filter(|_| report.changed) {
+            if up != virtual_server.state.checker_up(server, checker) {
+                events.push(EventKind::Checker {
+                    virtual_server: virtual_server.plan.name.clone(),
+                    real_server: virtual_server.plan.real_servers[server].name.clone(),
+                    kind: check.spec.probe.name().to_owned(),
+                    up,
+                    reason: failure.as_ref().map_or("ok".to_owned(), ToString::to_string),
+                });
+            }
+            virtual_server.state.handle(Input::Verdict { server, checker, up }, &mut outputs);
+        } else if let Some(failure) = &failure {
+            let real_server = &virtual_server.plan.real_servers[server].name;
+            debug!("{} on service {real_server}: {failure}", check.spec.probe.name());
+        }
+        check.last = Some(Seen { at: SystemTime::now(), latency: report.latency, failure });
+        let changed = outputs.contains(&Output::Changed);
+        let virtual_server = &*virtual_server;
+        events.extend(outputs.into_iter().filter_map(|o| virtual_server.event(virtual_server, o)));
+        changed
+    }
+
+    /// Looks after the dataplane's table.
+    pub fn audit(&mut self) {
+        let (changes, failures) = self.plane.audit();
+        let repaired = (changes > 0).then_some(EventKind::TableRepaired { changes });
+        self.tell(failures, repaired);
+    }
+
+    pub fn wants_audits(&self) -> bool {
+        self.plane.wants_audits()
+    }
+
+    /// Ends all that runs.
+    pub async fn stop(self) {
+        let Self { checks, servers, plane, options, plan, events, .. } = self;
+        checks.stop().await;
+        plane.close(plan.flush_on_stop, options.dont_release_ipvs);
+        for server in &servers {
+            let mut outputs = Vec::new();
+            server.state.stop(&mut outputs);
+            let outputs = outputs.into_iter().filter_map(|output| server.event(server, output));
+            outputs.for_each(|event| events.emit(event));
+        }
+    }
+
+    /// What `lbctl status` shows of all this.
+    pub fn status(&mut self) -> (String, Vec<status::VirtualServer>) {
+        let dataplane = self.plane.name();
+        let servers =
+            self.servers.iter().map(|server| super::status::of(server, &mut self.plane)).collect();
+        (dataplane.to_owned(), servers)
+    }
+
+    /// A service as all virtual servers together want it. Settings are the first one's.
+    fn service(&self, key: &ServiceKey) -> lb_pool::Service {
+        let mut owners = self.owners.get(key).into_iter().flatten().map(|at| &self.servers[*at]);
+        let mut service = owners.next().map(|o| o.state.service(key)).unwrap_or_default();
+        for owner in owners {
+            for (at, destination) in owner.state.service(key).destinations {
+                service.destinations.entry(at).or_insert(destination);
+            }
+        }
+        service
+    }
+
+    fn tell(&self, failures: Vec<String>, events: impl IntoIterator<Item = EventKind>) {
+        let failures = failures.into_iter().map(|message| EventKind::DataplaneError { message });
+        failures.chain(events).for_each(|event| self.events.emit(event));
+    }
+}
+
+impl Virtual {
+    /// The event that tells of an output; `old` is where a removed server has its name.
+    fn event(&self, old: &Self, output: Output) -> Option<EventKind> {
+        let virtual_server = self.plan.name.clone();
+        let real_server = |of: &Self, server: usize| {
+            let real: Option<&RealPlan> = of.plan.real_servers.get(server);
+            real.map(|real| real.name.clone()).unwrap_or_default()
+        };
+        Some(match output {
+            Output::Changed | Output::Removed { was_up: false, .. } => return None,
+            Output::RealServer { server, up } => {
+                EventKind::RealServer { virtual_server, real_server: real_server(self, server), up }
+            }
+            Output::Removed { server, .. } => {
+                let real_server = real_server(old, server);
+                EventKind::RealServer { virtual_server, real_server, up: false }
+            }
+            Output::Quorum { up, weight, quorum } => {
+                EventKind::Quorum { virtual_server, up, weight, quorum: quorum.weight.into() }
+            }
+            Output::SorryServer { active } => EventKind::SorryServer { virtual_server, active },
+        })
+    }
+
+    fn checks_by_server(self) -> BTreeMap<DestinationKey, Vec<Check>> {
+        let keys = self.state.config().real_servers.iter().map(|real| real.key);
+        keys.zip(self.checks).collect()
+    }
+}
+
+/// Makes room for two descriptors a checker: one for a run that hangs and one for the next.
+fn allow_files(checkers: usize) {
+    let wanted = OTHER_FILES + 2 * checkers as u64;
+    let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else {
+        return;
+    };
+    if soft < wanted && soft < hard {
+        // Where it is refused, the checks will say so.
+        let _ = setrlimit(Resource::RLIMIT_NOFILE, wanted.min(hard), hard);
+    }
+}

@@ -1,0 +1,168 @@
+//! `keepalived.json`: state and counters of every instance, keys as keepalived's version 1.
+
+use lb_config::Model;
+use lb_config::model::{Notify, Script, Tracked, VirtualAddress, VrrpInstance, VrrpVersion};
+use lb_control::Status;
+use lb_control::VrrpState;
+use lb_control::status::{Vrrp, VrrpCounters};
+use serde_json::{Map, Value, json};
+
+/// An array with one object an instance.
+#[must_use]
+pub fn json(model: &Model, status: &Status) -> String {
+    let instances: Vec<Value> = status
+        .vrrp
+        .iter()
+        .filter_map(|state| {
+            let config = model.vrrp_instances.iter().find(|i| i.name == state.name)?;
+            Some(json!({ "data": data(config, state), "stats": stats(&state.counters) }))
+        })
+        .collect();
+    Value::Array(instances).to_string()
+}
+
+fn data(config: &VrrpInstance, state: &Vrrp) -> Value {
+    let master = state.state == VrrpState::Master;
+    let adver_int = config.advert_int.as_secs_f64();
+    let mut data = json!({
+        "iname": config.name,
+        "dont_track_primary": u8::from(config.dont_track_primary),
+        "skip_check_adv_addr": u8::from(config.skip_check_adv_addr),
+        "strict_mode": u8::from(config.strict),
+        "vmac_ifname": "",
+        "ifp_ifname": config.interface.as_deref().unwrap_or_default(),
+        "master_priority": state.master.as_ref().filter(|_| !master).map_or(0, |m| m.priority),
+        "last_transition": state.since.as_microsecond() as f64 / 1e6,
+        "garp_delay": config.garp.delay.as_secs_f64(),
+        "garp_refresh": config.garp.refresh.as_secs(),
+        "garp_rep": config.garp.repeat,
+        "garp_refresh_rep": config.garp.refresh_repeat,
+        "garp_lower_prio_delay": config.garp.lower_prio_delay.as_secs_f64(),
+        "garp_lower_prio_rep": config.garp.lower_prio_repeat,
+        "lower_prio_no_advert": u8::from(config.lower_prio_no_advert),
+        "higher_prio_send_advert": u8::from(config.higher_prio_send_advert),
+        "vrid": config.vrid,
+        "base_priority": config.priority,
+        "effective_priority": state.effective_priority,
+        "vipset": master,
+        "promote_secondaries": false,
+        "adver_int": adver_int,
+        "master_adver_int": adver_int,
+        "accept": u8::from(config.accept),
+        "nopreempt": config.nopreempt,
+        "preempt_delay": config.preempt_delay.as_secs_f64(),
+        "state": number(state.state),
+        "wantstate": number(if state.state == VrrpState::Fault { VrrpState::Backup } else { state.state }),
+        "version": match config.version { VrrpVersion::V2 => 2, VrrpVersion::V3 => 3 },
+        "smtp_alert": false,
+        "notify_deleted": config.notify.report_deleted,
+    });
+    if let Value::Object(data) = &mut data {
+        scripts(&config.notify, data);
+        let addresses = |vips: &[VirtualAddress]| vips.iter().map(|v| address(v, config, master)).collect();
+        array(data, "vips", addresses(&config.vips));
+        array(data, "evips", addresses(&config.excluded_vips));
+        let names = |tracked: &[Tracked]| tracked.iter().map(|t| t.name.clone()).collect();
+        array(data, "track_ifp", names(&config.track_interfaces));
+        array(data, "track_script", names(&config.track_scripts));
+        if config.version == VrrpVersion::V2 {
+            data.insert("auth_type".into(), u8::from(config.password.is_some()).into());
+            if config.password.is_some() {
+                data.insert("auth_data".into(), "********".into());
+            }
+        }
+    }
+    data
+}
+
+fn array(data: &mut Map<String, Value>, key: &str, items: Vec<String>) {
+    if !items.is_empty() {
+        data.insert(key.into(), items.into());
+    }
+}
+
+fn scripts(notify: &Notify, data: &mut Map<String, Value>) {
+    for (key, script) in [
+        ("script_backup", &notify.backup),
+        ("script_master", &notify.master),
+        ("script_fault", &notify.fault),
+        ("script_stop", &notify.stop),
+        ("script_deleted", &notify.deleted),
+        ("script", &notify.any),
+        ("script_master_rx_lower_pri", &notify.master_rx_lower_pri),
+    ] {
+        if let Some(script) = script {
+            data.insert(key.into(), quoted(script).into());
+        }
+    }
+}
+
+/// Every word in single quotes.
+pub(super) fn quoted(script: &Script) -> String {
+    script.argv.iter().map(|word| format!("'{word}'")).collect::<Vec<_>>().join(" ")
+}
+
+/// `10.9.9.9/24 dev eth0 scope global set`, the prefix where it is not a single host.
+pub(super) fn address(vip: &VirtualAddress, config: &VrrpInstance, set: bool) -> String {
+    let mut text = vip.address.to_string();
+    if vip.prefix != (if vip.address.is_ipv4() { 32 } else { 128 }) {
+        text += &format!("/{}", vip.prefix);
+    }
+    if let Some(broadcast) = vip.broadcast {
+        text += &format!(" brd {broadcast}");
+    }
+    if let Some(interface) = vip.interface.as_ref().or(config.interface.as_ref()) {
+        text += &format!(" dev {interface}");
+    }
+    text += &match vip.scope {
+        0 => " scope global".to_owned(),
+        200 => " scope site".to_owned(),
+        253 => " scope link".to_owned(),
+        254 => " scope host".to_owned(),
+        scope => format!(" scope {scope}"),
+    };
+    if let Some(label) = &vip.label {
+        text += &format!(" label {label}");
+    }
+    if vip.no_track {
+        text += " no_track";
+    }
+    if set {
+        text += " set";
+    }
+    text
+}
+
+fn number(state: VrrpState) -> u8 {
+    match state {
+        VrrpState::Init | VrrpState::Stop | VrrpState::Deleted => 0,
+        VrrpState::Backup => 1,
+        VrrpState::Master => 2,
+        VrrpState::Fault => 3,
+    }
+}
+
+fn stats(c: &VrrpCounters) -> Value {
+    json!({
+        "advert_rcvd": c.advert_rcvd,
+        "advert_sent": c.advert_sent,
+        "become_master": c.become_master,
+        "release_master": c.release_master,
+        "packet_len_err": c.packet_len_err,
+        "advert_interval_err": c.advert_interval_err,
+        "ip_ttl_err": c.ip_ttl_err,
+        "invalid_type_rcvd": c.invalid_type_rcvd,
+        "addr_list_err": c.addr_list_err,
+        "invalid_authtype": c.invalid_authtype,
+        "authtype_mismatch": c.authtype_mismatch,
+        "auth_failure": c.auth_failure,
+        "auth_ext_missing": 0,
+        "auth_ext_malformed": 0,
+        "auth_ext_unknown_key": 0,
+        "auth_ext_invalid_hmac": 0,
+        "auth_ext_stale": 0,
+        "auth_ext_replay": 0,
+        "pri_zero_rcvd": c.pri_zero_rcvd,
+        "pri_zero_sent": c.pri_zero_sent,
+    })
+}

@@ -1,0 +1,308 @@
+//! The control socket: answers `lbctl`, whoever else connects and whatever they send.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt, chown};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use lb_control::{PROTOCOL_VERSION, Request, RequestBody, Response, ResponseBody, Status};
+use nix::unistd::{Group, Uid};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::time::timeout;
+
+use super::pidfile::make_directory;
+
+/// Connections served at one time; more are told so and closed.
+const CONNECTIONS: usize = 32;
+/// The longest request, in octets.
+const LONGEST: u64 = 64 * 1024;
+/// How long a client may take for a line, or to read an answer.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Members of this group may ask, if it exists; else those of root's.
+const GROUP: &str = "lbd";
+
+/// What a client wants of the supervisor, and where the answer goes.
+#[derive(Debug)]
+pub enum Command {
+    /// The whole status.
+    Status(oneshot::Sender<Status>),
+    /// A reload; answered with its verdict.
+    Reload(oneshot::Sender<Result<String, String>>),
+}
+
+/// The socket. Its file goes away with it.
+#[derive(Debug)]
+pub struct Control {
+    path: PathBuf,
+}
+
+impl Control {
+    /// Listens, and serves in tasks of its own. A socket that nobody listens on is replaced.
+    ///
+    /// # Errors
+    /// One sentence: what is in the way and what to do.
+    pub fn listen(path: &Path, commands: mpsc::Sender<Command>) -> Result<Self, String> {
+        let failed = |error: io::Error| {
+            format!(
+                "cannot open the control socket {}: {error}; lbctl cannot reach this daemon; \
+                 give it a directory it may write to, or pick another with --socket PATH",
+                path.display()
+            )
+        };
+        if let Some(dir) = path.parent() {
+            make_directory(dir).map_err(failed)?;
+        }
+        if let Ok(metadata) = fs::symlink_metadata(path) {
+            if !metadata.file_type().is_socket() {
+                return Err(failed(io::Error::other("something that is no socket is there")));
+            }
+            if std::os::unix::net::UnixStream::connect(path).is_ok() {
+                return Err(failed(io::Error::other("another daemon listens there")));
+            }
+            fs::remove_file(path).map_err(failed)?;
+        }
+        let listener = UnixListener::bind(path).map_err(failed)?;
+        let control = Self { path: path.to_owned() };
+        let group = Group::from_name(GROUP).ok().flatten().map(|group| group.gid.as_raw());
+        if let Some(gid) = group {
+            chown(path, None, Some(gid)).map_err(failed)?;
+        }
+        fs::set_permissions(path, fs::Permissions::from_mode(0o660)).map_err(failed)?;
+        tokio::spawn(accept(listener, commands));
+        Ok(control)
+    }
+}
+
+impl Drop for Control {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.path); // its directory may be gone
+    }
+}
+
+async fn accept(listener: UnixListener, commands: mpsc::Sender<Command>) {
+    let slots = Arc::new(Semaphore::new(CONNECTIONS));
+    loop {
+        let stream = match listener.accept().await {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                // Out of descriptors or memory: it passes, and spinning would not help it.
+                tracing::warn!("control socket: {error}");
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                continue;
+            }
+        };
+        let commands = commands.clone();
+        match Arc::clone(&slots).try_acquire_owned() {
+            Ok(slot) => drop(tokio::spawn(async move {
+                serve(stream, &commands).await;
+                drop(slot);
+            })),
+            Err(_) => refuse(&stream),
+        }
+    }
+}
+
+/// Says that there are too many, as far as the socket takes it without waiting.
+fn refuse(stream: &UnixStream) {
+    let _ = stream.try_write(&line(error("too many connections to the control socket; try again")));
+}
+
+/// Serves one client until it goes, errs or dawdles.
+async fn serve(stream: UnixStream, commands: &mpsc::Sender<Command>) {
+    let privileged = stream
+        .peer_cred()
+        .is_ok_and(|peer| peer.uid() == 0 || peer.uid() == Uid::effective().as_raw());
+    let (reader, mut writer) = stream.into_split();
+    let mut reader = BufReader::new(reader);
+    loop {
+        let mut request = Vec::new();
+        let read = (&mut reader).take(LONGEST).read_until(b'\n', &mut request);
+        let Ok(Ok(1..)) = timeout(PATIENCE, read).await else { return };
+        let whole = request.ends_with(b"\n");
+        let body = if whole {
+            match understand(&request, privileged) {
+                Ok(command) => perform(command, commands).await,
+                Err(refusal) => refusal,
+            }
+        } else {
+            error("a request is one line of at most 64 KiB")
+        };
+        let written = timeout(PATIENCE, writer.write_all(&line(body))).await;
+        if !whole || !matches!(written, Ok(Ok(()))) {
+            return;
+        }
+    }
+}
+
+fn understand(request: &[u8], privileged: bool) -> Result<RequestBody, ResponseBody> {
+    // The version first: the rest of a stranger's request may be unknown here.
+    #[derive(serde::Deserialize)]
+    struct Version {
+        v: u32,
+    }
+    let version: Version =
+        serde_json::from_slice(request).map_err(|e| error(&format!("not a request: {e}")))?;
+    if version.v != PROTOCOL_VERSION {
+        return Err(error(&format!(
+            "the client speaks protocol version {}, this daemon version {PROTOCOL_VERSION}; \
+             use the lbctl that came with it",
+            version.v
+        )));
+    }
+    let request: Request = serde_json::from_slice(request).map_err(|e| error(&format!("not a request: {e}")))?;
+    match request.body {
+        RequestBody::Reload if !privileged => Err(error("only root may reload; try it with sudo")),
+        body => Ok(body),
+    }
+}
+
+async fn perform(request: RequestBody, commands: &mpsc::Sender<Command>) -> ResponseBody {
+    let ending = || error("the daemon is about to stop");
+    match request {
+        RequestBody::Status => {
+            let (answer, status) = oneshot::channel();
+            if commands.send(Command::Status(answer)).await.is_err() {
+                return ending();
+            }
+            status.await.map_or_else(|_| ending(), |status| ResponseBody::Status { status: Box::new(status) })
+        }
+        RequestBody::Reload => {
+            let (answer, verdict) = oneshot::channel();
+            if commands.send(Command::Reload(answer)).await.is_err() {
+                return ending();
+            }
+            match verdict.await {
+                Ok(Ok(message)) => ResponseBody::Done { message },
+                Ok(Err(message)) => ResponseBody::Error { message },
+                Err(_) => ending(),
+            }
+        }
+    }
+}
+
+fn error(message: &str) -> ResponseBody {
+    ResponseBody::Error { message: message.to_owned() }
+}
+
+fn line(body: ResponseBody) -> Vec<u8> {
+    // These types are strings and numbers all the way down: nothing in them fails to serialise.
+    let mut line = serde_json::to_vec(&Response { v: PROTOCOL_VERSION, body }).unwrap_or_default();
+    line.push(b'\n');
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A socket whose supervisor refuses every reload.
+    async fn socket() -> (tempfile::TempDir, PathBuf, Control) {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("sub/lbd.sock");
+        let (sender, mut commands) = mpsc::channel(1);
+        let control = Control::listen(&path, sender).unwrap();
+        tokio::spawn(async move {
+            while let Some(command) = commands.recv().await {
+                match command {
+                    Command::Reload(answer) => answer.send(Err("line 3: no".into())).unwrap(),
+                    Command::Status(answer) => drop(answer),
+                }
+            }
+        });
+        (dir, path, control)
+    }
+
+    async fn ask(path: &Path, request: &[u8]) -> String {
+        let mut stream = UnixStream::connect(path).await.unwrap();
+        stream.write_all(request).await.unwrap();
+        stream.shutdown().await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        answer
+    }
+
+    #[tokio::test]
+    async fn answers_a_command_with_its_verdict() {
+        let (_dir, path, _control) = socket().await;
+        let answer = ask(&path, b"{\"v\":1,\"command\":\"reload\"}\n").await;
+        assert_eq!(answer, "{\"v\":1,\"answer\":\"error\",\"message\":\"line 3: no\"}\n");
+    }
+
+    #[tokio::test]
+    async fn survives_garbage() {
+        let (_dir, path, _control) = socket().await;
+        for (garbage, complaint) in [
+            (&b"\n"[..], "not a request"),
+            (b"\xff\xfe\0\n", "not a request"),
+            (b"{\"v\":1}\n", "not a request"),
+            (b"{\"v\":1,\"command\":\"dance\"}\n", "not a request"),
+            (b"{\"v\":7,\"command\":\"dance\"}\n", "protocol version 7"),
+            (b"[[[[[[[[[[[[[[[[[[[[[[[[[[[[\n", "not a request"),
+            (b"no newline", "one line"),
+            (&vec![b'x'; 70_000], "one line"),
+        ] {
+            let answer = ask_roughly(&path, garbage).await;
+            assert!(answer.contains(complaint), "{answer}");
+        }
+        assert!(ask(&path, b"{\"v\":1,\"command\":\"reload\"}\n").await.contains("line 3"));
+    }
+
+    /// As [`ask`], but the daemon may hang up before it has read everything.
+    async fn ask_roughly(path: &Path, request: &[u8]) -> String {
+        let mut stream = UnixStream::connect(path).await.unwrap();
+        let _ = stream.write_all(request).await;
+        let _ = stream.shutdown().await;
+        let mut answer = Vec::new();
+        let _ = stream.read_to_end(&mut answer).await;
+        String::from_utf8(answer).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_crowd_is_turned_away_and_room_is_made_again() {
+        let (_dir, path, _control) = socket().await;
+        let mut crowd = Vec::new();
+        for _ in 0..CONNECTIONS {
+            crowd.push(UnixStream::connect(&path).await.unwrap());
+        }
+        assert!(ask_roughly(&path, b"").await.contains("too many"));
+        drop(crowd);
+        loop {
+            let answer = ask_roughly(&path, b"{\"v\":1,\"command\":\"reload\"}\n").await;
+            if answer.contains("line 3") {
+                break;
+            }
+            tokio::task::yield_now().await;
+        }
+    }
+
+    #[tokio::test]
+    async fn replaces_a_stale_socket_but_not_a_living_one_nor_a_file() {
+        let (dir, path, control) = socket().await;
+        let (sender, _commands) = mpsc::channel(1);
+        let error = Control::listen(&path, sender.clone()).unwrap_err();
+        assert!(error.contains("another daemon"), "{error}");
+        drop(control);
+        let stale = dir.path().join("stale");
+        drop(std::os::unix::net::UnixListener::bind(&stale).unwrap());
+        assert!(stale.exists());
+        let control = Control::listen(&stale, sender.clone()).unwrap();
+        assert_eq!(fs::metadata(&stale).unwrap().permissions().mode() & 0o777, 0o660);
+        drop(control);
+        assert!(!stale.exists());
+        let file = dir.path().join("file");
+        fs::write(&file, "precious").unwrap();
+        assert!(Control::listen(&file, sender).unwrap_err().contains("no socket"));
+    }
+
+    #[test]
+    fn only_root_may_reload() {
+        let reload = b"{\"v\":1,\"command\":\"reload\"}\n";
+        assert!(understand(reload, false).is_err());
+        assert!(understand(reload, true).is_ok());
+        assert!(understand(b"{\"v\":1,\"command\":\"status\"}\n", false).is_ok());
+    }
+}

@@ -1,0 +1,294 @@
+//! Notify scripts: which of them an event runs, in which order, with which arguments.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use lb_config::Model;
+use lb_config::model::{Notify, Script};
+use lb_control::{EventKind, VrrpState};
+use tokio::sync::{Semaphore, mpsc};
+use tokio::time::timeout;
+
+use crate::script;
+
+/// Scripts that run at one time; more wait for their turn.
+const AT_ONCE: usize = 1024;
+/// Scripts that may wait.
+const QUEUE: usize = 16384;
+
+/// The scripts of a configuration by what they are about.
+#[derive(Debug, Default)]
+pub struct Notifications {
+    instances: HashMap<String, Notify>,
+    groups: HashMap<String, Notify>,
+    virtual_servers: HashMap<String, UpDown>,
+    real_servers: HashMap<(String, String), UpDown>,
+}
+
+#[derive(Debug, Default, Clone)]
+struct UpDown {
+    up: Option<Script>,
+    down: Option<Script>,
+}
+
+impl UpDown {
+    fn script(&self, up: bool) -> Option<&Script> {
+        if up { self.up.as_ref() } else { self.down.as_ref() }
+    }
+}
+
+/// A script to run and the arguments to add.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Run {
+    script: Script,
+    extra: Vec<String>,
+}
+
+impl Notifications {
+    /// The scripts of a configuration.
+    #[must_use]
+    pub fn new(model: &Model) -> Self {
+        let mut all = Self::default();
+        all.update(model);
+        all
+    }
+
+    /// Takes over a new configuration. What is no longer in it stays known: its engine has yet to
+    /// say that it is gone.
+    pub fn update(&mut self, model: &Model) {
+        for instance in &model.vrrp_instances {
+            self.instances.insert(instance.name.clone(), instance.notify.clone());
+        }
+        for group in &model.sync_groups {
+            self.groups.insert(group.name.clone(), group.notify.clone());
+        }
+        for (name, server) in names::virtual_servers(model) {
+            let quorum = UpDown { up: server.quorum_up.clone(), down: server.quorum_down.clone() };
+            for real in &server.real_servers {
+                let scripts = UpDown { up: real.notify_up.clone(), down: real.notify_down.clone() };
+                let key = (name.clone(), names::real_server(server, real));
+                self.real_servers.insert(key, scripts);
+            }
+            self.virtual_servers.insert(name, quorum);
+        }
+    }
+
+    /// What an event runs, in order: the specific script, then the generic one.
+    #[must_use]
+    pub fn runs(&self, event: &EventKind) -> Vec<Run> {
+        match event {
+            EventKind::VrrpInstance { name, state, priority } => {
+                let scripts = self.instances.get(name);
+                scripts.map_or_else(Vec::new, |notify| vrrp_runs(notify, "INSTANCE", name, *state, *priority))
+            }
+            EventKind::VrrpGroup { name, state } => {
+                let scripts = self.groups.get(name);
+                scripts.map_or_else(Vec::new, |notify| vrrp_runs(notify, "GROUP", name, *state, 0))
+            }
+            EventKind::VrrpMasterRxLowerPri { name, .. } => {
+                let script = self.instances.get(name).and_then(|notify| notify.master_rx_lower_pri.as_ref());
+                plain(script)
+            }
+            EventKind::RealServer { virtual_server, real_server, up } => {
+                let scripts = self.real_servers.get(&(virtual_server.clone(), real_server.clone()));
+                plain(scripts.and_then(|scripts| scripts.script(*up)))
+            }
+            EventKind::Quorum { virtual_server, up, .. } => {
+                plain(self.virtual_servers.get(virtual_server).and_then(|scripts| scripts.script(*up)))
+            }
+            _ => Vec::new(),
+        }
+    }
+}
+
+fn plain(script: Option<&Script>) -> Vec<Run> {
+    script.map(|script| Run { script: script.clone(), extra: Vec::new() }).into_iter().collect()
+}
+
+fn vrrp_runs(notify: &Notify, kind: &str, name: &str, state: VrrpState, priority: u8) -> Vec<Run> {
+    // Who did not ask for DELETED gets FAULT, as keepalived does it.
+    let state = if state == VrrpState::Deleted && !notify.report_deleted { VrrpState::Fault } else { state };
+    let specific = match state {
+        VrrpState::Init => return Vec::new(),
+        VrrpState::Backup => &notify.backup,
+        VrrpState::Master => &notify.master,
+        VrrpState::Fault => &notify.fault,
+        VrrpState::Stop => &notify.stop,
+        VrrpState::Deleted => &notify.deleted,
+    };
+    let mut runs = plain(specific.as_ref());
+    if let Some(script) = &notify.any {
+        let extra = vec![kind.to_owned(), name.to_owned(), state.to_string(), priority.to_string()];
+        runs.push(Run { script: script.clone(), extra });
+    }
+    runs
+}
+
+/// What events call virtual and real servers.
+pub mod names {
+    use std::collections::HashMap;
+
+    use lb_config::Model;
+    use lb_config::model::{Protocol, RealServer, VirtualServer, VirtualServerKey};
+
+    /// Every virtual server with its name: `[192.0.2.1]:tcp:80`, `FWM 1`, or `[GROUP]:N` with its
+    /// place among those that use the group.
+    pub fn virtual_servers(model: &Model) -> impl Iterator<Item = (String, &VirtualServer)> {
+        let mut places: HashMap<&str, usize> = HashMap::new();
+        model.virtual_servers.iter().map(move |server| {
+            let name = match &server.key {
+                VirtualServerKey::Address(address) => {
+                    format!("[{}]:{}:{}", address.ip(), protocol(server.protocol), address.port())
+                }
+                VirtualServerKey::Fwmark(mark) => format!("FWM {mark}"),
+                VirtualServerKey::Group(group) => {
+                    let place = places.entry(group).or_default();
+                    let name = format!("[{group}]:{place}");
+                    *place += 1;
+                    name
+                }
+            };
+            (name, server)
+        })
+    }
+
+    /// `[10.0.0.1]:tcp:80`
+    #[must_use]
+    pub fn real_server(server: &VirtualServer, real: &RealServer) -> String {
+        format!("[{}]:{}:{}", real.address.ip(), protocol(server.protocol), real.address.port())
+    }
+
+    fn protocol(protocol: Protocol) -> &'static str {
+        match protocol {
+            Protocol::Tcp => "tcp",
+            Protocol::Udp => "udp",
+            Protocol::Sctp => "sctp",
+        }
+    }
+}
+
+/// Starts scripts in the order they are put in, without waiting for one before the next: a script
+/// that hangs must not keep the world from hearing of the next failure.
+#[derive(Clone, Debug)]
+pub struct Runner {
+    queue: mpsc::Sender<Run>,
+    permits: Arc<Semaphore>,
+}
+
+impl Runner {
+    /// Must be called inside the supervisor's runtime.
+    #[must_use]
+    pub fn start() -> Self {
+        let (queue, mut runs) = mpsc::channel::<Run>(QUEUE);
+        let permits = Arc::new(Semaphore::new(AT_ONCE));
+        let for_task = Arc::clone(&permits);
+        tokio::spawn(async move {
+            while let Some(run) = runs.recv().await {
+                let Ok(permit) = Arc::clone(&for_task).acquire_owned().await else { return };
+                let name = run.script.argv.join(" ");
+                match script::start(&run.script, &run.extra) {
+                    Ok(running) => drop(tokio::spawn(async move {
+                        report(&name, running.wait().await);
+                        drop(permit);
+                    })),
+                    Err(error) => tracing::error!("cannot run script `{name}`: {error}"),
+                }
+            }
+        });
+        Self { queue, permits }
+    }
+
+    /// Puts one script in; never blocks.
+    pub fn run(&self, run: Run) {
+        if let Err(error) = self.queue.try_send(run) {
+            let run = error.into_inner();
+            tracing::error!("script `{}` not run: {QUEUE} others wait already", run.script.argv.join(" "));
+        }
+    }
+
+    /// Waits until nothing runs any more, at most `limit`.
+    pub async fn drain(&self, limit: Duration) {
+        let idle = async {
+            // The queue's task takes a permit for each script before it starts it.
+            while self.queue.capacity() < QUEUE || self.permits.available_permits() < AT_ONCE {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        if timeout(limit, idle).await.is_err() {
+            tracing::info!("notify scripts still run after {limit:?}; they get SIGTERM");
+        }
+    }
+}
+
+fn report(name: &str, outcome: std::io::Result<script::Outcome>) {
+    match outcome {
+        Ok(outcome) if outcome.success() => tracing::debug!("script `{name}` done"),
+        Ok(outcome) => tracing::info!("script `{name}` ended with {outcome}"),
+        Err(error) => tracing::error!("cannot wait for script `{name}`: {error}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn script(name: &str) -> Option<Script> {
+        Some(Script { argv: vec![name.into()], owner: None })
+    }
+
+    fn instance(state: VrrpState) -> EventKind {
+        EventKind::VrrpInstance { name: "VI_1".into(), state, priority: 150 }
+    }
+
+    fn notifications(notify: Notify) -> Notifications {
+        Notifications {
+            instances: HashMap::from([("VI_1".to_owned(), notify.clone())]),
+            groups: HashMap::from([("G".to_owned(), notify)]),
+            ..Notifications::default()
+        }
+    }
+
+    fn words(runs: &[Run]) -> Vec<String> {
+        runs.iter().map(|run| [&run.script.argv[..], &run.extra[..]].concat().join(" ")).collect()
+    }
+
+    #[test]
+    fn the_specific_script_comes_before_the_generic_one() {
+        let all = notifications(Notify { master: script("m"), any: script("any"), ..Notify::default() });
+        assert_eq!(words(&all.runs(&instance(VrrpState::Master))), ["m", "any INSTANCE VI_1 MASTER 150"]);
+        assert_eq!(words(&all.runs(&instance(VrrpState::Backup))), ["any INSTANCE VI_1 BACKUP 150"]);
+        assert_eq!(words(&all.runs(&instance(VrrpState::Stop))), ["any INSTANCE VI_1 STOP 150"]);
+        let group = EventKind::VrrpGroup { name: "G".into(), state: VrrpState::Master };
+        assert_eq!(words(&all.runs(&group)), ["m", "any GROUP G MASTER 0"]);
+    }
+
+    #[test]
+    fn deleted_is_fault_for_who_did_not_ask_for_it() {
+        let notify = Notify { fault: script("f"), deleted: script("d"), any: script("any"), ..Notify::default() };
+        let all = notifications(notify.clone());
+        assert_eq!(words(&all.runs(&instance(VrrpState::Deleted))), ["f", "any INSTANCE VI_1 FAULT 150"]);
+        let all = notifications(Notify { report_deleted: true, ..notify });
+        assert_eq!(words(&all.runs(&instance(VrrpState::Deleted))), ["d", "any INSTANCE VI_1 DELETED 150"]);
+    }
+
+    #[test]
+    fn nothing_is_said_of_init_or_of_strangers() {
+        let all = notifications(Notify { any: script("any"), ..Notify::default() });
+        assert!(all.runs(&instance(VrrpState::Init)).is_empty());
+        assert!(Notifications::default().runs(&instance(VrrpState::Master)).is_empty());
+    }
+
+    #[tokio::test]
+    async fn scripts_start_in_order_and_a_hanging_one_delays_nobody() {
+        let dir = tempfile::tempdir().unwrap();
+        let runner = Runner::start();
+        let hang = Script { argv: ["/bin/sleep", "100"].map(String::from).to_vec(), owner: None };
+        runner.run(Run { script: hang, extra: Vec::new() });
+        let file = dir.path().join("ran");
+        let touch = Script { argv: vec!["/bin/touch".into(), file.display().to_string()], owner: None };
+        runner.run(Run { script: touch, extra: Vec::new() });
+        runner.drain(Duration::from_millis(500)).await;
+        assert!(file.exists());
+    }
+}

@@ -1,0 +1,295 @@
+//! The balancer engine against real servers on the loopback.
+
+use std::io::{self, Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use lb_config::RealSystem;
+use lb_control::status::VirtualServer;
+use lb_control::{Event, EventKind};
+use lbd::balancer::{Balancer, DataplaneChoice, Options, Plan};
+use lbd::engine::EventSink;
+use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::time::{sleep, timeout};
+
+/// Every wait of these tests; none of them comes near it.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A server that says its name to whoever connects, until it is dropped.
+struct Server {
+    address: SocketAddr,
+    alive: Arc<AtomicBool>,
+    thread: Option<thread::JoinHandle<()>>,
+}
+
+impl Server {
+    fn start(name: &'static str) -> Self {
+        Self::at(name, SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))
+    }
+
+    fn at(name: &'static str, address: SocketAddr) -> Self {
+        let listener = TcpListener::bind(address).expect("listener");
+        let address = listener.local_addr().expect("address");
+        let alive = Arc::new(AtomicBool::new(true));
+        let until = Arc::clone(&alive);
+        let thread = thread::spawn(move || {
+            for stream in listener.incoming() {
+                if !until.load(Ordering::SeqCst) {
+                    return;
+                }
+                // A checker hangs up without a word.
+                let _ = stream.and_then(|mut stream| stream.write_all(name.as_bytes()));
+            }
+        });
+        Self { address, alive, thread: Some(thread) }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.alive.store(false, Ordering::SeqCst);
+        let _ = TcpStream::connect(self.address); // wakes it
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+fn ask(address: SocketAddr) -> io::Result<String> {
+    let mut answer = String::new();
+    TcpStream::connect(address)?.read_to_string(&mut answer)?;
+    Ok(answer)
+}
+
+/// An address that nobody listens on.
+fn vacant() -> SocketAddr {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("listener");
+    listener.local_addr().expect("address")
+}
+
+/// `keyword IP PORT { ... }`
+fn block(keyword: &str, address: SocketAddr, body: &str) -> String {
+    format!("{keyword} {} {} {{\n{body}\n}}\n", address.ip(), address.port())
+}
+
+/// A virtual server that checks its servers twenty times a second.
+fn virtual_server(address: SocketAddr, body: &str) -> String {
+    let head =
+        "delay_loop 0.05\n delay_before_retry 0.02\n lb_algo rr\n lb_kind NAT\n protocol TCP";
+    block("virtual_server", address, &format!("{head}\n{body}"))
+}
+
+/// A real server with a TCP_CHECK.
+fn real(address: SocketAddr) -> String {
+    block("real_server", address, "TCP_CHECK {\n connect_timeout 1\n }")
+}
+
+fn plan(text: &str) -> Plan {
+    let options = lb_config::Options::default();
+    let loaded = lb_config::parse_str("test.conf", text, &options, &RealSystem);
+    Plan::from(&loaded.model.unwrap_or_else(|| panic!("{:?}", loaded.diagnostics)))
+}
+
+fn start(text: &str, dataplane: DataplaneChoice) -> (Balancer, UnboundedReceiver<Event>) {
+    let (sink, events) = EventSink::channel();
+    let options = Options { dataplane, ..Options::default() };
+    (Balancer::start(plan(text), options, sink).expect("engine"), events)
+}
+
+async fn next(events: &mut UnboundedReceiver<Event>) -> String {
+    let event = timeout(PATIENCE, events.recv()).await.expect("an event in time");
+    match event.expect("an event").kind {
+        EventKind::Checker { real_server, up, reason, .. } => {
+            format!("checker {real_server} {up} {reason}")
+        }
+        EventKind::RealServer { real_server, up, .. } => format!("real {real_server} {up}"),
+        EventKind::Quorum { up, weight, quorum, .. } => format!("quorum {up} {weight}/{quorum}"),
+        EventKind::SorryServer { active, .. } => format!("sorry {active}"),
+        other => format!("{other:?}"),
+    }
+}
+
+fn name(address: SocketAddr) -> String {
+    format!("[{}]:tcp:{}", address.ip(), address.port())
+}
+
+/// The first status of the first virtual server in which `done` holds.
+async fn status_when(balancer: &Balancer, done: impl Fn(&VirtualServer) -> bool) -> VirtualServer {
+    let poll = async {
+        loop {
+            let (_, mut servers) = balancer.status().await.expect("status");
+            let server = servers.remove(0);
+            if done(&server) {
+                return server;
+            }
+            sleep(Duration::from_millis(5)).await;
+        }
+    };
+    timeout(PATIENCE, poll).await.expect("that status in time")
+}
+
+fn checked(server: &VirtualServer) -> bool {
+    let mut checks = server.real_servers.iter().flat_map(|real| &real.checks);
+    checks.all(|check| check.last.is_some())
+}
+
+async fn reload(balancer: &Balancer, text: &str) {
+    balancer.apply(plan(text)).await.expect("answer").expect("reload");
+}
+
+async fn stop(balancer: Balancer) {
+    timeout(PATIENCE, balancer.stop()).await.expect("stop in time").expect("stop");
+}
+
+#[tokio::test]
+async fn a_dying_server_is_told_in_keepaliveds_order_and_comes_back() {
+    let server = Server::start("one");
+    let (address, sorry) = (server.address, vacant());
+    let sorry = format!("sorry_server {} {}\n", sorry.ip(), sorry.port());
+    let text = virtual_server(vacant(), &(sorry + &real(address)));
+    let (balancer, mut events) = start(&text, DataplaneChoice::None);
+    let status = status_when(&balancer, checked).await;
+    assert_eq!(status.dataplane, "none");
+    assert!(status.quorum_met && status.real_servers[0].alive);
+    assert_eq!(status.real_servers[0].checks[0].kind, "TCP_CHECK");
+
+    drop(server);
+    let of = name(address);
+    assert_eq!(next(&mut events).await, format!("checker {of} false connection refused"));
+    assert_eq!(next(&mut events).await, format!("real {of} false"));
+    assert_eq!(next(&mut events).await, "quorum false 0/1");
+    assert_eq!(next(&mut events).await, "sorry true");
+    let status = status_when(&balancer, |status| status.sorry_active).await;
+    assert_eq!(status.real_servers[0].effective_weight, 0);
+    assert!(status.real_servers[0].checks[0].failures >= 2, "a failure and a retry");
+
+    let _server = Server::at("one", address);
+    assert_eq!(next(&mut events).await, format!("checker {of} true ok"));
+    assert_eq!(next(&mut events).await, format!("real {of} true"));
+    assert_eq!(next(&mut events).await, "quorum true 1/1");
+    assert_eq!(next(&mut events).await, "sorry false");
+    stop(balancer).await;
+}
+
+#[tokio::test]
+async fn the_relay_serves_who_is_alive_and_follows_a_reload() {
+    let (one, two, three) = (Server::start("one"), Server::start("two"), Server::start("three"));
+    let vip = vacant();
+    let with = |servers: &[SocketAddr]| {
+        virtual_server(vip, &servers.iter().map(|address| real(*address)).collect::<String>())
+    };
+    let text = with(&[one.address, two.address]);
+    let (balancer, mut events) = start(&text, DataplaneChoice::Relay);
+    let mut both = [ask(vip).expect("answer"), ask(vip).expect("answer")];
+    both.sort();
+    assert_eq!(both, ["one", "two"]);
+
+    status_when(&balancer, checked).await;
+    let dead = one.address;
+    drop(one);
+    let of = name(dead);
+    assert_eq!(next(&mut events).await, format!("checker {of} false connection refused"));
+    assert_eq!(next(&mut events).await, format!("real {of} false"));
+    assert_eq!(ask(vip).expect("answer"), "two");
+
+    reload(&balancer, &with(&[dead, two.address, three.address])).await;
+    let mut both = [ask(vip).expect("answer"), ask(vip).expect("answer")];
+    both.sort();
+    assert_eq!(both, ["three", "two"], "a reload does not raise the dead");
+    let status = status_when(&balancer, |_| true).await;
+    let alive: Vec<_> = status.real_servers.iter().map(|real| real.alive).collect();
+    assert_eq!(alive, [false, true, true]);
+
+    reload(&balancer, &with(&[three.address])).await;
+    assert_eq!(next(&mut events).await, format!("real {} false", name(two.address)));
+    assert_eq!(ask(vip).expect("answer"), "three");
+    stop(balancer).await;
+    assert_eq!(ask(vip).expect_err("nobody").kind(), io::ErrorKind::ConnectionRefused);
+}
+
+#[tokio::test]
+async fn checks_that_a_reload_leaves_alone_go_on_and_changed_ones_remember() {
+    let server = Server::start("one");
+    let vip = vacant();
+    let (balancer, mut events) =
+        start(&virtual_server(vip, &real(server.address)), DataplaneChoice::None);
+    status_when(&balancer, checked).await;
+    let address = server.address;
+    drop(server);
+    let of = name(address);
+    assert_eq!(next(&mut events).await, format!("checker {of} false connection refused"));
+    assert_eq!(next(&mut events).await, format!("real {of} false"));
+    assert_eq!(next(&mut events).await, "quorum false 0/1");
+    let before = status_when(&balancer, |_| true).await.real_servers[0].checks[0].failures;
+
+    reload(&balancer, &virtual_server(vip, &real(address))).await;
+    let slower = block("real_server", address, "TCP_CHECK {\n connect_timeout 1\n retry 7\n }");
+    reload(&balancer, &virtual_server(vip, &slower)).await;
+    let status = status_when(&balancer, |_| true).await;
+    let check = &status.real_servers[0].checks[0];
+    assert!(!status.real_servers[0].alive && !check.up && check.failures >= before);
+
+    let _server = Server::at("one", address);
+    assert_eq!(next(&mut events).await, format!("checker {of} true ok"));
+    stop(balancer).await;
+}
+
+#[tokio::test]
+async fn a_script_sets_the_weight() {
+    let directory = tempfile::tempdir().expect("directory");
+    let script = directory.path().join("check");
+    std::fs::write(&script, "#!/bin/sh\nexit 12\n").expect("script");
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(&script, mode).expect("mode");
+    let check =
+        format!("weight 3\nMISC_CHECK {{\nmisc_path {}\nmisc_dynamic\n}}", script.display());
+    let text = virtual_server(vacant(), &block("real_server", vacant(), &check));
+    let (balancer, _events) = start(&text, DataplaneChoice::None);
+    let status = status_when(&balancer, |s| s.real_servers[0].effective_weight != 3).await;
+    let real = &status.real_servers[0];
+    assert_eq!((real.weight, real.effective_weight), (3, 10));
+    stop(balancer).await;
+}
+
+#[tokio::test]
+async fn alpha_waits_and_omega_says_goodbye() {
+    let server = Server::start("one");
+    let text = virtual_server(vacant(), &("alpha\nomega\n".to_owned() + &real(server.address)));
+    let (balancer, mut events) = start(&text, DataplaneChoice::None);
+    let status = status_when(&balancer, |_| true).await;
+    assert!(!status.quorum_met && !status.real_servers[0].alive);
+    let of = name(server.address);
+    assert_eq!(next(&mut events).await, format!("checker {of} true ok"));
+    assert_eq!(next(&mut events).await, format!("real {of} true"));
+    assert_eq!(next(&mut events).await, "quorum true 1/1");
+    stop(balancer).await;
+    assert_eq!(next(&mut events).await, format!("real {of} false"));
+    assert_eq!(next(&mut events).await, "quorum false 1/1");
+}
+
+#[tokio::test]
+async fn a_panic_is_reported_and_another_engine_trusts_the_servers() {
+    let server = Server::start("one");
+    let text = virtual_server(vacant(), &("alpha\n".to_owned() + &real(server.address)));
+    let (mut balancer, _events) = start(&text, DataplaneChoice::None);
+    balancer.fail("for the test");
+    let why = timeout(PATIENCE, balancer.ended()).await.expect("end in time");
+    assert_eq!(why, "for the test");
+    balancer.status().await.expect_err("nobody answers");
+
+    let (sink, _events) = EventSink::channel();
+    let options = Options { dataplane: DataplaneChoice::None, restart: true, ..Options::default() };
+    let balancer = Balancer::start(plan(&text), options, sink).expect("engine");
+    assert!(status_when(&balancer, |_| true).await.real_servers[0].alive);
+    stop(balancer).await;
+}
+
+#[tokio::test]
+async fn nothing_to_balance_needs_no_dataplane() {
+    let (balancer, _events) = start("", DataplaneChoice::Ipvs);
+    assert_eq!(balancer.status().await.expect("status"), ("none".to_owned(), Vec::new()));
+    stop(balancer).await;
+}
