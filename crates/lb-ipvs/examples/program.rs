@@ -1,4 +1,4 @@
-//! How long the kernel's table takes to fill, to grow by one server, and to empty.
+//! How long the kernel's table takes to fill, to grow by one server, to adopt and to empty.
 //!
 //! `program SERVICESxSERVERS [here]` prints one JSON line, durations in milliseconds of the wall
 //! clock. It works in a network namespace of its own, unless told to work in this one, where the
@@ -35,6 +35,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     let one_more = timed(|| reconciler.replace(&table))?;
     let audit = timed(|| reconciler.audit())?;
+    let mut restarted = Reconciler::new(Client::open()?);
+    let adopt = timed(|| restarted.replace(&table))?;
     let stop = timed(|| reconciler.replace(&Table::new()))?;
 
     let requests = reconciler.requests_sent();
@@ -42,7 +44,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!(
         "{{\"bench\":\"ipvs_program\",\"vs\":{services},\"rs_per_vs\":{servers},\
          \"program_ms\":{program:.1},\"same_ms\":{same:.1},\"one_more_ms\":{one_more:.1},\
-         \"audit_ms\":{audit:.1},\"stop_ms\":{stop:.1},\"requests\":{requests},\"sends\":{sends}}}"
+         \"audit_ms\":{audit:.1},\"adopt_ms\":{adopt:.1},\"stop_ms\":{stop:.1},\"requests\":{requests},\"sends\":{sends}}}"
     );
     Ok(())
 }
