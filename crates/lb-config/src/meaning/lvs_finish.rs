@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use super::Context;
 use super::check::{self, Above};
 use super::lvs::{PERSISTENCE, Real, Server, Sorry};
-use crate::diagnostic::Place;
+use crate::diagnostic::{Class, Place};
 use crate::model::{
     Family, GroupEntry, LvsMethod, Protocol, RealServer, SorryServer, VirtualServer,
     VirtualServerGroup, VirtualServerKey,
@@ -18,11 +18,13 @@ pub(crate) fn finish(
     servers: Vec<Server>,
     groups: &[VirtualServerGroup],
 ) -> Vec<VirtualServer> {
+    let groups: HashMap<&str, &VirtualServerGroup> =
+        groups.iter().map(|group| (group.name.as_str(), group)).collect();
     let mut done = Vec::with_capacity(servers.len());
     let mut seen: HashMap<(VirtualServerKey, Option<Protocol>), Place> = HashMap::new();
     for draft in servers {
         let place = draft.place;
-        let Some(server) = server(context, draft, groups) else { continue };
+        let Some(server) = server(context, draft, &groups) else { continue };
         // Marks have no protocol; a group may be used once per protocol.
         let protocol =
             (!matches!(server.key, VirtualServerKey::Fwmark(_))).then_some(server.protocol);
@@ -56,13 +58,13 @@ fn name(key: &VirtualServerKey) -> String {
 fn server(
     context: &mut Context<'_>,
     mut draft: Server,
-    groups: &[VirtualServerGroup],
+    groups: &HashMap<&str, &VirtualServerGroup>,
 ) -> Option<VirtualServer> {
     let place = draft.place;
     let title = name(&draft.key);
     let group = match &draft.key {
         VirtualServerKey::Group(name) => {
-            let Some(group) = groups.iter().find(|group| group.name == *name) else {
+            let Some(group) = groups.get(name.as_str()).copied() else {
                 let message =
                     format!("group `{name}` is not defined; the virtual server is ignored");
                 context.diags.note("server-group", place, message);
@@ -113,14 +115,14 @@ fn server(
         );
         draft.ha_suspend = false;
     }
-    let ports = Ports { of: port_rule(&draft.key) };
+    let ports = port_rule(&draft.key);
     let drafts = std::mem::take(&mut draft.real_servers);
-    let real_servers = real_servers(context, drafts, &draft, method, family, &ports, &title);
+    let real_servers = real_servers(context, drafts, &draft, method, family, ports, &title);
     if real_servers.is_empty() {
         return None;
     }
-    let sorry_server = draft.sorry.take().and_then(|sorry| {
-        finish_sorry(context, sorry, method, family, &ports, &real_servers, &title)
+    let sorry_server = draft.sorry.as_ref().and_then(|sorry| {
+        finish_sorry(context, sorry, method, family, ports, &real_servers, &title)
     });
     let total = real_servers.iter().map(|real| u64::from(real.weight)).sum::<u64>();
     let (quorum, hysteresis) = quorum(context, &draft, total, &title);
@@ -140,8 +142,8 @@ fn server(
         persistence_granularity: granularity,
         quorum,
         hysteresis,
-        quorum_up: context.check(draft.quorum_up),
-        quorum_down: context.check(draft.quorum_down),
+        quorum_up: context.check(draft.quorum_up, Class::Note),
+        quorum_down: context.check(draft.quorum_down, Class::Note),
         alpha: draft.inherited.alpha.unwrap_or(false),
         omega: draft.omega,
         ha_suspend: draft.ha_suspend,
@@ -242,12 +244,8 @@ fn granularity(context: &mut Context<'_>, draft: &Server, family: Family) -> Opt
 }
 
 /// What the port of a server must or may be.
-struct Ports {
-    of: PortRule,
-}
-
 #[derive(Clone, Copy)]
-enum PortRule {
+enum Ports {
     /// That of the virtual server, or another behind NAT.
     Fixed(u16),
     /// None: marks say nothing of ports.
@@ -256,34 +254,34 @@ enum PortRule {
     Free,
 }
 
-fn port_rule(key: &VirtualServerKey) -> PortRule {
+fn port_rule(key: &VirtualServerKey) -> Ports {
     match key {
-        VirtualServerKey::Address(address) => PortRule::Fixed(address.port()),
-        VirtualServerKey::Fwmark(_) => PortRule::None,
-        VirtualServerKey::Group(_) => PortRule::Free,
+        VirtualServerKey::Address(address) => Ports::Fixed(address.port()),
+        VirtualServerKey::Fwmark(_) => Ports::None,
+        VirtualServerKey::Group(_) => Ports::Free,
     }
 }
 
 impl Ports {
     /// DR and tunnels cannot change a port; NAT takes the virtual server's when the server has none.
     fn adjust(
-        &self,
+        self,
         context: &mut Context<'_>,
         mut address: SocketAddr,
         method: LvsMethod,
         place: Place,
         title: &str,
     ) -> SocketAddr {
-        let port = match (self.of, method) {
-            (PortRule::Free, _) => return address,
-            (PortRule::None, LvsMethod::Nat) => return address,
-            (PortRule::None, _) => 0,
-            (PortRule::Fixed(port), LvsMethod::Nat) if address.port() == 0 => {
+        let port = match (self, method) {
+            (Ports::Free, _) => return address,
+            (Ports::None, LvsMethod::Nat) => return address,
+            (Ports::None, _) => 0,
+            (Ports::Fixed(port), LvsMethod::Nat) if address.port() == 0 => {
                 address.set_port(port);
                 return address;
             }
-            (PortRule::Fixed(_), LvsMethod::Nat) => return address,
-            (PortRule::Fixed(port), _) => port,
+            (Ports::Fixed(_), LvsMethod::Nat) => return address,
+            (Ports::Fixed(port), _) => port,
         };
         if address.port() != port && address.port() != 0 {
             let message =
@@ -304,7 +302,7 @@ fn real_servers(
     server: &Server,
     method: LvsMethod,
     family: Family,
-    ports: &Ports,
+    ports: Ports,
     title: &str,
 ) -> Vec<RealServer> {
     let mut seen = HashSet::with_capacity(drafts.len());
@@ -342,8 +340,8 @@ fn real_servers(
             upper_threshold: real.upper_threshold,
             lower_threshold: real.lower_threshold,
             inhibit_on_failure: real.inhibit_on_failure.unwrap_or(server.inhibit_on_failure),
-            notify_up: context.check(real.notify_up),
-            notify_down: context.check(real.notify_down),
+            notify_up: context.check(real.notify_up, Class::Note),
+            notify_down: context.check(real.notify_down, Class::Note),
             checkers,
         });
     }
@@ -352,10 +350,10 @@ fn real_servers(
 
 fn finish_sorry(
     context: &mut Context<'_>,
-    sorry: Sorry,
+    sorry: &Sorry,
     method: LvsMethod,
     family: Family,
-    ports: &Ports,
+    ports: Ports,
     real_servers: &[RealServer],
     title: &str,
 ) -> Option<SorryServer> {
