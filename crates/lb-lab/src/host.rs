@@ -191,10 +191,10 @@ impl Host {
         let program = program.into();
         let file = find(program.argv.first(), &self.options.path)?;
         let command = program.command(&file);
-        let (child, output) = self
+        let started = self
             .on_thread(true, || Process::start(command))?
             .context(|| format!("run `{}` in `{}`", program.line(), self.name()))?;
-        let process = Process::watch(program.line(), child, output)?;
+        let process = Process::watch(program.line(), started)?;
         if let Some(life) = self.life().as_mut() {
             life.programs.push(process.clone());
         }

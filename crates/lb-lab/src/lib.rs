@@ -30,6 +30,7 @@ mod host;
 mod lab;
 mod namespace;
 mod privilege;
+mod probe;
 mod process;
 mod topology;
 mod wait;
@@ -41,6 +42,7 @@ pub use error::{Error, Result};
 pub use host::Host;
 pub use lab::{Lab, Options};
 pub use privilege::become_root;
+pub use probe::{Answered, Probe, Prober, Sent, Trace};
 pub use process::{Line, Process, Program};
 pub use topology::{
     FaultKind, FaultSpec, FileSpec, HostSpec, InterfaceSpec, MASTER, Play, Prefix, ProgramSpec,

@@ -345,7 +345,7 @@ impl Topology {
         }
         let mut hosts = BTreeSet::new();
         for (n, host) in self.hosts.iter().enumerate() {
-            let host_at = vec![Step::Key("host"), Step::Index(n)];
+            let host_at = [Step::Key("host"), Step::Index(n)];
             let fault = |rest: &[Step], message: String| Fault {
                 path: host_at.iter().chain(rest).copied().collect(),
                 message,
