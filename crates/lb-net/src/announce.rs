@@ -1,7 +1,7 @@
 //! Tells the neighbours where an address is now.
 
-use std::{fs, io};
 use std::net::IpAddr;
+use std::{fs, io};
 
 use socket2::{Domain, Socket, Type};
 
