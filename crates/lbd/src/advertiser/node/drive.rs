@@ -24,9 +24,7 @@ pub(super) fn state(role: Role) -> VrrpState {
 impl Node {
     pub(super) fn start(&mut self, now: Instant, out: &mut Vec<Action>) {
         self.refresh_links(out);
-        for id in self.order.clone() {
-            self.evaluate(now, id, out);
-        }
+        self.evaluate(now, self.order.clone(), out);
         self.mark_resuming();
         self.remove_leftovers(out);
         self.phase = Phase::Running;
