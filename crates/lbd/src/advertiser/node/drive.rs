@@ -32,7 +32,10 @@ impl Node {
             let listen_at = now + self.startup_delay;
             if let Some(slot) = self.slot_mut(id) {
                 slot.since = Some(now);
-                slot.instance.ignore_until(listen_at);
+                // Who resumes has listened long ago.
+                if !slot.resume {
+                    slot.instance.ignore_until(listen_at);
+                }
             }
         }
         for id in self.order.clone() {
