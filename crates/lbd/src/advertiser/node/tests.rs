@@ -181,6 +181,26 @@ fn a_member_that_a_reload_adds_follows_its_group() {
 }
 
 #[test]
+fn a_faulty_member_that_a_reload_adds_takes_its_group_along_before_it_begins() {
+    let mut net = Network::new();
+    let mut one = gateway(200);
+    one.instances.truncate(1);
+    one.groups = vec![group("GW", &["LAN"])];
+    net.host(1, one);
+    net.run_until(10_000);
+    net.story();
+    net.tell(0, Input::Reload(gateway(200)));
+    assert_story(
+        &mut net,
+        &[
+            (10_000, 0, "(LAN) Entering FAULT STATE"),
+            (10_000, 0, "(WAN) Entering FAULT STATE"),
+            (10_000, 0, "VRRP_Group(GW) Syncing instances to FAULT state"),
+        ],
+    );
+}
+
+#[test]
 fn groups_never_split_and_agree_after_the_network_heals() {
     for seed in 1..=40 {
         let mut random = Random::new(seed);
@@ -391,6 +411,21 @@ fn a_vip_on_another_link_depends_on_it() {
     net.carrier(0, 2, true);
     net.run_until(10_000);
     assert_eq!(net.holders(VIP_2), [0]);
+}
+
+#[test]
+fn an_untracked_vip_returns_with_its_link() {
+    let mut net = Network::new();
+    let mut config = instance("VI_1", "eth1", 1, 200);
+    config.excluded_vips = vec![vip([10, 0, 2, 100])];
+    config.excluded_vips[0].interface = Some("eth2".to_owned());
+    config.excluded_vips[0].no_track = true;
+    net.host(2, plan([config]));
+    net.run_until(5_000);
+    net.tell(0, Input::LinkGone { link: 2 });
+    assert_eq!(net.holders(VIP), [0]);
+    net.tell(0, Input::Link { link: 9, name: "eth2", up: true });
+    assert!(net.hosts[0].vips.contains(&(9, VIP_2.into())));
 }
 
 #[test]
