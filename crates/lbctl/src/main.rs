@@ -2,16 +2,17 @@
 
 mod client;
 mod config;
+mod lab;
 mod status;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use lb_control::{RequestBody, ResponseBody};
 
 /// Asks and steers lbd, which keeps virtual IPs alive and spreads their load
-#[derive(Debug, Parser)]
+#[derive(Parser)]
 #[command(name = "lbctl", version, max_term_width = 80, after_help = EXAMPLES)]
 struct Cli {
     /// Control socket of lbd
@@ -33,9 +34,10 @@ const EXAMPLES: &str = "Examples:
   lbctl status --watch          who is MASTER, which servers are in service
   lbctl status --json | jq '.vrrp[] | {name, state}'
   lbctl config check FILE       would lbd run with this file?
-  lbctl reload                  put the changed configuration in force";
+  lbctl reload                  put the changed configuration in force
+  lbctl lab                     see a failover in network namespaces";
 
-#[derive(Debug, Subcommand)]
+#[derive(Subcommand)]
 enum Command {
     Status(status::Args),
     /// Makes lbd read its configuration again, and says whether it is in force
@@ -43,15 +45,20 @@ enum Command {
     /// A configuration that is refused changes nothing. For root.
     Reload,
     Config(config::Args),
+    Lab(lab::Args),
+    #[command(hide = true)]
+    LabServer(lab::ServerArgs),
 }
 
-// No runtime here: other commands may need a process with a single thread.
+// No runtime here: `lab` may have to enter a user namespace, which needs a process with a single thread.
 fn main() -> ExitCode {
-    let cli = Cli::parse();
-    let done = match cli.command {
-        Command::Status(args) => status::run(&cli.socket, &args).map(|()| ExitCode::SUCCESS),
-        Command::Reload => reload(&cli.socket),
+    let Cli { socket, command } = Cli::parse();
+    let done = match command {
+        Command::Status(args) => status::run(&socket, &args).map(|()| ExitCode::SUCCESS),
+        Command::Reload => reload(&socket),
         Command::Config(args) => config::run(args),
+        Command::Lab(args) => lab::run(args),
+        Command::LabServer(args) => lab::serve(&args),
     };
     done.unwrap_or_else(|error| {
         anstream::eprintln!("lbctl: {error:#}");
@@ -59,7 +66,7 @@ fn main() -> ExitCode {
     })
 }
 
-fn reload(socket: &std::path::Path) -> anyhow::Result<ExitCode> {
+fn reload(socket: &Path) -> anyhow::Result<ExitCode> {
     if let ResponseBody::Done { message } = client::ask(socket, RequestBody::Reload)? {
         anstream::println!("{message}");
     }
