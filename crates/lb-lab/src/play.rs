@@ -19,6 +19,9 @@ const RECOVERY: Duration = Duration::from_secs(20);
 /// The window of `served_before` and `served_after`, and how long the service must be calm before the first fault.
 const QUIET: Duration = Duration::from_secs(1);
 
+/// A loss is noted this much after its limit at the latest.
+const NOTED: Duration = Duration::from_millis(100);
+
 /// What a client saw of a lab: the object that `lbctl lab --json` prints.
 ///
 /// Times are milliseconds. A request is counted where it was sent, not where it was answered.
@@ -270,8 +273,8 @@ fn settle(prober: &Prober, from: Instant, limit: Duration, calm: Duration) -> Se
     let give_up = from + RECOVERY + calm;
     loop {
         let now = Instant::now();
-        // What was sent later may still be answered.
-        let end = now.checked_sub(limit).unwrap_or(from);
+        // What was sent later may still be answered, or its loss not be noted yet.
+        let end = now.checked_sub(limit + NOTED).unwrap_or(from);
         let trace = prober.trace();
         let since = trace
             .between(from, end)
