@@ -315,3 +315,6 @@ fn verify(message: &[u8], packet: &IpPacket<'_>, config: &Config) -> Option<Chec
         .find(|form| form.verifies(message, packet.source, packet.destination))
         .or(lenient.then_some(Checksum::Unverified))
 }
+
+#[cfg(test)]
+mod tests;

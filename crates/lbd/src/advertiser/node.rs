@@ -9,47 +9,172 @@
 //!    [`Input::Start`].
 //! 2. Sleep until [`Node::deadline`] or until a socket is readable. First give every packet that
 //!    waits, then link and address changes, then [`Input::Timer`], all with one `now`.
-//! 3. Do the actions in their order before the next input; `Send` by [`Node::emit`] into one buffer
-//!    for all consecutive `Send`s, then one `sendmmsg(2)` a socket.
+//! 3. Do the actions of that `now` in their order, those of a reload before any further input;
+//!    `Send` by [`Node::emit`] into one buffer for all consecutive `Send`s, then one `sendmmsg(2)`
+//!    a socket.
 //! 4. After [`Input::Stop`] go on until [`Node::stopped`].
 
+mod deadlines;
+mod demux;
+mod drive;
+mod kernel;
+mod links;
 mod message;
+mod reload;
+mod scripts;
+mod slot;
+mod status;
+#[cfg(test)]
+mod tests;
 
-use std::collections::BTreeSet;
-use std::time::Instant;
+use std::collections::{BTreeSet, HashMap};
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use lb_control::status;
+use lb_config::model::{Peers, VirtualAddress};
+use lb_control::status as report;
 use lb_vrrp::Priority;
+use lb_vrrp::group::Role;
 
 pub use message::{Action, Datagram, Input, InstanceId, LinkIndex, Socket, SocketFamily, Vip};
 
 use crate::advertiser::plan::Plan;
+use deadlines::Deadlines;
+use demux::Demux;
+use links::Links;
+use scripts::Scripts;
+use slot::Slot;
 
 /// All instances of this host. See the [module](self).
 #[derive(Debug)]
-pub struct Node {}
+pub struct Node {
+    /// By [`InstanceId`]; a free one is `None`.
+    slots: Vec<Option<Slot>>,
+    /// In the order of the configuration.
+    order: Vec<InstanceId>,
+    groups: Vec<Group>,
+    scripts: Scripts,
+    links: Links,
+    /// Whose VIP an address is.
+    vip_users: HashMap<IpAddr, Vec<InstanceId>>,
+    /// Who depends on a link, by its name.
+    link_users: HashMap<String, BTreeSet<InstanceId>>,
+    /// Whose source an address is, if that is tracked.
+    source_users: HashMap<IpAddr, Vec<InstanceId>>,
+    demux: Demux,
+    sockets: BTreeSet<Socket>,
+    deadlines: Deadlines,
+    /// Removed by the last input.
+    departed: Vec<InstanceId>,
+    /// Slots that are `None`.
+    free: Vec<InstanceId>,
+    startup_delay: Duration,
+    /// Names to resume as MASTER.
+    adopt: BTreeSet<String>,
+    phase: Phase,
+    /// Empty between inputs; kept for its memory.
+    scratch: Vec<lb_vrrp::Action>,
+    /// The same.
+    later: Vec<InstanceId>,
+}
+
+/// A sync group.
+#[derive(Debug)]
+struct Group {
+    name: String,
+    members: Vec<InstanceId>,
+    role: Role,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    New,
+    Running,
+    Stopped,
+}
 
 impl Node {
     /// A node that has not started. Instances whose name is in `adopt` resume as MASTER at once:
     /// the VIPs are still on this host after the engine failed and was started again.
     #[must_use]
     pub fn new(plan: Plan, adopt: &BTreeSet<String>) -> Self {
-        todo!("{plan:?} {adopt:?}")
+        let mut node = Self {
+            slots: Vec::new(),
+            order: Vec::new(),
+            groups: Vec::new(),
+            scripts: Scripts::default(),
+            links: Links::default(),
+            vip_users: HashMap::new(),
+            link_users: HashMap::new(),
+            source_users: HashMap::new(),
+            demux: Demux::default(),
+            sockets: BTreeSet::new(),
+            deadlines: Deadlines::default(),
+            departed: Vec::new(),
+            free: Vec::new(),
+            startup_delay: plan.startup_delay,
+            adopt: adopt.clone(),
+            phase: Phase::New,
+            scratch: Vec::new(),
+            later: Vec::new(),
+        };
+        node.install(plan);
+        node
     }
 
     /// Takes one input at `now` and pushes what to do, in the order to do it.
     ///
-    /// Never blocks, reads a clock or fails. `now` never goes backwards.
+    /// Never blocks, reads a clock or fails. `now` never goes backwards. What many instances do at
+    /// one moment is pushed kind by kind (all `Send`s, then all `RemoveVips`, ...), so that it can
+    /// be done in batches; the order within each instance stays.
     pub fn handle(&mut self, now: Instant, input: Input<'_>, out: &mut Vec<Action>) {
-        todo!("{now:?} {input:?} {out:?}")
+        for id in self.departed.drain(..) {
+            self.slots[id.index()] = None;
+            self.free.push(id);
+        }
+        let first = out.len();
+        match (self.phase, input) {
+            (Phase::Running, Input::Packet { link, packet }) => {
+                self.packet(now, link, packet, out);
+            }
+            (Phase::Running, Input::Timer) => {
+                self.run_timers(now, out);
+                batch(&mut out[first..]);
+            }
+            (Phase::New | Phase::Running, Input::Link { link, name, up }) => {
+                let changed = self.links.set(link, name, up);
+                self.links_changed(now, &changed, out);
+            }
+            (Phase::New | Phase::Running, Input::LinkGone { link }) => {
+                let changed = self.links.remove(link);
+                self.links_changed(now, changed.as_slice(), out);
+            }
+            (Phase::New | Phase::Running, Input::Address { link, address, present }) => {
+                self.address(now, link, address, present, out);
+            }
+            (Phase::Running, Input::Script { name, success }) => {
+                self.script(now, name, success, out);
+            }
+            (Phase::New, Input::Start) => {
+                self.start(now, out);
+                batch(&mut out[first..]);
+            }
+            (Phase::Running, Input::Reload(plan)) => self.reload(now, plan, out),
+            (Phase::Running, Input::Stop) => {
+                self.stop(now, out);
+                batch(&mut out[first..]);
+            }
+            (Phase::New, Input::Stop) => self.phase = Phase::Stopped,
+            (Phase::New | Phase::Running | Phase::Stopped, _) => {}
+        }
     }
 
     /// When to give [`Input::Timer`]; `None` while nothing is timed. Never later than any timer,
     /// at times earlier than the first.
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
-        todo!()
+        if self.phase == Phase::Running { self.deadlines.first() } else { None }
     }
 
     /// Appends one advertisement of an instance: its octets to `payload`, and to `datagrams` one
@@ -61,39 +186,81 @@ impl Node {
         payload: &mut Vec<u8>,
         datagrams: &mut Vec<Datagram>,
     ) {
-        todo!("{instance:?} {priority:?} {payload:?} {datagrams:?}")
+        let Some(slot) = self.slot(instance) else { return };
+        let Some(source) = slot.instance.source() else { return };
+        if slot.config.interface.is_some() && slot.link.is_none() {
+            return;
+        }
+        let mut to = |destination: IpAddr, ttl: Option<u8>| {
+            let start = payload.len();
+            slot.instance.emit(priority, source, destination, payload);
+            let payload = start..payload.len();
+            datagrams.push(Datagram { link: slot.link, source, destination, ttl, payload });
+        };
+        match &slot.config.peers {
+            Peers::Multicast { group } => to(*group, Some(255)),
+            Peers::Unicast { peers, ttl, .. } => {
+                let ttl = ttl.or(source.is_ipv4().then_some(255));
+                peers.iter().for_each(|peer| to(peer.address, ttl));
+            }
+        }
     }
 
     /// The VIPs of an instance whose links exist, the advertised ones first.
-    pub fn vips(
-        &self,
-        instance: InstanceId,
-    ) -> impl Iterator<Item = (LinkIndex, &lb_config::model::VirtualAddress)> {
-        let _ = instance;
-        std::iter::empty()
+    pub fn vips(&self, instance: InstanceId) -> impl Iterator<Item = (LinkIndex, &VirtualAddress)> {
+        self.slot(instance).into_iter().flat_map(|slot| slot.vips(&self.links))
     }
 
     /// The sockets to have open now.
     #[must_use]
-    pub fn sockets(&self) -> BTreeSet<Socket> {
-        todo!()
+    pub fn sockets(&self) -> &BTreeSet<Socket> {
+        &self.sockets
     }
 
     /// Names of the instances that are MASTER, to be given to [`Node::new`] after a failure.
     #[must_use]
     pub fn masters(&self) -> BTreeSet<String> {
-        todo!()
+        let masters = self.living().filter(|slot| slot.role() == Role::Master);
+        masters.map(|slot| slot.config.name.clone()).collect()
     }
 
     /// State of every instance in the order of the configuration. `wall` is the wall clock at `now`.
     #[must_use]
-    pub fn status(&self, now: Instant, wall: Timestamp) -> Vec<status::Vrrp> {
-        todo!("{now:?} {wall:?}")
+    pub fn status(&self, now: Instant, wall: Timestamp) -> Vec<report::Vrrp> {
+        self.living().map(|slot| self.status_of(slot, now, wall)).collect()
     }
 
     /// Whether [`Input::Stop`] was given and every instance has let go.
     #[must_use]
     pub fn stopped(&self) -> bool {
-        todo!()
+        self.phase == Phase::Stopped
+    }
+
+    fn slot(&self, id: InstanceId) -> Option<&Slot> {
+        self.slots.get(id.index())?.as_ref()
+    }
+
+    fn slot_mut(&mut self, id: InstanceId) -> Option<&mut Slot> {
+        self.slots.get_mut(id.index())?.as_mut()
+    }
+
+    /// In the order of the configuration.
+    fn living(&self) -> impl Iterator<Item = &Slot> {
+        self.order.iter().filter_map(|id| self.slot(*id))
+    }
+}
+
+/// Orders actions kind by kind. Steady advertising is of one kind and costs nothing.
+fn batch(actions: &mut [Action]) {
+    let rank = |action: &Action| match action {
+        Action::Sockets => 0,
+        Action::Send { .. } => 1,
+        Action::RemoveVips { .. } => 2,
+        Action::AddVips { .. } => 3,
+        Action::Announce { .. } => 4,
+        Action::Event(_) => 5,
+    };
+    if !actions.is_sorted_by_key(rank) {
+        actions.sort_by_key(rank);
     }
 }

@@ -1,0 +1,67 @@
+//! From a packet to the instance it is for.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+
+use lb_config::model::Peers;
+use lb_vrrp::IpPacket;
+
+use super::slot::Slot;
+use super::{InstanceId, LinkIndex, SocketFamily};
+
+/// Instances by link, family and VRID.
+#[derive(Debug, Default)]
+pub(super) struct Demux(HashMap<Key, Vec<InstanceId>>);
+
+/// Link 0 stands for unicast instances without an interface.
+type Key = (LinkIndex, SocketFamily, u8);
+
+impl Demux {
+    /// Knows these instances; those whose link does not exist cannot be heard.
+    pub(super) fn new<'a>(slots: impl Iterator<Item = (InstanceId, &'a Slot)>) -> Self {
+        let mut map: HashMap<Key, Vec<InstanceId>> = HashMap::new();
+        for (id, slot) in slots {
+            let link = match (&slot.config.interface, slot.link) {
+                (Some(_), Some(link)) => link,
+                (Some(_), None) => continue,
+                (None, _) => 0,
+            };
+            map.entry((link, slot.config.family.into(), slot.config.vrid)).or_default().push(id);
+        }
+        Self(map)
+    }
+
+    /// The instance a packet is for. Several unicast instances may share a VRID: then the
+    /// addresses decide.
+    pub(super) fn find<'s>(
+        &self,
+        link: LinkIndex,
+        packet: &IpPacket<'_>,
+        slot: impl Fn(InstanceId) -> Option<&'s Slot>,
+    ) -> Option<InstanceId> {
+        let vrid = lb_vrrp::vrid(packet.payload)?;
+        let family = match packet.source {
+            IpAddr::V4(_) => SocketFamily::Inet,
+            IpAddr::V6(_) => SocketFamily::Inet6,
+        };
+        let ids = self.0.get(&(link, family, vrid)).or_else(|| self.0.get(&(0, family, vrid)))?;
+        match ids.as_slice() {
+            [only] => Some(*only),
+            several => several
+                .iter()
+                .copied()
+                .find(|id| slot(*id).is_some_and(|slot| is_for(slot, packet)))
+                .or(several.first().copied()),
+        }
+    }
+}
+
+fn is_for(slot: &Slot, packet: &IpPacket<'_>) -> bool {
+    match &slot.config.peers {
+        Peers::Multicast { group } => *group == packet.destination,
+        Peers::Unicast { peers, .. } => {
+            slot.instance.source().is_none_or(|source| source == packet.destination)
+                && peers.iter().any(|peer| peer.address == packet.source)
+        }
+    }
+}

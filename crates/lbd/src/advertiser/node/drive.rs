@@ -1,0 +1,349 @@
+//! From the actions of one instance to those of the node: sync groups, VIPs, announcements, timers.
+
+use std::mem;
+use std::net::IpAddr;
+use std::time::Instant;
+
+use lb_control::{EventKind, VrrpState};
+use lb_vrrp::group::{self, Member, Role};
+use lb_vrrp::{Input, IpPacket};
+
+use super::slot::{MAX_SLACK, Slot};
+use super::{Action, InstanceId, LinkIndex, Node, Phase};
+
+/// Role in the words of events and status.
+pub(super) fn state(role: Role) -> VrrpState {
+    match role {
+        Role::Init => VrrpState::Init,
+        Role::Backup => VrrpState::Backup,
+        Role::Master => VrrpState::Master,
+        Role::Fault => VrrpState::Fault,
+    }
+}
+
+impl Node {
+    pub(super) fn start(&mut self, now: Instant, out: &mut Vec<Action>) {
+        self.refresh_links(out);
+        for id in self.order.clone() {
+            self.evaluate(now, id, out);
+        }
+        self.mark_resuming();
+        self.remove_leftovers(out);
+        self.phase = Phase::Running;
+        for id in self.order.clone() {
+            let listen_at = now + self.startup_delay;
+            if let Some(slot) = self.slot_mut(id) {
+                slot.since = Some(now);
+                slot.instance.ignore_until(listen_at);
+            }
+        }
+        for id in self.order.clone() {
+            self.settle(now, id, out);
+        }
+    }
+
+    /// Marks what resumes as MASTER: free of faults, and with its whole group.
+    fn mark_resuming(&mut self) {
+        let able = |slot: &Slot| self.adopt.contains(&slot.config.name) && !slot.held();
+        let resuming: Vec<InstanceId> = (self.order.iter().copied())
+            .filter(|id| {
+                self.slot(*id).is_some_and(|slot| match slot.group {
+                    Some(group) => self.groups[group]
+                        .members
+                        .iter()
+                        .all(|member| self.slot(*member).is_some_and(able)),
+                    None => able(slot),
+                })
+            })
+            .collect();
+        for id in resuming {
+            if let Some(slot) = self.slot_mut(id) {
+                slot.resume = true;
+            }
+        }
+    }
+
+    /// Removes VIPs of an earlier life, except an owner's, which may be there by right.
+    fn remove_leftovers(&mut self, out: &mut Vec<Action>) {
+        let present = self.links.addresses();
+        for id in &self.order {
+            let Some(slot) = self.slot(*id).filter(|slot| !slot.resume && !slot.owner()) else {
+                continue;
+            };
+            let mut vips = slot.owned_vips(&self.links);
+            vips.retain(|vip| present.contains(&(vip.link, vip.address.address)));
+            for vip in &vips {
+                self.links.set_address(vip.link, vip.address.address, false);
+            }
+            if !vips.is_empty() {
+                out.push(Action::RemoveVips { instance: *id, vips });
+            }
+        }
+    }
+
+    pub(super) fn stop(&mut self, now: Instant, out: &mut Vec<Action>) {
+        for id in self.order.clone() {
+            self.apply(now, id, Input::Shutdown, out);
+        }
+        for slot in self.living() {
+            out.push(slot.event(VrrpState::Stop));
+        }
+        for group in &self.groups {
+            let (name, state) = (group.name.clone(), VrrpState::Stop);
+            out.push(Action::Event(EventKind::VrrpGroup { name, state }));
+        }
+        self.phase = Phase::Stopped;
+    }
+
+    pub(super) fn packet(
+        &mut self,
+        now: Instant,
+        link: LinkIndex,
+        packet: IpPacket<'_>,
+        out: &mut Vec<Action>,
+    ) {
+        if let Some(id) = self.demux.find(link, &packet, |id| self.slot(id)) {
+            self.drive(now, id, Input::Packet(packet), out);
+        }
+    }
+
+    /// Handles every deadline up to `now`, and of masters those that may come a little early.
+    pub(super) fn run_timers(&mut self, now: Instant, out: &mut Vec<Action>) {
+        let horizon = now + MAX_SLACK;
+        while let Some((at, id)) = self.deadlines.pop(horizon) {
+            let Some(slot) = self.slot_mut(id) else { continue };
+            if slot.armed.take_if(|armed| *armed == at).is_none() {
+                continue; // a stale entry
+            }
+            self.drive(now, id, Input::Timer, out);
+            self.announce_due(now, id, out);
+            // Not yet due: back into the heap, but only after this loop.
+            if let Some(slot) = self.slot_mut(id)
+                && slot.armed.is_none()
+            {
+                self.later.push(id);
+            }
+        }
+        while let Some(id) = self.later.pop() {
+            self.arm(id);
+        }
+    }
+
+    /// Gives an input to an instance, then moves its group.
+    pub(super) fn drive(
+        &mut self,
+        now: Instant,
+        id: InstanceId,
+        input: Input<'_>,
+        out: &mut Vec<Action>,
+    ) {
+        if self.apply(now, id, input, out)
+            && let Some(group) = self.slot(id).and_then(|slot| slot.group)
+        {
+            self.settle_group(now, group, id, out);
+        }
+    }
+
+    /// Gives an input to an instance and does what it says. Whether its group has to know.
+    pub(super) fn apply(
+        &mut self,
+        now: Instant,
+        id: InstanceId,
+        input: Input<'_>,
+        out: &mut Vec<Action>,
+    ) -> bool {
+        let mut actions = mem::take(&mut self.scratch);
+        if let Some(slot) = self.slot_mut(id) {
+            slot.instance.handle(now, input, &mut actions);
+        }
+        let mut group_cares = false;
+        for action in actions.drain(..) {
+            group_cares |= matches!(action, lb_vrrp::Action::Notify(_) | lb_vrrp::Action::Willing);
+            self.carry_out(now, id, action, out);
+        }
+        self.scratch = actions;
+        // A timer that is being handled is put back when all are.
+        if !matches!(input, Input::Timer) || group_cares {
+            self.arm(id);
+        }
+        group_cares
+    }
+
+    fn carry_out(
+        &mut self,
+        now: Instant,
+        id: InstanceId,
+        action: lb_vrrp::Action,
+        out: &mut Vec<Action>,
+    ) {
+        let links = &self.links;
+        let Some(slot) = self.slots.get_mut(id.index()).and_then(Option::as_mut) else { return };
+        match action {
+            lb_vrrp::Action::Send(priority) => out.push(Action::Send { instance: id, priority }),
+            lb_vrrp::Action::AddVips => {
+                let vips = slot.owned_vips(links);
+                if !vips.is_empty() {
+                    out.push(Action::AddVips { instance: id, vips });
+                }
+            }
+            lb_vrrp::Action::RemoveVips => {
+                slot.garp = Default::default();
+                let vips = slot.owned_vips(links);
+                if !vips.is_empty() {
+                    out.push(Action::RemoveVips { instance: id, vips });
+                }
+            }
+            lb_vrrp::Action::Announce => {
+                slot.garp.start(now, &slot.config.garp);
+                slot.announce(id, slot.config.garp.repeat, out);
+            }
+            lb_vrrp::Action::AnnounceLower => self.announce_lower(now, id, out),
+            lb_vrrp::Action::Notify(role) => {
+                slot.since = Some(now);
+                slot.resume = false;
+                out.push(slot.event(state(role)));
+            }
+            lb_vrrp::Action::Willing => {}
+            lb_vrrp::Action::LowerPriority(sender) => {
+                out.push(Action::Event(EventKind::VrrpMasterRxLowerPri {
+                    name: slot.config.name.clone(),
+                    from: sender.address.to_string(),
+                    priority: sender.priority.0,
+                }));
+            }
+            lb_vrrp::Action::Report { from, error } => {
+                out.push(Action::Event(EventKind::VrrpPacketError {
+                    name: slot.config.name.clone(),
+                    from: from.to_string(),
+                    reason: error.to_string(),
+                }));
+            }
+        }
+    }
+
+    /// A lower priority believed it were MASTER, perhaps in every instance of the group.
+    fn announce_lower(&mut self, now: Instant, id: InstanceId, out: &mut Vec<Action>) {
+        let Self { slots, groups, deadlines, .. } = self;
+        let group = slots[id.index()].as_ref().and_then(|slot| slot.group);
+        let members = group.map_or(std::slice::from_ref(&id), |group| &groups[group].members);
+        for member in members {
+            let Some(slot) = slots[member.index()].as_mut() else { continue };
+            if slot.role() == Role::Master {
+                slot.garp.lower(now, &slot.config.garp);
+                slot.announce(*member, slot.config.garp.lower_prio_repeat, out);
+                deadlines.arm(*member, slot.deadline(), &mut slot.armed);
+            }
+        }
+    }
+
+    fn announce_due(&mut self, now: Instant, id: InstanceId, out: &mut Vec<Action>) {
+        if let Some(slot) = self.slot_mut(id) {
+            let rounds = slot.garp.due(now, &slot.config.garp);
+            slot.announce(id, rounds, out);
+        }
+    }
+
+    pub(super) fn arm(&mut self, id: InstanceId) {
+        if let Some(slot) = self.slots.get_mut(id.index()).and_then(Option::as_mut) {
+            self.deadlines.arm(id, slot.deadline(), &mut slot.armed);
+        }
+    }
+
+    /// Brings an instance to the role that its faults allow.
+    pub(super) fn settle(&mut self, now: Instant, id: InstanceId, out: &mut Vec<Action>) {
+        let Some(slot) = self.slot(id).filter(|_| self.phase == Phase::Running) else { return };
+        if let Some(group) = slot.group {
+            return self.settle_group(now, group, id, out);
+        }
+        let input = match slot.role() {
+            Role::Fault if slot.held() => return,
+            _ if !slot.faults.is_empty() => Input::Fault { own: true },
+            Role::Fault => Input::Recover,
+            Role::Init if !slot.waits.is_empty() => return,
+            Role::Init if slot.resume => Input::Promote,
+            Role::Init => Input::Startup,
+            Role::Backup | Role::Master => return,
+        };
+        self.apply(now, id, input, out);
+    }
+
+    /// Brings a group, and each member of it, to the role that its members allow; `first` first.
+    pub(super) fn settle_group(
+        &mut self,
+        now: Instant,
+        index: usize,
+        first: InstanceId,
+        out: &mut Vec<Action>,
+    ) {
+        let group = &self.groups[index];
+        let before = group.role;
+        let slots = || group.members.iter().filter_map(|id| self.slot(*id));
+        // At first it waits for the first result of every script.
+        if before == Role::Init && slots().any(|slot| !slot.waits.is_empty()) {
+            let faulty = slots().any(|slot| !slot.faults.is_empty());
+            if !faulty {
+                return;
+            }
+        }
+        let mut role = group::next(
+            before,
+            slots().map(|slot| Member {
+                role: slot.role(),
+                willing: matches!(
+                    slot.instance.state(),
+                    lb_vrrp::State::Backup { willing: true, .. }
+                ),
+                faulty: !slot.faults.is_empty() || before == Role::Fault && slot.held(),
+            }),
+        );
+        if before == Role::Init && role == Role::Backup && slots().all(|slot| slot.resume) {
+            role = Role::Master;
+        }
+        let others = group.members.iter().copied().filter(|id| *id != first);
+        let members: Vec<InstanceId> = std::iter::once(first).chain(others).collect();
+        self.groups[index].role = role;
+        for id in members {
+            let Some(slot) = self.slot(id) else { continue };
+            let input = match (role, slot.role()) {
+                (Role::Fault, Role::Init | Role::Backup | Role::Master) => {
+                    Input::Fault { own: !slot.faults.is_empty() }
+                }
+                (Role::Backup | Role::Master, Role::Fault) => Input::Recover,
+                (_, Role::Init) if !slot.waits.is_empty() => continue,
+                (Role::Backup, Role::Init) => Input::Startup,
+                (Role::Backup, Role::Master) => Input::Demote,
+                (Role::Master, Role::Init | Role::Backup) => Input::Promote,
+                _ => continue,
+            };
+            self.apply(now, id, input, out);
+        }
+        if role != before {
+            let (name, state) = (self.groups[index].name.clone(), state(role));
+            out.push(Action::Event(EventKind::VrrpGroup { name, state }));
+        }
+    }
+
+    /// Whether an address is somebody's VIP.
+    pub(super) fn is_vip(&self, address: IpAddr) -> bool {
+        self.vip_users.contains_key(&address)
+    }
+}
+
+impl Slot {
+    pub(super) fn event(&self, state: VrrpState) -> Action {
+        let priority = self.instance.effective_priority().0;
+        Action::Event(EventKind::VrrpInstance { name: self.config.name.clone(), state, priority })
+    }
+
+    /// Announces the VIPs, if there are any and any rounds.
+    pub(super) fn announce(&self, instance: InstanceId, rounds: u32, out: &mut Vec<Action>) {
+        let vips = self.config.vips.len() + self.config.excluded_vips.len();
+        if rounds > 0 && vips > 0 {
+            out.push(Action::Announce { instance, rounds });
+        }
+    }
+
+    pub(super) fn owner(&self) -> bool {
+        self.instance.config().owner()
+    }
+}

@@ -1,0 +1,179 @@
+//! What changes of links and addresses mean for instances.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::time::Instant;
+
+use lb_config::model::{Family, Peers};
+use lb_control::EventKind;
+use lb_vrrp::group::Role;
+use lb_vrrp::{Input, Priority, track};
+
+use super::demux::Demux;
+use super::{Action, InstanceId, LinkIndex, Node, Phase, Socket};
+
+impl Node {
+    /// Links of these names are other ones now, or in another state.
+    pub(super) fn links_changed(&mut self, now: Instant, names: &[String], out: &mut Vec<Action>) {
+        if self.phase == Phase::New {
+            return;
+        }
+        let mut affected = BTreeSet::new();
+        for name in names {
+            let Some(users) = self.link_users.get(name) else { continue };
+            affected.extend(users.iter().copied());
+            let up = self.links.named(name).is_some_and(|(_, link)| link.up);
+            out.push(Action::Event(EventKind::Interface { name: name.clone(), up }));
+        }
+        if affected.is_empty() {
+            return;
+        }
+        self.refresh_links(out);
+        for id in affected {
+            self.evaluate(now, id, out);
+        }
+    }
+
+    /// Finds the link and the source of every instance anew, and the sockets for them.
+    pub(super) fn refresh_links(&mut self, out: &mut Vec<Action>) {
+        for id in self.order.clone() {
+            let Some(slot) = self.slot(id) else { continue };
+            let link = slot.config.interface.as_deref().and_then(|name| self.links.named(name));
+            let link = link.map(|(index, _)| index);
+            if let Some(slot) = self.slot_mut(id) {
+                slot.link = link;
+            }
+            self.refresh_source(id);
+        }
+        let slots = || self.order.iter().filter_map(|id| Some((*id, self.slot(*id)?)));
+        let demux = Demux::new(slots());
+        let sockets: BTreeSet<Socket> = slots()
+            .filter(|(_, slot)| slot.config.interface.is_none() || slot.link.is_some())
+            .map(|(_, slot)| Socket {
+                link: slot.link,
+                family: slot.config.family.into(),
+                group: match slot.config.peers {
+                    Peers::Multicast { group } => Some(group),
+                    Peers::Unicast { .. } => None,
+                },
+            })
+            .collect();
+        self.demux = demux;
+        if self.sockets != sockets {
+            self.sockets = sockets;
+            out.push(Action::Sockets);
+        }
+    }
+
+    fn refresh_source(&mut self, id: InstanceId) {
+        let Some(slot) = self.slot(id) else { return };
+        let source = slot.find_source(&self.links, |address| self.is_vip(address));
+        if let Some(slot) = self.slot_mut(id) {
+            slot.instance.set_source(source);
+        }
+    }
+
+    /// An address came or went.
+    pub(super) fn address(
+        &mut self,
+        now: Instant,
+        link: LinkIndex,
+        address: IpAddr,
+        present: bool,
+        out: &mut Vec<Action>,
+    ) {
+        let vip_of = self.vip_users.get(&address).cloned().unwrap_or_default();
+        if !present {
+            for id in &vip_of {
+                self.vip_lost(now, *id, link, address, out);
+            }
+        }
+        // VIPs are no sources, except for their owner. They are many: do not even keep them.
+        let owned = vip_of.iter().any(|id| self.slot(*id).is_some_and(|slot| slot.owner()));
+        if self.phase == Phase::Running && !vip_of.is_empty() && !owned {
+            return;
+        }
+        let before = self.sources(link);
+        let Some(name) = self.links.set_address(link, address, present) else { return };
+        let mut affected = self.source_users.get(&address).cloned().unwrap_or_default();
+        let users = self.link_users.get(name).cloned().unwrap_or_default();
+        if owned || self.sources(link) != before {
+            affected.extend(users);
+        }
+        if self.phase == Phase::Running {
+            for id in affected {
+                self.refresh_source(id);
+                self.evaluate(now, id, out);
+            }
+        }
+    }
+
+    /// Primary addresses of a link.
+    fn sources(&self, link: LinkIndex) -> Option<[Option<IpAddr>; 2]> {
+        let link = self.links.get(link)?;
+        let source = |family| link.source(family, |address| self.is_vip(address));
+        Some([source(Family::Inet), source(Family::Inet6)])
+    }
+
+    /// Somebody removed a VIP: a master that cares steps down.
+    fn vip_lost(
+        &mut self,
+        now: Instant,
+        id: InstanceId,
+        link: LinkIndex,
+        address: IpAddr,
+        out: &mut Vec<Action>,
+    ) {
+        let cares = self.slot(id).is_some_and(|slot| {
+            slot.role() == Role::Master
+                && slot
+                    .vips(&self.links)
+                    .any(|(on, vip)| on == link && vip.address == address && !vip.no_track)
+        });
+        if cares {
+            self.drive(now, id, Input::VipLost, out);
+        }
+    }
+
+    /// Works out the faults and the priority of an instance, and acts on them.
+    pub(super) fn evaluate(&mut self, now: Instant, id: InstanceId, out: &mut Vec<Action>) {
+        let Some(slot) = self.slot(id) else { return };
+        let mut faults = slot.link_faults(&self.links);
+        let mut waits = Vec::new();
+        let mut total = 0;
+        for tracked in slot.config.track_interfaces.iter().filter(|tracked| tracked.weight != 0) {
+            let up = self.links.named(&tracked.name).is_some_and(|(_, link)| link.up);
+            total += track::contribution(tracked.weight, tracked.reverse, up);
+        }
+        for tracked in &slot.config.track_scripts {
+            let name = &tracked.name;
+            match self.scripts.up(name) {
+                Some(up) if tracked.weight != 0 => {
+                    total += track::contribution(tracked.weight, tracked.reverse, up);
+                }
+                Some(up) if up == tracked.reverse => {
+                    let verdict = if up { "succeeds" } else { "failed" };
+                    faults.push(format!("script {name} {verdict}"));
+                }
+                None if tracked.weight == 0 => {
+                    waits.push(format!("script {name} has no result yet"));
+                }
+                _ => {}
+            }
+        }
+        let priority = track::effective(Priority(slot.config.priority), total);
+        let before = slot.instance.effective_priority();
+        if let Some(slot) = self.slot_mut(id) {
+            (slot.faults, slot.waits) = (faults, waits);
+        }
+        self.apply(now, id, Input::Priority(priority), out);
+        if let Some(slot) = self.slot(id) {
+            let after = slot.instance.effective_priority();
+            if after != before {
+                let (name, from, to) = (slot.config.name.clone(), before.0, after.0);
+                out.push(Action::Event(EventKind::VrrpPriority { name, from, to }));
+            }
+        }
+        self.settle(now, id, out);
+    }
+}

@@ -1,0 +1,224 @@
+//! A new configuration in place of the old one, at the start and at a reload.
+
+use std::collections::{HashMap, HashSet};
+use std::mem;
+use std::net::IpAddr;
+use std::time::Instant;
+
+use lb_config::model::{Family, Peers, VirtualAddress, VrrpInstance};
+use lb_control::VrrpState;
+use lb_vrrp::Input;
+use lb_vrrp::group::Role;
+
+use super::slot::{Slot, vrrp_config};
+use super::{Action, Group, InstanceId, Node, Vip};
+use crate::advertiser::plan::Plan;
+
+/// What makes an instance the same one in another configuration. Its name does not.
+#[derive(PartialEq, Eq, Hash)]
+struct Identity {
+    vrid: u8,
+    family: Family,
+    interface: Option<String>,
+    /// Unicast source, or multicast group.
+    channel: Result<Option<IpAddr>, IpAddr>,
+}
+
+impl Identity {
+    fn of(instance: &VrrpInstance) -> Self {
+        Self {
+            vrid: instance.vrid,
+            family: instance.family,
+            interface: instance.interface.clone(),
+            channel: match instance.peers {
+                Peers::Multicast { group } => Err(group),
+                Peers::Unicast { .. } => Ok(instance.source),
+            },
+        }
+    }
+}
+
+impl Node {
+    /// Replaces the configuration: matched instances go on, new ones begin, removed ones end.
+    pub(super) fn reload(&mut self, now: Instant, plan: Plan, out: &mut Vec<Action>) {
+        // Every master says once more that it lives, lest the work below takes long.
+        let mut actions = Vec::new();
+        for id in self.order.clone() {
+            if let Some(slot) = self.slot_mut(id) {
+                slot.instance.advertise_now(&mut actions);
+            }
+            if actions.pop().is_some()
+                && let Some(priority) = self.slot(id).map(|slot| slot.instance.effective_priority())
+            {
+                out.push(Action::Send { instance: id, priority });
+            }
+        }
+        let before: HashMap<InstanceId, Vec<Vip>> = self
+            .order
+            .iter()
+            .filter_map(|id| Some((*id, self.slot(*id)?.owned_vips(&self.links))))
+            .collect();
+        let removed = self.install(plan);
+        for id in removed {
+            self.depart(now, id, out);
+        }
+        self.refresh_links(out);
+        for id in self.order.clone() {
+            self.exchange_vips(now, id, before.get(&id).map_or(&[], Vec::as_slice), out);
+            if let Some(slot) = self.slot_mut(id) {
+                slot.since.get_or_insert(now);
+            }
+        }
+        for id in self.order.clone() {
+            self.reconfigure(now, id);
+            self.evaluate(now, id, out);
+        }
+    }
+
+    /// Lays out slots, groups and indexes for a plan. Returns the instances that it removes.
+    /// Their slots stay until the next input; matched ones keep theirs.
+    pub(super) fn install(&mut self, plan: Plan) -> Vec<InstanceId> {
+        let mut removed = mem::take(&mut self.order);
+        let mut known: HashMap<Identity, InstanceId> = removed
+            .iter()
+            .filter_map(|id| Some((Identity::of(&self.slot(*id)?.config), *id)))
+            .collect();
+        self.scripts.redefine(plan.scripts);
+        self.vip_users.clear();
+        self.link_users.clear();
+        self.source_users.clear();
+        let groups: HashMap<&str, usize> = (plan.groups.iter().enumerate())
+            .flat_map(|(index, group)| group.members.iter().map(move |name| (name.as_str(), index)))
+            .collect();
+        for config in plan.instances {
+            let group = groups.get(config.name.as_str()).copied();
+            let id = match known.remove(&Identity::of(&config)) {
+                Some(id) => id,
+                None => self.allocate(Slot::new(config.clone(), group.is_some())),
+            };
+            self.order.push(id);
+            self.index(id, &config);
+            if let Some(slot) = self.slot_mut(id) {
+                (slot.config, slot.group) = (config, group);
+            }
+        }
+        let names: Vec<String> = plan.groups.into_iter().map(|group| group.name).collect();
+        self.install_groups(names);
+        let kept: HashSet<InstanceId> = self.order.iter().copied().collect();
+        removed.retain(|id| !kept.contains(id));
+        removed
+    }
+
+    /// A group goes on in its role if it had one; else its members' roles say where it stands.
+    fn install_groups(&mut self, names: Vec<String>) {
+        let old = mem::take(&mut self.groups);
+        let old: HashMap<String, Role> = old.into_iter().map(|g| (g.name, g.role)).collect();
+        self.groups = names
+            .into_iter()
+            .map(|name| Group { name, members: Vec::new(), role: Role::Init })
+            .collect();
+        for id in self.order.clone() {
+            if let Some(group) = self.slot(id).and_then(|slot| slot.group) {
+                self.groups[group].members.push(id);
+            }
+        }
+        for index in 0..self.groups.len() {
+            let group = &self.groups[index];
+            let roles = || group.members.iter().filter_map(|id| Some(self.slot(*id)?.role()));
+            let role = old.get(&group.name).copied().unwrap_or_else(|| {
+                [Role::Master, Role::Backup, Role::Fault]
+                    .into_iter()
+                    .find(|role| roles().any(|member| member == *role))
+                    .unwrap_or(Role::Init)
+            });
+            self.groups[index].role = role;
+        }
+    }
+
+    fn allocate(&mut self, slot: Slot) -> InstanceId {
+        let id = self.free.pop().unwrap_or_else(|| {
+            self.slots.push(None);
+            InstanceId(self.slots.len() as u32 - 1)
+        });
+        self.slots[id.index()] = Some(slot);
+        id
+    }
+
+    fn index(&mut self, id: InstanceId, config: &VrrpInstance) {
+        self.scripts.add_user(id, config);
+        for vip in config.vips.iter().chain(&config.excluded_vips) {
+            self.vip_users.entry(vip.address).or_default().push(id);
+        }
+        if let Some(source) = config.source.filter(|_| config.track_source) {
+            self.source_users.entry(source).or_default().push(id);
+        }
+        for name in link_names(config) {
+            self.link_users.entry(name.to_owned()).or_default().insert(id);
+        }
+    }
+
+    /// Ends an instance that is no more in the configuration.
+    fn depart(&mut self, now: Instant, id: InstanceId, out: &mut Vec<Action>) {
+        self.apply(now, id, Input::Shutdown, out);
+        if let Some(slot) = self.slot(id) {
+            let deleted = slot.config.notify.report_deleted;
+            out.push(slot.event(if deleted { VrrpState::Deleted } else { VrrpState::Fault }));
+        }
+        self.departed.push(id);
+    }
+
+    /// A master's VIPs: removes what is gone, adds what is new, announces what is there.
+    fn exchange_vips(
+        &mut self,
+        now: Instant,
+        id: InstanceId,
+        before: &[Vip],
+        out: &mut Vec<Action>,
+    ) {
+        let links = &self.links;
+        let Some(slot) = self.slots[id.index()].as_mut() else { return };
+        if slot.role() != Role::Master {
+            return;
+        }
+        let after = slot.owned_vips(links);
+        let without = |vips: &[Vip], others: &[Vip]| -> Vec<Vip> {
+            let key = |vip: &Vip| Vip { address: tracked(&vip.address), ..vip.clone() };
+            let others: HashSet<Vip> = others.iter().map(key).collect();
+            vips.iter().filter(|vip| !others.contains(&key(vip))).cloned().collect()
+        };
+        let (gone, new) = (without(before, &after), without(&after, before));
+        if !gone.is_empty() {
+            out.push(Action::RemoveVips { instance: id, vips: gone });
+        }
+        let garp = slot.config.garp;
+        if !new.is_empty() {
+            out.push(Action::AddVips { instance: id, vips: new });
+            slot.garp.start(now, &garp);
+            slot.announce(id, garp.repeat, out);
+        } else if !garp.refresh.is_zero() {
+            slot.announce(id, garp.repeat, out);
+        }
+        self.arm(id);
+    }
+
+    fn reconfigure(&mut self, now: Instant, id: InstanceId) {
+        if let Some(slot) = self.slot_mut(id) {
+            let config = vrrp_config(&slot.config, slot.group.is_some());
+            slot.instance.reconfigure(now, config);
+        }
+        self.arm(id);
+    }
+}
+
+/// An address as the kernel has it: whether we track it is our own affair.
+fn tracked(address: &VirtualAddress) -> VirtualAddress {
+    VirtualAddress { no_track: false, ..address.clone() }
+}
+
+/// Names of all links an instance depends on; some may come twice.
+fn link_names(config: &VrrpInstance) -> impl Iterator<Item = &str> {
+    let vips = config.vips.iter().chain(&config.excluded_vips);
+    (config.interface.as_deref().into_iter())
+        .chain(vips.filter_map(|vip| vip.interface.as_deref()))
+        .chain(config.track_interfaces.iter().map(|tracked| tracked.name.as_str()))
+}

@@ -1,0 +1,72 @@
+//! Tracked scripts and who depends on them.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use lb_config::model::{VrrpInstance, VrrpScript};
+use lb_control::EventKind;
+use lb_vrrp::track;
+
+use super::{Action, InstanceId, Node};
+
+/// Scripts by name.
+#[derive(Debug, Default)]
+pub(super) struct Scripts(BTreeMap<String, Script>);
+
+#[derive(Debug)]
+struct Script {
+    definition: VrrpScript,
+    verdict: track::Script,
+    users: Vec<InstanceId>,
+}
+
+impl Scripts {
+    /// Takes new definitions; verdicts of scripts that run the same command stay.
+    pub(super) fn redefine(&mut self, definitions: Vec<VrrpScript>) {
+        let mut old = std::mem::take(&mut self.0);
+        for definition in definitions {
+            let (rise, fall) = (definition.rise, definition.fall);
+            let verdict = match old.remove(&definition.name) {
+                Some(old) if old.definition.script == definition.script => {
+                    old.verdict.with(rise, fall)
+                }
+                _ => track::Script::new(rise, fall, definition.init_fail),
+            };
+            let name = definition.name.clone();
+            self.0.insert(name, Script { definition, verdict, users: Vec::new() });
+        }
+    }
+
+    /// Notes that an instance depends on the scripts it names.
+    pub(super) fn add_user(&mut self, id: InstanceId, instance: &VrrpInstance) {
+        for tracked in &instance.track_scripts {
+            if let Some(script) = self.0.get_mut(&tracked.name) {
+                script.users.push(id);
+            }
+        }
+    }
+
+    /// Its verdict; `None` before its first result, or when there is no such script.
+    pub(super) fn up(&self, name: &str) -> Option<bool> {
+        self.0.get(name)?.verdict.up()
+    }
+}
+
+impl Node {
+    /// One run of a script ended.
+    pub(super) fn script(
+        &mut self,
+        now: Instant,
+        name: &str,
+        success: bool,
+        out: &mut Vec<Action>,
+    ) {
+        let Some(script) = self.scripts.0.get_mut(name) else { return };
+        let Some(up) = script.verdict.handle(success) else { return };
+        let users = script.users.clone();
+        out.push(Action::Event(EventKind::Script { name: name.to_owned(), up }));
+        for id in users {
+            self.evaluate(now, id, out);
+        }
+    }
+}

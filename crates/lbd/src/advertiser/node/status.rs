@@ -1,0 +1,90 @@
+//! What `lbctl status` shows of an instance.
+
+use std::time::Instant;
+
+use jiff::{SignedDuration, Timestamp};
+use lb_config::model::{Family, VrrpVersion};
+use lb_control::status::{Master, Vrrp, VrrpCounters};
+use lb_vrrp::Counters;
+use lb_vrrp::group::Role;
+
+use super::Node;
+use super::drive::state;
+use super::slot::Slot;
+
+impl Node {
+    pub(super) fn status_of(&self, slot: &Slot, now: Instant, wall: Timestamp) -> Vrrp {
+        let config = &slot.config;
+        let instance = &slot.instance;
+        let role = slot.role();
+        let ago = slot.since.map_or_else(Default::default, |since| now.duration_since(since));
+        let since = SignedDuration::try_from(ago).ok().and_then(|ago| wall.checked_sub(ago).ok());
+        let known = match role {
+            Role::Master => instance.source().map(|source| (source, instance.effective_priority())),
+            _ => instance.master().map(|master| (master.address, master.priority)),
+        };
+        Vrrp {
+            name: config.name.clone(),
+            interface: config.interface.clone().unwrap_or_default(),
+            vrid: config.vrid,
+            family: match config.family {
+                Family::Inet => "inet".to_owned(),
+                Family::Inet6 => "inet6".to_owned(),
+            },
+            version: match config.version {
+                VrrpVersion::V2 => 2,
+                VrrpVersion::V3 => 3,
+            },
+            state: state(role),
+            since: since.unwrap_or(wall),
+            priority: config.priority,
+            effective_priority: instance.effective_priority().0,
+            group: slot.group.map(|group| self.groups[group].name.clone()),
+            vips: (config.vips.iter().chain(&config.excluded_vips))
+                .map(|vip| format!("{}/{}", vip.address, vip.prefix))
+                .collect(),
+            master: known.map(|(address, priority)| Master {
+                address: address.to_string(),
+                priority: priority.0,
+            }),
+            faults: self.reasons(slot),
+            counters: counters(instance.counters()),
+        }
+    }
+
+    /// Why it takes no part; of a group's member perhaps only that another one cannot.
+    fn reasons(&self, slot: &Slot) -> Vec<String> {
+        let own: Vec<String> = slot.faults.iter().chain(&slot.waits).cloned().collect();
+        match slot.group {
+            Some(group) if own.is_empty() && slot.role() == Role::Fault => self.groups[group]
+                .members
+                .iter()
+                .filter_map(|id| self.slot(*id))
+                .filter(|member| member.held())
+                .map(|member| format!("{} of the same sync group cannot", member.config.name))
+                .collect(),
+            _ => own,
+        }
+    }
+}
+
+fn counters(counters: &Counters) -> VrrpCounters {
+    VrrpCounters {
+        advert_rcvd: counters.advert_rcvd,
+        advert_sent: counters.advert_sent,
+        become_master: counters.become_master,
+        release_master: counters.release_master,
+        packet_len_err: counters.packet_len_err,
+        advert_interval_err: counters.advert_interval_err,
+        ip_ttl_err: counters.ip_ttl_err,
+        invalid_type_rcvd: counters.invalid_type_rcvd,
+        addr_list_err: counters.addr_list_err,
+        invalid_authtype: counters.invalid_authtype,
+        authtype_mismatch: counters.authtype_mismatch,
+        auth_failure: counters.auth_failure,
+        checksum_err: counters.checksum_err,
+        version_err: counters.version_err,
+        pri_zero_rcvd: counters.pri_zero_rcvd,
+        pri_zero_sent: counters.pri_zero_sent,
+    }
+}
