@@ -21,7 +21,9 @@ pub struct PidFile {
 #[derive(Debug, Error)]
 pub enum PidFileError {
     /// Somebody else's number is in it, and that process lives.
-    #[error("{program} runs already as process {pid}, says {path}; stop it first, or pick another file with -p")]
+    #[error(
+        "{program} runs already as process {pid}, says {path}; stop it first, or pick another file with -p"
+    )]
     Running {
         /// The file.
         path: PathBuf,
@@ -51,7 +53,9 @@ impl PidFile {
         let failed = |source| PidFileError::Write { path: path.to_owned(), option, source };
         if let Some(dir) = path.parent() {
             // The directory of the namespaces' files is ours; any other has to be there.
-            if dir.ends_with("keepalived") || dir.parent().is_some_and(|d| d.ends_with("keepalived")) {
+            if dir.ends_with("keepalived")
+                || dir.parent().is_some_and(|d| d.ends_with("keepalived"))
+            {
                 make_directory(dir).map_err(failed)?;
             }
         }
@@ -70,7 +74,11 @@ impl PidFile {
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
-                return Err(PidFileError::Running { path: path.to_owned(), pid, program: "lbd".into() });
+                return Err(PidFileError::Running {
+                    path: path.to_owned(),
+                    pid,
+                    program: "lbd".into(),
+                });
             }
             Err(TryLockError::Error(error)) => return Err(failed(error)),
         }
@@ -106,7 +114,10 @@ pub(super) fn make_directory(dir: &Path) -> std::io::Result<()> {
 
 /// The name of a process that is a daemon of our kind: numbers are used again for others.
 fn alive(pid: i32) -> Option<String> {
-    if pid <= 1 || u32::try_from(pid) == Ok(std::process::id()) || signal::kill(Pid::from_raw(pid), None).is_err() {
+    if pid <= 1
+        || u32::try_from(pid) == Ok(std::process::id())
+        || signal::kill(Pid::from_raw(pid), None).is_err()
+    {
         return None;
     }
     let name = fs::read_to_string(format!("/proc/{pid}/comm")).ok()?.trim().to_owned();
