@@ -1,13 +1,12 @@
 //! From the table that is to the table that is wanted.
 
-use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::fmt;
 
 use lb_pool::{DestinationKey, ServiceKey};
 
 use crate::settings::{DestinationSettings, ServiceSettings};
-use crate::snapshot::{ServiceState, Snapshot};
+use crate::snapshot::{Destinations, ServiceState, Snapshot};
 
 /// One request that changes the kernel's table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,13 +42,13 @@ impl Change {
     /// Does to `snapshot` what the kernel does to its table. Says whether the kernel would have
     /// done it: not so for an entry that exists already, or does not.
     pub fn apply(&self, snapshot: &mut Snapshot) -> bool {
-        let destinations = |snapshot: &mut Snapshot, key, edit: DestinationEdit| {
-            snapshot.get_mut(key).is_some_and(|service| edit(&mut service.destinations))
+        let change = |snapshot: &mut Snapshot, key, change: DestinationChange| {
+            snapshot.get_mut(key).is_some_and(|service| change(&mut service.destinations))
         };
         match *self {
             Self::AddService(key, settings) => match snapshot.entry(key) {
                 Entry::Vacant(vacant) => {
-                    vacant.insert(ServiceState { settings, destinations: BTreeMap::new() });
+                    vacant.insert(ServiceState { settings, destinations: Destinations::default() });
                     true
                 }
                 Entry::Occupied(_) => false,
@@ -59,25 +58,17 @@ impl Change {
             }
             Self::DelService(ref key) => snapshot.remove(key).is_some(),
             Self::AddDestination(ref key, to, settings) => {
-                destinations(snapshot, key, &|all| match all.entry(to) {
-                    Entry::Vacant(vacant) => {
-                        vacant.insert(settings);
-                        true
-                    }
-                    Entry::Occupied(_) => false,
-                })
+                change(snapshot, key, &|all| all.add(to, settings))
             }
-            Self::EditDestination(ref key, to, settings) => destinations(snapshot, key, &|all| {
-                all.get_mut(&to).map(|have| *have = settings).is_some()
-            }),
-            Self::DelDestination(ref key, to) => {
-                destinations(snapshot, key, &|all| all.remove(&to).is_some())
+            Self::EditDestination(ref key, to, settings) => {
+                change(snapshot, key, &|all| all.edit(&to, settings))
             }
+            Self::DelDestination(ref key, to) => change(snapshot, key, &|all| all.remove(&to)),
         }
     }
 }
 
-type DestinationEdit<'a> = &'a dyn Fn(&mut BTreeMap<DestinationKey, DestinationSettings>) -> bool;
+type DestinationChange<'a> = &'a dyn Fn(&mut Destinations) -> bool;
 
 /// As a log line names it: `edit TCP 192.0.2.1:80 -> 10.0.0.1:80`.
 impl fmt::Display for Change {
@@ -128,8 +119,11 @@ pub(crate) fn diff_service(
     if want.settings != have.settings {
         changes.push(Change::EditService(*key, want.settings));
     }
+    if want.destinations == have.destinations {
+        return;
+    }
     let mut quiesced = Vec::new();
-    for (to, wanted) in &want.destinations {
+    for (to, wanted) in want.destinations.iter() {
         let change = match have.destinations.get(to) {
             Some(settings) if settings == wanted => continue,
             Some(_) => Change::EditDestination(*key, *to, *wanted),
@@ -142,12 +136,10 @@ pub(crate) fn diff_service(
         }
     }
     changes.append(&mut quiesced);
-    changes.extend(
-        have.destinations
-            .keys()
-            .filter(|to| !want.destinations.contains_key(to))
-            .map(|to| Change::DelDestination(*key, *to)),
-    );
+    let gone = |(to, _): &(DestinationKey, _)| {
+        (want.destinations.get(to).is_none()).then_some(Change::DelDestination(*key, *to))
+    };
+    changes.extend(have.destinations.iter().filter_map(gone));
 }
 
 #[cfg(test)]
@@ -190,8 +182,10 @@ mod tests {
                 tunnel: Tunnel { kind: TunnelKind::from_number(port), port: port.into(), flags: 0 },
             });
         let destinations = btree_map((0_u8..5).prop_map(destination_key), destination, 0..5);
-        (settings, destinations)
-            .prop_map(|(settings, destinations)| ServiceState { settings, destinations })
+        (settings, destinations).prop_map(|(settings, destinations)| ServiceState {
+            settings,
+            destinations: destinations.into_iter().collect(),
+        })
     }
 
     fn destination_key(n: u8) -> DestinationKey {
@@ -203,7 +197,7 @@ mod tests {
     }
 
     fn live(table: &Snapshot, key: &ServiceKey) -> bool {
-        table.get(key).is_some_and(|service| service.destinations.values().any(|d| d.weight > 0))
+        table.get(key).is_some_and(|service| service.destinations.iter().any(|(_, d)| d.weight > 0))
     }
 
     proptest! {

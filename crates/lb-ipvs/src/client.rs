@@ -488,3 +488,48 @@ fn load_module() {
         Err(error) => tracing::debug!("modprobe ip_vs: {error}"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An error reply as the kernel sends it with `NETLINK_CAP_ACK`.
+    fn error(seq: u32, code: i32) -> Vec<u8> {
+        let mut message = Batch::default();
+        message.message(2, NlmF::CAPPED, seq, (0, 0), |_| {});
+        let mut bytes = message.bytes().to_vec();
+        bytes[0] = 36;
+        bytes[16..20].copy_from_slice(&code.to_ne_bytes());
+        bytes.resize(36, 0);
+        bytes
+    }
+
+    fn delivered(datagram: &[u8], first: u32, last: u32) -> (Vec<(usize, bool)>, bool) {
+        let mut seen = Vec::new();
+        let end = deliver(datagram, first, last, &mut |at, body| {
+            seen.push((at, matches!(body, Body::Failed { .. })));
+        });
+        (seen, end.is_break())
+    }
+
+    #[cfg(target_endian = "little")]
+    #[test]
+    fn an_error_goes_to_its_request_and_the_last_answer_ends() {
+        let mut datagram = error(12, -libc::EEXIST);
+        datagram.extend(error(14, -libc::ESRCH));
+        assert_eq!(delivered(&datagram, 10, 15), (vec![(2, true), (4, true)], false));
+        datagram.extend(error(15, 0));
+        datagram.extend(error(13, -libc::ESRCH));
+        let before_the_end = vec![(2, true), (4, true), (5, false)];
+        assert_eq!(delivered(&datagram, 10, 15), (before_the_end, true));
+    }
+
+    #[cfg(target_endian = "little")]
+    #[test]
+    fn what_an_earlier_exchange_left_is_ignored_and_numbers_may_wrap() {
+        let mut datagram = error(u32::MAX - 5, -libc::ESRCH);
+        datagram.extend(error(u32::MAX, -libc::ESRCH));
+        datagram.extend(error(1, -libc::ESRCH));
+        assert_eq!(delivered(&datagram, u32::MAX - 1, 1), (vec![(1, true), (3, true)], true));
+    }
+}

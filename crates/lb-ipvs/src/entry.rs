@@ -42,8 +42,8 @@ pub struct DestinationEntry {
     pub statistics: Statistics,
 }
 
-/// Counters since the entry was made or zeroed, and rates a second, averaged and renewed every
-/// two seconds. Replies of routed and tunnelled destinations bypass the host and are not counted.
+/// Counters since the entry was made or zeroed, and averaged rates a second. The kernel renews
+/// them every two seconds, unless `net.ipv4.vs.run_estimation` is 0. Replies of routed and tunnelled destinations bypass the host and are not counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct Statistics {
     /// Connections.

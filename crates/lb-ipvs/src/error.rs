@@ -95,7 +95,8 @@ impl Failure {
             (Errno::EINVAL, _) => (
                 "the kernel refuses this address or method",
                 "use a unicast address that is not link-local, of the service's family unless \
-                 tunnelled, and a port for GUE; families cannot mix while a sync daemon runs",
+                 tunnelled, and a port for GUE; no family mixes while a sync daemon runs, and \
+                 nothing is unicast while the host has no address at all",
             ),
             (Errno::ERANGE, _) => (
                 "a number is out of range",
@@ -187,8 +188,8 @@ mod tests {
             Failure { change, errno: Errno::EINVAL, text: Some("not unicast".into()) }.to_string(),
             "cannot add TCP 192.0.2.1:80 -> 224.0.0.1:80: the kernel refuses this address or \
              method (EINVAL) (not unicast); use a unicast address that is not link-local, of the \
-             service's family unless tunnelled, and a port for GUE; families cannot mix while a \
-             sync daemon runs"
+             service's family unless tunnelled, and a port for GUE; no family mixes while a sync \
+             daemon runs, and nothing is unicast while the host has no address at all"
         );
         assert_eq!(
             failure(change, Errno::ESRCH),

@@ -31,7 +31,7 @@ pub use reconciler::{Kernel, Reconciler};
 pub use settings::{
     DestinationSettings, Flags, Method, Name, Netmask, ServiceSettings, Tunnel, TunnelKind,
 };
-pub use snapshot::{ServiceState, Snapshot, snapshot};
+pub use snapshot::{Destinations, ServiceState, Snapshot, snapshot};
 
 /// Reads one datagram of replies as the client would and forgets it: the door for fuzzers.
 ///

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 
+use lb_pool::table::Family;
 use lb_pool::{Connections, Dataplane, DataplaneError, DestinationKey, Service, ServiceKey, Table};
 
 use crate::change::{Change, diff, diff_service};
@@ -13,6 +14,9 @@ use crate::snapshot::{ServiceState, Snapshot, snapshot};
 
 /// Services that one audit looks at closely: two requests each.
 const AUDITED: usize = 32;
+
+/// Failures that are told one by one; of a thousand, nobody reads the rest.
+const TOLD: usize = 32;
 
 /// What a reconciler asks of IPVS. [`Client`] is the kernel's; tests have one of their own.
 pub trait Kernel: Send {
@@ -94,9 +98,10 @@ impl Kernel for Client {
 pub struct Reconciler<K = Client> {
     kernel: K,
     desired: Snapshot,
-    /// What the kernel has of ours, as far as we know; more than wanted if a removal failed.
-    actual: Snapshot,
-    /// Whether `actual` holds: not before the first look and not after a broken exchange.
+    /// Services which the kernel has otherwise than desired, and how: failures, or what was found.
+    /// All others are as desired, so the table is kept once.
+    odd: BTreeMap<ServiceKey, Option<ServiceState>>,
+    /// Whether that holds: not before the first look and not after a broken exchange.
     known: bool,
     /// What the kernel's count of services is expected to be.
     count: Option<u32>,
@@ -132,34 +137,38 @@ impl<K: Kernel> Reconciler<K> {
         Self {
             kernel,
             desired: Snapshot::new(),
-            actual: Snapshot::new(),
+            odd: BTreeMap::new(),
             known: false,
             count: None,
             audited: None,
         }
     }
 
-    /// Looks if need be and sends what differs in the whole table.
-    fn reconcile(&mut self) -> Result<usize, DataplaneError> {
-        if !self.known {
-            self.look_at_all().map_err(|e| broken(&e))?;
+    /// What the kernel has of the service, as far as we know.
+    fn actual(&self, key: &ServiceKey) -> Option<&ServiceState> {
+        match self.odd.get(key) {
+            Some(state) => state.as_ref(),
+            None => self.desired.get(key),
         }
-        let changes = diff(&self.desired, &self.actual);
-        self.carry_out(&changes)
+    }
+
+    /// Remembers what the kernel has of the service.
+    fn note(&mut self, key: ServiceKey, state: Option<ServiceState>) {
+        if state.as_ref() == self.desired.get(&key) {
+            self.odd.remove(&key);
+        } else {
+            self.odd.insert(key, state);
+        }
     }
 
     /// Lists the kernel's services and looks at each that is ours.
     fn look_at_all(&mut self) -> Result<(), Error> {
-        let ours: BTreeSet<_> = self.ours().copied().collect();
+        let ours = self.desired.keys().chain(self.odd.keys()).copied().collect();
         self.count = self.kernel.count_services();
         let services = self.kernel.services()?;
         self.look(&ours, &services)?;
         self.known = true;
         Ok(())
-    }
-
-    fn ours(&self) -> impl Iterator<Item = &ServiceKey> {
-        self.desired.keys().chain(self.actual.keys())
     }
 
     /// Takes the kernel's word for `keys`, of which `services` are there. Says whether all was
@@ -169,26 +178,49 @@ impl<K: Kernel> Reconciler<K> {
         keys: &BTreeSet<ServiceKey>,
         services: &[ServiceEntry],
     ) -> Result<bool, Error> {
-        let mut seen = Snapshot::new();
-        for ServiceEntry { key, settings, .. } in services.iter().filter(|s| keys.contains(&s.key))
-        {
-            let destinations = self.kernel.destinations(key)?;
-            seen.insert(*key, ServiceState::dumped(*settings, &destinations));
+        let mut seen = BTreeMap::new();
+        for service in services.iter().filter(|service| keys.contains(&service.key)) {
+            let destinations = self.kernel.destinations(&service.key)?;
+            let state = ServiceState::dumped(service.settings, &destinations);
+            seen.insert(service.key, state);
         }
         let mut as_remembered = true;
         for key in keys {
-            let before = match seen.remove(key) {
-                Some(state) => self.actual.insert(*key, state),
-                None => self.actual.remove(key),
-            };
-            as_remembered &= before.as_ref() == self.actual.get(key);
+            let state = seen.remove(key);
+            as_remembered &= state.as_ref() == self.actual(key);
+            self.note(*key, state);
         }
         Ok(as_remembered)
     }
 
-    /// Sends changes; where the kernel's table was not as remembered, looks and sends once more.
-    fn carry_out(&mut self, changes: &[Change]) -> Result<usize, DataplaneError> {
-        let (mut done, mut failures) = self.send(changes)?;
+    /// Makes every odd service as desired, after a look at all if need be.
+    fn settle(&mut self) -> Result<usize, DataplaneError> {
+        if !self.known {
+            self.look_at_all().map_err(|e| broken(&e))?;
+        }
+        let actual =
+            (self.odd.iter()).filter_map(|(key, state)| Some((*key, state.clone()?))).collect();
+        let mut changes = Vec::new();
+        for key in self.odd.keys() {
+            self.diff_odd(key, &mut changes);
+        }
+        self.carry_out(&changes, actual)
+    }
+
+    /// What makes one service as desired.
+    fn diff_odd(&self, key: &ServiceKey, changes: &mut Vec<Change>) {
+        match (self.desired.get(key), self.actual(key)) {
+            (Some(want), have) => diff_service(key, want, have, changes),
+            (None, Some(_)) => changes.push(Change::DelService(*key)),
+            (None, None) => {}
+        }
+    }
+
+    /// Sends changes that make the services of `actual`, and those that are not there, as desired.
+    /// Where the kernel's table was not as remembered, looks and sends once more.
+    fn carry_out(&mut self, changes: &[Change], actual: Snapshot) -> Result<usize, DataplaneError> {
+        let mut failures = self.send(changes, actual)?;
+        let mut done = changes.len() - failures.len();
         let stale: BTreeSet<_> = failures
             .iter()
             .filter(|failure| failure.is_stale())
@@ -203,42 +235,60 @@ impl<K: Kernel> Reconciler<K> {
                 .map_err(|e| self.lost(&e))?;
             let mut again = Vec::new();
             for key in &stale {
-                self.diff_one(key, &mut again);
+                self.diff_odd(key, &mut again);
             }
-            let (more, refused) = self.send(&again)?;
-            done += more;
+            let found = |key| Some((key, self.actual(&key)?.clone()));
+            let actual = keys.into_iter().filter_map(found).collect();
+            let refused = self.send(&again, actual)?;
+            done += again.len() - refused.len();
             failures.extend(refused);
         }
         if failures.is_empty() { Ok(done) } else { Err(report(&failures)) }
     }
 
-    fn diff_one(&self, key: &ServiceKey, changes: &mut Vec<Change>) {
-        match (self.desired.get(key), self.actual.get(key)) {
-            (Some(want), have) => diff_service(key, want, have, changes),
-            (None, Some(_)) => changes.push(Change::DelService(*key)),
-            (None, None) => {}
-        }
-    }
-
-    /// Sends changes and remembers those that the kernel made.
-    fn send(&mut self, changes: &[Change]) -> Result<(usize, Vec<Failure>), DataplaneError> {
-        let failures = self.kernel.apply(changes).map_err(|e| self.lost(&e))?;
+    /// Sends changes that lead from `actual` to what is desired, and remembers which services the
+    /// kernel did not make so.
+    fn send(
+        &mut self,
+        changes: &[Change],
+        mut actual: Snapshot,
+    ) -> Result<Vec<Failure>, DataplaneError> {
+        let failures = match self.kernel.apply(changes) {
+            Ok(failures) => failures,
+            Err(error) => {
+                // What was to be removed stays ours until a look shows that it is gone.
+                for (key, state) in actual {
+                    self.note(key, Some(state));
+                }
+                return Err(self.lost(&error));
+            }
+        };
+        let troubled: BTreeSet<_> = failures.iter().map(|f| f.change.service()).collect();
         let mut refused = failures.iter().map(|failure| failure.change).peekable();
-        let mut done = 0;
+        actual.retain(|key, _| troubled.contains(key));
         for change in changes {
-            if refused.next_if_eq(change).is_none() {
-                change.apply(&mut self.actual);
-                self.expect(change);
-                done += 1;
+            let key = change.service();
+            if refused.next_if_eq(change).is_some() {
+                continue;
+            }
+            self.expect(change);
+            if troubled.contains(&key) {
+                change.apply(&mut actual);
+            } else {
+                self.odd.remove(&key);
             }
         }
-        Ok((done, failures))
+        for key in troubled {
+            let state = actual.remove(&key);
+            self.note(key, state);
+        }
+        Ok(failures)
     }
 
     /// Counts a service as the kernel does, which leaves IPv6 out.
     fn expect(&mut self, change: &Change) {
         if let Some(count) = &mut self.count
-            && change.service().family() == lb_pool::table::Family::Inet
+            && change.service().family() == Family::Inet
         {
             match change {
                 Change::AddService(..) => *count = count.saturating_add(1),
@@ -256,10 +306,10 @@ impl<K: Kernel> Reconciler<K> {
             let services: BTreeMap<_, _> = (self.kernel.services()?.into_iter())
                 .map(|service| (service.key, service.settings))
                 .collect();
-            let untouched = |(key, state): (&ServiceKey, &ServiceState)| {
-                services.get(key) == Some(&state.settings)
+            let untouched = |key: &ServiceKey| {
+                services.get(key) == self.actual(key).map(|state| &state.settings)
             };
-            if !self.actual.iter().all(untouched) {
+            if !self.desired.keys().all(untouched) {
                 return self.look_at_all();
             }
         }
@@ -297,13 +347,22 @@ impl<K: Kernel> Dataplane for Reconciler<K> {
     }
 
     fn replace(&mut self, table: &Table) -> Result<usize, DataplaneError> {
-        let desired = snapshot(table);
-        if !self.known {
-            // Ours to remove, if they are there: the look that follows tells.
-            self.actual.append(&mut self.desired);
+        let mut actual = std::mem::replace(&mut self.desired, snapshot(table));
+        for (key, state) in std::mem::take(&mut self.odd) {
+            match state {
+                Some(state) => actual.insert(key, state),
+                None => actual.remove(&key),
+            };
         }
-        self.desired = desired;
-        self.reconcile()
+        if !self.known {
+            // Ours to remove, if they are there: the look tells.
+            for (key, state) in actual {
+                self.note(key, Some(state));
+            }
+            return self.settle();
+        }
+        let changes = diff(&self.desired, &actual);
+        self.carry_out(&changes, actual)
     }
 
     fn apply(&mut self, key: &ServiceKey, want: Option<&Service>) -> Result<usize, DataplaneError> {
@@ -311,22 +370,22 @@ impl<K: Kernel> Dataplane for Reconciler<K> {
             Some(service) => self.desired.insert(*key, ServiceState::new(key, service)),
             None => self.desired.remove(key),
         };
+        // What was odd is odd still; what was as desired before may be odd now.
+        let actual = self.odd.remove(key).unwrap_or(before);
+        self.note(*key, actual.clone());
         if !self.known {
-            if let Some(before) = before {
-                self.actual.entry(*key).or_insert(before);
-            }
-            return self.reconcile();
+            return self.settle();
         }
         let mut changes = Vec::new();
-        self.diff_one(key, &mut changes);
-        self.carry_out(&changes)
+        self.diff_odd(key, &mut changes);
+        self.carry_out(&changes, actual.map(|state| (*key, state)).into_iter().collect())
     }
 
     fn audit(&mut self) -> Result<usize, DataplaneError> {
         if self.known {
             self.verify().map_err(|e| self.lost(&e))?;
         }
-        let repairs = self.reconcile()?;
+        let repairs = self.settle()?;
         if repairs > 0 {
             tracing::warn!(repairs, "the IPVS table was not as wanted; repaired");
         }
@@ -357,13 +416,13 @@ fn report(failures: &[Failure]) -> DataplaneError {
         matches!(failure.change, Change::AddDestination(..))
             && missing.contains(&failure.change.service())
     };
-    DataplaneError {
-        failures: failures
-            .iter()
-            .filter(|failure| !follows(failure))
-            .map(Failure::to_string)
-            .collect(),
+    let told = failures.iter().filter(|failure| !follows(failure));
+    let more = told.clone().count().saturating_sub(TOLD);
+    let mut failures: Vec<_> = told.take(TOLD).map(Failure::to_string).collect();
+    if more > 0 {
+        failures.push(format!("and {more} more entries failed"));
     }
+    DataplaneError { failures }
 }
 
 /// A failure of the socket, with its cause.

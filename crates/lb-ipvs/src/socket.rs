@@ -13,8 +13,11 @@ use neli::socket::NlSocket;
 use neli::utils::Groups;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
 
-/// Fits the largest datagram of a dump (32 KiB) and every reply to a request.
-const RECEIVE: usize = 64 << 10;
+/// Fits every reply: the kernel makes none larger than 8 KiB less what it keeps for itself
+/// (`NLMSG_GOODSIZE`), except for dumps, which fill what the reader offers, up to 32 KiB. But it
+/// clears as much memory beforehand, and for a service with a handful of destinations that is most
+/// of the cost.
+const RECEIVE: usize = 8192 - 320;
 
 /// Holds the error replies of a whole batch; the kernel lowers it to `net.core.rmem_max`.
 const QUEUE: usize = 1 << 20;

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Weak};
 use std::time::Instant;
 
-use lb_pool::{Connections, Destination, DestinationKey, Service};
+use lb_pool::{Connections, Destination, DestinationKey, ForwardingMethod, Service};
 use tokio::sync::Notify;
 
 use crate::scheduler::{Candidate, HashFlags, Memory};
@@ -74,22 +74,35 @@ impl Load {
 #[derive(Debug)]
 pub struct Lease {
     key: DestinationKey,
+    method: ForwardingMethod,
     load: Arc<Load>,
     established: bool,
     _template: Option<Arc<()>>,
 }
 
 impl Lease {
-    fn new(key: DestinationKey, load: &Arc<Load>, template: Option<&Template>) -> Self {
-        load.inactive.fetch_add(1, Relaxed);
-        let template = template.map(|t| Arc::clone(&t.users));
-        Self { key, load: Arc::clone(load), established: false, _template: template }
+    fn new(entry: &Entry, template: Option<&Template>) -> Self {
+        entry.load.inactive.fetch_add(1, Relaxed);
+        Self {
+            key: entry.key,
+            method: entry.destination.method,
+            load: Arc::clone(&entry.load),
+            established: false,
+            _template: template.map(|t| Arc::clone(&t.users)),
+        }
     }
 
     /// Whose it is.
     #[must_use]
     pub fn key(&self) -> DestinationKey {
         self.key
+    }
+
+    /// Where to reach it: only NAT changes ports, and port 0 stands for the service's own.
+    #[must_use]
+    pub fn server(&self, service_port: u16) -> SocketAddr {
+        let own = self.method == ForwardingMethod::Nat && self.key.port != 0;
+        SocketAddr::new(self.key.address, if own { self.key.port } else { service_port })
     }
 
     /// From now on it counts as active.
@@ -234,15 +247,12 @@ impl Balance {
         let candidate = |i: usize| entries[i].candidate(tried);
         let chosen =
             self.memory.pick(self.settings.scheduler, flags, client, entries.len(), candidate)?;
-        let Entry { key, load, .. } = &self.entries[chosen];
-        let Some(timeout) = timeout else { return Some(Lease::new(*key, load, None)) };
-        let template = Template {
-            key: *key,
-            load: Arc::clone(load),
-            expires: now + timeout,
-            users: Arc::default(),
-        };
-        let lease = Lease::new(*key, load, Some(&template));
+        let entry = &self.entries[chosen];
+        let Some(timeout) = timeout else { return Some(Lease::new(entry, None)) };
+        let load = Arc::clone(&entry.load);
+        let template =
+            Template { key: entry.key, load, expires: now + timeout, users: Arc::default() };
+        let lease = Lease::new(entry, Some(&template));
         self.templates.insert(masked, template);
         self.sweep(now);
         Some(lease)
@@ -264,7 +274,7 @@ impl Balance {
             return None;
         }
         template.expires = expires;
-        Some(Lease::new(template.key, &template.load, Some(template)))
+        Some(Lease::new(&self.entries[at], Some(template)))
     }
 
     fn sweep(&mut self, now: Instant) {
@@ -376,6 +386,19 @@ mod tests {
         assert_eq!(counts(&balance), [(1, 0), (0, 1)]);
         drop((first, second));
         assert_eq!(counts(&balance), [(0, 0), (0, 0)]);
+    }
+
+    #[test]
+    fn only_nat_changes_ports() {
+        let at = |method, port| {
+            let destination = Destination { method, weight: 1, ..Destination::default() };
+            let destinations = [(DestinationKey { port, ..key(1) }, destination)].into();
+            let mut balance = Balance::new(&Service { destinations, ..Service::default() });
+            assign(&mut balance, Instant::now()).server(443).port()
+        };
+        assert_eq!(at(ForwardingMethod::Nat, 8080), 8080);
+        assert_eq!(at(ForwardingMethod::Nat, 0), 443);
+        assert_eq!(at(ForwardingMethod::Route, 8080), 443);
     }
 
     #[test]

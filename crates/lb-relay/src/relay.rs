@@ -161,7 +161,7 @@ impl Relay {
         let runtime =
             self.runtime.as_ref().ok_or_else(|| format!("{key}: the relay is stopping"))?;
         let balance = Balance::new(want);
-        let site = Arc::new(Site::new(*key, balance, Arc::clone(&self.context)));
+        let site = Arc::new(Site::new(protocol, address, balance, Arc::clone(&self.context)));
         let (sender, closed) = mpsc::channel();
         let ours = Arc::clone(&site);
         // Sockets register with the runtime they are made in.

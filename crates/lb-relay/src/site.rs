@@ -6,12 +6,13 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
-use lb_pool::{DestinationKey, ServiceKey};
+use lb_pool::{DestinationKey, Protocol, ServiceKey};
+use socket2::{Socket, Type};
 use tracing::warn;
 
 use crate::balance::{Balance, Lease};
 use crate::pump::Pipes;
-use crate::{Options, guard};
+use crate::{Options, guard, sockets};
 
 /// What all services of a relay share.
 #[derive(Debug)]
@@ -44,6 +45,7 @@ impl Context {
 pub struct Site {
     /// Its name in messages.
     pub key: ServiceKey,
+    address: SocketAddr,
     /// Where its connections go.
     pub balance: Mutex<Balance>,
     /// The relay it belongs to.
@@ -53,8 +55,15 @@ pub struct Site {
 
 impl Site {
     /// A service nobody has connected to yet.
-    pub fn new(key: ServiceKey, balance: Balance, context: Arc<Context>) -> Self {
-        Self { key, balance: Mutex::new(balance), context, unreachable: AtomicBool::new(false) }
+    pub fn new(
+        protocol: Protocol,
+        address: SocketAddr,
+        balance: Balance,
+        context: Arc<Context>,
+    ) -> Self {
+        let key = ServiceKey::Address { protocol, address };
+        let unreachable = AtomicBool::new(false);
+        Self { key, address, balance: Mutex::new(balance), context, unreachable }
     }
 
     /// Says, once until a server is reached again, that a client was turned away.
@@ -76,12 +85,15 @@ impl Site {
         tried: &[DestinationKey],
     ) -> Option<(Lease, SocketAddr)> {
         let lease = guard(&self.balance).assign(Instant::now(), client, tried)?;
-        let DestinationKey { address, port } = lease.key();
-        // A destination of any port is reached at the service's.
-        let port = match self.key {
-            ServiceKey::Address { address, .. } if port == 0 => address.port(),
-            _ => port,
-        };
-        Some((lease, SocketAddr::new(address, port)))
+        let server = lease.server(self.address.port());
+        Some((lease, server))
+    }
+
+    /// A socket towards a server, for a client.
+    pub fn dial(&self, server: SocketAddr, client: SocketAddr, kind: Type) -> io::Result<Socket> {
+        if server == self.address {
+            return Err(io::Error::other("the server is the virtual server itself"));
+        }
+        sockets::connect(server, client, kind, &self.context.options.egress)
     }
 }

@@ -75,8 +75,7 @@ pub fn is_shortage(error: &io::Error) -> bool {
 
 fn open(address: SocketAddr, kind: Type) -> io::Result<Socket> {
     let protocol = if kind == Type::STREAM { Protocol::TCP } else { Protocol::UDP };
-    let socket = Socket::new(Domain::for_address(address), kind, Some(protocol))?;
-    socket.set_nonblocking(true)?;
+    let socket = Socket::new(Domain::for_address(address), kind.nonblocking(), Some(protocol))?;
     if kind == Type::STREAM {
         socket.set_tcp_nodelay(true)?;
     }

@@ -107,7 +107,7 @@ async fn reach(peer: SocketAddr, site: &Site) -> Option<(TcpStream, Lease)> {
 }
 
 async fn connect(server: SocketAddr, peer: SocketAddr, site: &Site) -> io::Result<TcpStream> {
-    let socket = sockets::connect(server, peer, Type::STREAM, &site.context.options.egress)?;
+    let socket = site.dial(server, peer, Type::STREAM)?;
     let stream = TcpStream::from_std(socket.into())?;
     stream.writable().await?;
     match stream.take_error()? {
@@ -126,4 +126,47 @@ async fn reset(stream: &TcpStream) {
     };
     let _ = timeout(SETTLE.1, settled).await;
     let _ = stream.set_zero_linger();
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpSocket;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_reset_comes_behind_what_was_sent_before() {
+        const SENT: usize = 200_000;
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(4096).unwrap();
+        let mut reader = socket.connect(listener.local_addr().unwrap()).await.unwrap();
+        let (mut writer, _) = listener.accept().await.unwrap();
+        writer.write_all(&[7; SENT]).await.unwrap();
+        assert!(unsent(&writer).unwrap() > 0, "the reader's buffer holds less");
+
+        let closing = async {
+            reset(&writer).await;
+            drop(writer);
+        };
+        let mut got = Vec::new();
+        let ((), end) = tokio::join!(closing, reader.read_to_end(&mut got));
+        assert_eq!((got.len(), end.unwrap_err().kind()), (SENT, io::ErrorKind::ConnectionReset));
+    }
+
+    #[tokio::test]
+    async fn nobody_waits_for_who_was_reset() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(4096).unwrap();
+        let reader = socket.connect(listener.local_addr().unwrap()).await.unwrap();
+        let (mut writer, _) = listener.accept().await.unwrap();
+        writer.write_all(&[7; 200_000]).await.unwrap();
+        assert!(unsent(&writer).unwrap() > 0);
+        reset(&reader).await;
+        drop(reader);
+        assert!(writer.read(&mut [0]).await.is_err());
+        assert_eq!(unsent(&writer).unwrap(), 0);
+    }
 }

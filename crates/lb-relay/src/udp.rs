@@ -69,15 +69,16 @@ where
     S: AsRef<UdpSocket> + Send + Sync + 'static,
 {
     let one_packet = guard(&site.balance).one_packet();
-    if !one_packet && let Some(flow) = guard(flows).get(&(client, None)) {
-        return Ok(Some(Arc::clone(flow)));
+    let living = |key| guard(flows).get(&key).filter(|flow| !flow.lease.is_closed()).cloned();
+    if !one_packet && let Some(flow) = living((client, None)) {
+        return Ok(Some(flow));
     }
     let Some((lease, server)) = site.assign(client, &[]) else { return Ok(None) };
     let key = (client, one_packet.then(|| lease.key()));
-    if let Some(flow) = guard(flows).get(&key).filter(|flow| !flow.lease.is_closed()) {
-        return Ok(Some(Arc::clone(flow)));
+    if let Some(flow) = living(key) {
+        return Ok(Some(flow));
     }
-    let towards = sockets::connect(server, client, Type::DGRAM, &site.context.options.egress)?;
+    let towards = site.dial(server, client, Type::DGRAM)?;
     let server = UdpSocket::from_std(towards.into())?;
     let flow = Arc::new(Flow { server, lease, activity: Activity::new(), refused: Notify::new() });
     guard(flows).insert(key, Arc::clone(&flow));

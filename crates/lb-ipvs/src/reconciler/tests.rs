@@ -10,6 +10,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::entry::Statistics;
+use crate::snapshot::Destinations;
 
 /// A kernel's table that test and reconciler share, and what was asked of it.
 #[derive(Clone, Default)]
@@ -64,7 +65,7 @@ impl Kernel for Fake {
         let mut state = self.state();
         state.destination_dumps += 1;
         let service = state.table.get(key);
-        let entries = service.into_iter().flat_map(|s| &s.destinations);
+        let entries = service.into_iter().flat_map(|s| s.destinations.iter());
         Ok(entries
             .map(|(key, settings)| DestinationEntry {
                 key: *key,
@@ -114,11 +115,11 @@ impl State {
             }
             Change::AddService(..) => None,
             _ if service.is_none() => Some(Errno::ESRCH),
-            Change::AddDestination(_, to, _) if service?.destinations.contains_key(to) => {
+            Change::AddDestination(_, to, _) if service?.destinations.get(to).is_some() => {
                 Some(Errno::EEXIST)
             }
             Change::EditDestination(_, to, _) | Change::DelDestination(_, to)
-                if !service?.destinations.contains_key(to) =>
+                if service?.destinations.get(to).is_none() =>
             {
                 Some(Errno::ENOENT)
             }
@@ -267,7 +268,9 @@ fn a_changed_weight_is_found_within_one_round() {
     let (kernel, mut reconciler) = running(&table(100));
     let change = |table: &mut Snapshot| {
         let service = table.get_mut(&key(99)).expect("the last service");
-        service.destinations.get_mut(&to(2)).expect("its third server").weight = 9;
+        let mut settings = *service.destinations.get(&to(2)).expect("its third server");
+        settings.weight = 9;
+        assert!(service.destinations.edit(&to(2), settings));
     };
     change(&mut kernel.state().table);
     // 100 services are four audits.
@@ -312,6 +315,15 @@ fn a_service_the_kernel_refuses_is_one_failure_and_the_rest_is_in_force() {
     kernel.state().without = None;
     assert_eq!(reconciler.audit(), Ok(5));
     assert_eq!(kernel.state().table, snapshot(&wanted));
+}
+
+#[test]
+fn of_many_failures_some_are_told_and_the_rest_is_counted() {
+    let kernel = Fake::default();
+    kernel.state().without = Some(Scheduler::Wlc);
+    let error = Reconciler::new(kernel.clone()).replace(&table(100)).expect_err("wlc is missing");
+    assert_eq!(error.failures.len(), TOLD + 1);
+    assert_eq!(error.failures[TOLD], "and 68 more entries failed");
 }
 
 #[test]
@@ -404,7 +416,7 @@ proptest! {
                 Step::TheyDelete(n) => drop(kernel.state().table.remove(&key(n))),
                 Step::TheyEmpty(n) => {
                     if let Some(service) = kernel.state().table.get_mut(&key(n)) {
-                        service.destinations.clear();
+                        service.destinations = Destinations::default();
                     }
                 }
                 Step::Audit => prop_assert!(reconciler.audit().is_ok()),

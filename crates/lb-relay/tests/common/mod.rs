@@ -56,8 +56,11 @@ where
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move {
-        while let Ok((stream, _)) = listener.accept().await {
-            tokio::spawn(serve(stream));
+        loop {
+            match listener.accept().await {
+                Ok((stream, _)) => _ = tokio::spawn(serve(stream)),
+                Err(_) => tokio::task::yield_now().await,
+            }
         }
     });
     address
