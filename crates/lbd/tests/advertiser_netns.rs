@@ -130,18 +130,20 @@ impl Site {
         site
     }
 
+    /// Starts keepalived in the peer's namespace.
     fn keepalived(&self, configuration: &str) -> Keepalived {
-        let file = self.directory.path().join("keepalived.conf");
+        // Afresh each time: PID files of one that was killed would keep the next from starting.
+        let directory = tempfile::tempdir_in(&self.directory).unwrap().keep();
+        let file = directory.join("keepalived.conf");
         fs::write(&file, configuration).unwrap();
-        let pid = |name| self.directory.path().join(name);
         setns(&self.peers, CloneFlags::CLONE_NEWNET).unwrap();
         let child = Command::new("keepalived")
             .args(["-n", "-l", "-D", "-P", "-G", "-f"])
             .arg(file)
             .arg("-p")
-            .arg(pid("keepalived.pid"))
+            .arg(directory.join("keepalived.pid"))
             .arg("-r")
-            .arg(pid("vrrp.pid"))
+            .arg(directory.join("vrrp.pid"))
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .process_group(0)
@@ -422,5 +424,77 @@ fn vips_stay_at_the_end_when_that_is_asked_for() {
         site.we_alone(V3.master_down(200) + SLACK);
         us.stop().blocking_recv().unwrap();
         assert!(site.holders()[0]);
+    });
+}
+
+/// One instance of each further kind: IPv6, and unicast over both families.
+fn other_kinds(interface: &str, priority: u8, hosts: [u8; 2]) -> String {
+    let [own, peer] = hosts;
+    let instance = |n: u8, options: &str, vip: &str| {
+        format!(
+            "vrrp_instance VI_{n} {{\n interface {interface}\n virtual_router_id {n}\n \
+             priority {priority}\n advert_int 0.1\n {options}\n \
+             virtual_ipaddress {{\n {vip}\n }}\n}}\n"
+        )
+    };
+    let unicast = |network: &str| {
+        format!("unicast_src_ip {network}{own}\n unicast_peer {{\n {network}{peer}\n }}")
+    };
+    [
+        "global_defs {\n vrrp_version 3\n}\n".to_owned(),
+        instance(1, "", "2001:db8::51/64"),
+        instance(2, &unicast("192.0.2."), "192.0.2.52/24"),
+        instance(3, &unicast("2001:db8::"), "2001:db8::53/64"),
+    ]
+    .concat()
+}
+
+#[test]
+fn ipv6_and_unicast_are_understood_by_both_sides() {
+    with_site(|site| {
+        let vips: [IpAddr; 3] =
+            ["2001:db8::51", "192.0.2.52", "2001:db8::53"].map(|vip| vip.parse().unwrap());
+        let holds = |route: &mut RouteSocket| {
+            let addresses = route.addresses().unwrap();
+            vips.map(|vip| addresses.iter().any(|address| address.address == vip))
+        };
+        // Link-local sources exist when duplicate address detection has ended.
+        ip("address add 2001:db8::1/64 dev a nodad");
+        setns(&site.peers, CloneFlags::CLONE_NEWNET).unwrap();
+        ip("address add 2001:db8::2/64 dev b nodad");
+        setns(&site.ours, CloneFlags::CLONE_NEWNET).unwrap();
+        site.wait(PATIENCE, "link-local addresses", |site| {
+            site.routes.iter_mut().all(|route| {
+                let addresses = route.addresses().unwrap();
+                addresses.iter().all(|address| !address.tentative)
+            })
+        });
+        let peer = site.keepalived(&other_kinds("b", 200, [2, 1]));
+        site.wait(PATIENCE, "the peer is MASTER", |site| holds(&mut site.routes[1]) == [true; 3]);
+        let us = advertiser(&other_kinds("a", 100, [1, 2]));
+        let status = || us.status().blocking_recv().unwrap();
+        site.wait(PATIENCE, "the peer is heard", |_| {
+            status().iter().all(|instance| instance.counters.advert_rcvd >= 5)
+        });
+        assert!(status().iter().all(|instance| instance.state == VrrpState::Backup));
+        assert_eq!(holds(&mut site.routes[0]), [false; 3]);
+
+        // The peer comes back as BACKUP, lets us be, and takes over when we stop.
+        drop(peer);
+        site.wait(V3.master_down(100) + SLACK, "we take over", |site| {
+            holds(&mut site.routes[0]) == [true; 3]
+        });
+        let _peer = site.keepalived(&other_kinds("b", 50, [2, 1]));
+        site.wait(PATIENCE, "what it left behind is gone", |site| {
+            holds(&mut site.routes[1]) == [false; 3]
+        });
+        let listening = Instant::now() + V3.master_down(50) * 2;
+        site.wait(PATIENCE, "it hears us", |site| {
+            assert_eq!(holds(&mut site.routes[1]), [false; 3]);
+            Instant::now() > listening
+        });
+        us.stop().blocking_recv().unwrap();
+        site.wait(PATIENCE, "the peer takes over", |site| holds(&mut site.routes[1]) == [true; 3]);
+        assert_eq!(holds(&mut site.routes[0]), [false; 3]);
     });
 }
