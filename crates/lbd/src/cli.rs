@@ -397,7 +397,7 @@ mod tests {
                      --all-config --config-id=x --signum=STOP --config-test=x --config-fd=3 \
                      --ignore-sigint --perf=all --debug=X --version";
         let args = parse(longs).unwrap();
-        assert_eq!(args.later().len(), 10);
+        assert_eq!(args.later().len(), 11);
         parse("--perf --debug --config-test --log-file").unwrap();
     }
 

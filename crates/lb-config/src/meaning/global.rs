@@ -213,7 +213,6 @@ static GLOBAL_DEFS: Table<Globals> = Table {
             Takes::Integer { min: 2, max: 3, set: |g, n| g.version = version(n) },
         ),
         Keyword::new("v3_checksum_as_v2", Takes::Flag(|g| g.v3_checksum_as_v2 = true)),
-        // Any boolean switches it on, as in keepalived.
         Keyword::new("vrrp_skip_check_adv_addr", Takes::Switch(|g, on| g.skip_check_adv_addr = on)),
         Keyword::new("vrrp_check_unicast_src", Takes::Flag(|g| g.check_unicast_src = true)),
         Keyword::new(

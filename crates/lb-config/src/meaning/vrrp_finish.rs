@@ -148,8 +148,8 @@ fn instance(
         .filter(|group| group.is_ipv6() == (family == Family::Inet6))
         .unwrap_or(destination);
     check_identity(context, &draft, family, vrid, multicast, seen);
-    let (vips, mut excluded) = addresses(context, &mut draft);
-    let mut vips = vips;
+    let mut vips = addresses(&mut draft.vips, draft.interface.as_ref());
+    let mut excluded = addresses(&mut draft.excluded, draft.interface.as_ref());
     if vips.len() > 255 {
         let message =
             format!("({name}) has {} addresses; those after 255 are not advertised", vips.len());
@@ -428,21 +428,16 @@ fn check_identity(
     }
 }
 
+/// Addresses without a `dev` are on the instance's interface.
 fn addresses(
-    _: &mut Context<'_>,
-    draft: &mut Instance,
-) -> (Vec<VirtualAddress>, Vec<VirtualAddress>) {
-    let interface = draft.interface.clone();
-    let complete = |list: &mut Vec<(VirtualAddress, Place)>| {
-        std::mem::take(list)
-            .into_iter()
-            .map(|(mut vip, _)| {
-                vip.interface = vip.interface.or_else(|| interface.clone());
-                vip
-            })
-            .collect()
+    list: &mut Vec<(VirtualAddress, Place)>,
+    interface: Option<&String>,
+) -> Vec<VirtualAddress> {
+    let complete = |(vip, _): (VirtualAddress, Place)| VirtualAddress {
+        interface: vip.interface.or_else(|| interface.cloned()),
+        ..vip
     };
-    (complete(&mut draft.vips), complete(&mut draft.excluded))
+    std::mem::take(list).into_iter().map(complete).collect()
 }
 
 /// The instance's and its group's lists as one.

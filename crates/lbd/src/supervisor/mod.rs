@@ -546,7 +546,7 @@ fn log_event(event: &EventKind) {
         EventKind::TableRepaired { .. } => tracing::warn!(target: "lbd::balancer", "{event}"),
         EventKind::VrrpPacketError { .. } => tracing::warn!(target: "lbd::advertiser", "{event}"),
         EventKind::EngineRestarted { .. } | EventKind::ReloadRefused { .. } => {
-            tracing::warn!("{event}")
+            tracing::warn!("{event}");
         }
         EventKind::Reloaded { .. } => tracing::info!("{event}"),
         EventKind::Checker { .. }

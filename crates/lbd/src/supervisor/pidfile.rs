@@ -1,10 +1,12 @@
 //! PID files.
 
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Seek, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use nix::errno::Errno;
+use nix::fcntl::{Flock, FlockArg};
 use nix::sys::signal;
 use nix::unistd::Pid;
 use thiserror::Error;
@@ -14,7 +16,7 @@ use thiserror::Error;
 pub struct PidFile {
     path: PathBuf,
     /// Open for the lock on it.
-    _file: File,
+    _file: Flock<File>,
 }
 
 /// Why there is none.
@@ -71,17 +73,14 @@ impl PidFile {
         let mut text = String::new();
         let _ = Read::by_ref(&mut file).take(32).read_to_string(&mut text); // not a number: not a PID file
         let pid: i32 = text.trim().parse().unwrap_or(0);
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                return Err(PidFileError::Running {
-                    path: path.to_owned(),
-                    pid,
-                    program: "lbd".into(),
-                });
+        let mut file = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+            Ok(file) => file,
+            Err((_, Errno::EWOULDBLOCK)) => {
+                let (path, program) = (path.to_owned(), "lbd".to_owned());
+                return Err(PidFileError::Running { path, pid, program });
             }
-            Err(TryLockError::Error(error)) => return Err(failed(error)),
-        }
+            Err((_, error)) => return Err(failed(error.into())),
+        };
         if let Some(program) = alive(pid) {
             return Err(PidFileError::Running { path: path.to_owned(), pid, program });
         }

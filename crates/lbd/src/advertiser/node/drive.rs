@@ -24,9 +24,7 @@ pub(super) fn state(role: Role) -> VrrpState {
 impl Node {
     pub(super) fn start(&mut self, now: Instant, out: &mut Vec<Action>) {
         self.refresh_links(out);
-        for id in self.order.clone() {
-            self.evaluate(now, id, out);
-        }
+        self.evaluate(now, self.order.clone(), out);
         self.mark_resuming();
         self.remove_leftovers(out);
         self.phase = Phase::Running;
@@ -34,7 +32,10 @@ impl Node {
             let listen_at = now + self.startup_delay;
             if let Some(slot) = self.slot_mut(id) {
                 slot.since = Some(now);
-                slot.instance.ignore_until(listen_at);
+                // Who resumes has listened long ago.
+                if !slot.resume {
+                    slot.instance.ignore_until(listen_at);
+                }
             }
         }
         for id in self.order.clone() {

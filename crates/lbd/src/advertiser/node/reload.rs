@@ -42,16 +42,8 @@ impl Node {
     /// Replaces the configuration: matched instances go on, new ones begin, removed ones end.
     pub(super) fn reload(&mut self, now: Instant, plan: Plan, out: &mut Vec<Action>) {
         // Every master says once more that it lives, lest the work below takes long.
-        let mut actions = Vec::new();
         for id in self.order.clone() {
-            if let Some(slot) = self.slot_mut(id) {
-                slot.instance.advertise_now(&mut actions);
-            }
-            if actions.pop().is_some()
-                && let Some(priority) = self.slot(id).map(|slot| slot.instance.effective_priority())
-            {
-                out.push(Action::Send { instance: id, priority });
-            }
+            self.apply(now, id, Input::Advertise, out);
         }
         let before: HashMap<InstanceId, Vec<Vip>> = self
             .order
@@ -71,8 +63,8 @@ impl Node {
         }
         for id in self.order.clone() {
             self.reconfigure(now, id);
-            self.evaluate(now, id, out);
         }
+        self.evaluate(now, self.order.clone(), out);
     }
 
     /// Lays out slots, groups and indexes for a plan. Returns the instances that it removes.

@@ -65,8 +65,6 @@ impl Node {
         let Some(up) = script.verdict.handle(success) else { return };
         let users = script.users.clone();
         out.push(Action::Event(EventKind::Script { name: name.to_owned(), up }));
-        for id in users {
-            self.evaluate(now, id, out);
-        }
+        self.evaluate(now, users, out);
     }
 }
