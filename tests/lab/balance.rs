@@ -1,7 +1,6 @@
 //! Balancing through the relay: shares, health, sorry servers, quorum, every checker, against real servers.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader, Read, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
 use std::time::{Duration, Instant};
 
@@ -10,7 +9,8 @@ use lb_control::Status;
 use lb_control::status::{RealServer, VirtualServer};
 use lb_lab::{Host, HostSpec, Lab, Server, Topology, wait_until};
 use lb_tests::{
-    SOON, Test, installed, lbd, notes, run, start, status, wait_notes, wait_status, write_note,
+    KeptAlive, SOON, Test, installed, lbd, notes, run, start, status, wait_notes, wait_status,
+    write_note,
 };
 
 lb_lab::become_root_at_start!();
@@ -68,37 +68,6 @@ fn share_udp(client: &Host, count: usize) -> anyhow::Result<BTreeMap<String, usi
 
 fn counts<const N: usize>(pairs: [(&str, usize); N]) -> BTreeMap<String, usize> {
     pairs.into_iter().map(|(name, count)| (name.to_owned(), count)).collect()
-}
-
-/// A connection that lasts: requests on it go to the server that it was given at first.
-struct KeptAlive(BufReader<TcpStream>);
-
-impl KeptAlive {
-    fn open(client: &Host) -> anyhow::Result<Self> {
-        let stream = client.run(|| TcpStream::connect_timeout(&VIP, SOON))??;
-        stream.set_read_timeout(Some(SOON))?;
-        Ok(Self(BufReader::new(stream)))
-    }
-
-    /// The name of the server that answers.
-    fn ask(&mut self) -> anyhow::Result<String> {
-        self.0.get_mut().write_all(b"GET / HTTP/1.1\r\nHost: vip\r\n\r\n")?;
-        let mut length = 0;
-        loop {
-            let mut line = String::new();
-            ensure!(self.0.read_line(&mut line)? > 0, "the connection has ended");
-            let line = line.trim_end().to_ascii_lowercase();
-            if line.is_empty() {
-                break;
-            }
-            if let Some(value) = line.strip_prefix("content-length:") {
-                length = value.trim().parse()?;
-            }
-        }
-        let mut body = vec![0; length];
-        self.0.read_exact(&mut body)?;
-        Ok(String::from_utf8(body)?.trim_end().to_owned())
-    }
 }
 
 fn only(status: &Status) -> &VirtualServer {
@@ -208,7 +177,7 @@ fn three_weights_share_exactly_and_a_dead_server_is_out_after_its_retries_and_ba
     }
 
     // One connection at a time is open, and shows where it goes.
-    let mut kept = KeptAlive::open(client)?;
+    let mut kept = KeptAlive::open(client, VIP)?;
     let by = kept.ask()?;
     let open = wait_status(lb, "the connection shows", |status| {
         only(status).real_servers.iter().map(|real| real.connections.active).sum::<u64>() == 1
@@ -499,7 +468,7 @@ fn an_inhibited_server_keeps_its_connections_and_gets_no_new_ones() -> Test {
         &[switched("10.0.0.11", "inhibit_on_failure"), switched("10.0.0.12", "")],
     );
     let _lbd = lbd(lb, &config, &[])?;
-    let mut kept = [KeptAlive::open(client)?, KeptAlive::open(client)?];
+    let mut kept = [KeptAlive::open(client, VIP)?, KeptAlive::open(client, VIP)?];
     let mut by = [kept[0].ask()?, kept[1].ask()?];
     if by[0] == "s2" {
         kept.reverse();

@@ -11,12 +11,13 @@
 //! ```
 
 use std::env;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 use lb_control::{
     DEFAULT_SOCKET, PROTOCOL_VERSION, Request, RequestBody, Response, ResponseBody, Status,
 };
@@ -162,4 +163,42 @@ pub fn notes(host: &Host) -> anyhow::Result<Vec<String>> {
 pub fn wait_notes(host: &Host, expected: &[&str]) -> anyhow::Result<()> {
     let found = wait_for("the scripts run", SOON, || notes(host).ok().filter(|n| n == expected));
     found.map(drop).with_context(|| format!("they ran with {:?}", notes(host)))
+}
+
+/// An HTTP connection that lasts: requests on it go to the server that it was given at first.
+pub struct KeptAlive(BufReader<TcpStream>);
+
+impl KeptAlive {
+    /// Connects from a host.
+    ///
+    /// # Errors
+    /// Nobody accepts.
+    pub fn open(client: &Host, to: SocketAddr) -> anyhow::Result<Self> {
+        let stream = client.run(|| TcpStream::connect_timeout(&to, SOON))??;
+        stream.set_read_timeout(Some(SOON))?;
+        Ok(Self(BufReader::new(stream)))
+    }
+
+    /// The name of the built-in server that answers.
+    ///
+    /// # Errors
+    /// The connection has ended.
+    pub fn ask(&mut self) -> anyhow::Result<String> {
+        self.0.get_mut().write_all(b"GET / HTTP/1.1\r\nHost: vip\r\n\r\n")?;
+        let mut length = 0;
+        loop {
+            let mut line = String::new();
+            ensure!(self.0.read_line(&mut line)? > 0, "the connection has ended");
+            let line = line.trim_end().to_ascii_lowercase();
+            if line.is_empty() {
+                break;
+            }
+            if let Some(value) = line.strip_prefix("content-length:") {
+                length = value.trim().parse()?;
+            }
+        }
+        let mut body = vec![0; length];
+        self.0.read_exact(&mut body)?;
+        Ok(String::from_utf8(body)?.trim_end().to_owned())
+    }
 }
