@@ -13,8 +13,6 @@ use lb_tests::{
     write_note,
 };
 
-lb_lab::become_root_at_start!();
-
 const VIP: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::new(10, 0, 0, 2)), 8080);
 
 /// A director, three servers and two clients on one switch.

@@ -10,8 +10,6 @@ use lb_tests::{CONFIG, SOON, Test, installed, lbd, programs, run, start, status,
 use nix::sys::signal::Signal;
 use socket2::{Domain, Protocol, Socket, Type};
 
-lb_lab::become_root_at_start!();
-
 const VIP: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 100);
 /// RFC 9568 §5.1.1.2
 const GROUP: Ipv4Addr = Ipv4Addr::new(224, 0, 0, 18);

@@ -12,7 +12,7 @@
 
 use std::env;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -21,13 +21,18 @@ use anyhow::{Context, bail, ensure};
 use lb_control::{
     DEFAULT_SOCKET, PROTOCOL_VERSION, Request, RequestBody, Response, ResponseBody, Status,
 };
-use lb_lab::{Host, Lab, Options, Process, Topology, wait_for};
+use lb_lab::{Frame, Host, Lab, Options, Process, Topology, wait_for, wait_until};
+
+// Test binaries of ordinary users become root of a user namespace; with every test that links this crate.
+lb_lab::become_root_at_start!();
 
 /// What a test returns.
 pub type Test = anyhow::Result<()>;
 
 /// How long things may take that take milliseconds on an idle machine.
 pub const SOON: Duration = Duration::from_secs(10);
+/// IP protocol number of VRRP and CARP.
+pub const VRRP: u8 = 112;
 /// The configuration that [`lbd`] writes.
 pub const CONFIG: &str = "/etc/keepalived/keepalived.conf";
 
@@ -119,6 +124,35 @@ pub fn wait_status(
         Ok(status) => format!("the status is {status:#?}"),
         Err(error) => format!("there is no status: {error:#}"),
     })
+}
+
+/// Waits until `host` and nobody else holds `address`, and returns how long that took.
+///
+/// # Errors
+/// It is not so within `timeout`; the error says who holds it.
+pub fn wait_for_holder(
+    lab: &Lab,
+    host: &str,
+    address: impl Into<IpAddr>,
+    timeout: Duration,
+) -> anyhow::Result<Duration> {
+    let address = address.into();
+    let what = format!("{host} alone with {address}");
+    wait_until(&what, timeout, || lab.holders(address) == [host])
+        .with_context(|| format!("held by {:?}", lab.holders(address)))
+}
+
+/// Whether a frame is an advertisement of `source`.
+pub fn is_advert(frame: &Frame, source: impl Into<IpAddr>) -> bool {
+    frame.is_ip(VRRP) && frame.source() == Some(source.into())
+}
+
+/// The times between consecutive frames.
+pub fn intervals(frames: &[Frame]) -> Vec<Duration> {
+    frames
+        .windows(2)
+        .map(|pair| pair[1].at.duration_since(pair[0].at).unwrap_or_default())
+        .collect()
 }
 
 /// Runs a program in a host to its end: its exit status, and what it wrote to both outputs.

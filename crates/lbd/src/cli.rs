@@ -138,7 +138,7 @@ pub struct Args {
     /// AgentX socket
     #[arg(short = 'A', long, value_name = "SOCKET")]
     pub snmp_agent_socket: Option<String>,
-    /// Act as genhash
+    /// Act as genhash (not supported yet); must be first
     #[arg(short = 'T', long)]
     pub genhash: bool,
     /// Allow a core dump of any size
@@ -240,6 +240,7 @@ impl Args {
             (self.perf.is_some(), "--perf", "not supported yet; perf(1) can attach to the process"),
             (self.debug.is_some(), "--debug", "not supported yet; -D -D logs the most there is"),
             (self.config_fd.is_some(), "--config-fd", "internal to keepalived"),
+            (self.genhash, "-T (--genhash)", "it must be the first argument"),
         ];
         later
             .into_iter()
@@ -397,7 +398,7 @@ mod tests {
                      --all-config --config-id=x --signum=STOP --config-test=x --config-fd=3 \
                      --ignore-sigint --perf=all --debug=X --version";
         let args = parse(longs).unwrap();
-        assert_eq!(args.later().len(), 11);
+        assert_eq!(args.later().len(), 12);
         parse("--perf --debug --config-test --log-file").unwrap();
     }
 

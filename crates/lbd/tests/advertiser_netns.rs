@@ -130,18 +130,20 @@ impl Site {
         site
     }
 
+    /// Starts keepalived in the peer's namespace.
     fn keepalived(&self, configuration: &str) -> Keepalived {
-        let file = self.directory.path().join("keepalived.conf");
+        // Afresh each time: PID files of one that was killed would keep the next from starting.
+        let directory = tempfile::tempdir_in(&self.directory).unwrap().keep();
+        let file = directory.join("keepalived.conf");
         fs::write(&file, configuration).unwrap();
-        let pid = |name| self.directory.path().join(name);
         setns(&self.peers, CloneFlags::CLONE_NEWNET).unwrap();
         let child = Command::new("keepalived")
             .args(["-n", "-l", "-D", "-P", "-G", "-f"])
             .arg(file)
             .arg("-p")
-            .arg(pid("keepalived.pid"))
+            .arg(directory.join("keepalived.pid"))
             .arg("-r")
-            .arg(pid("vrrp.pid"))
+            .arg(directory.join("vrrp.pid"))
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .process_group(0)
@@ -275,11 +277,6 @@ fn master_of_v3_stops_and_preempts() {
 }
 
 #[test]
-fn master_of_v2_stops_and_preempts() {
-    we_are_master_then_stop_then_preempt(V2);
-}
-
-#[test]
 fn master_of_v2_with_a_password_stops_and_preempts() {
     we_are_master_then_stop_then_preempt(V2_PASSWORD);
 }
@@ -355,5 +352,149 @@ fn a_cut_cable_is_a_fault_and_a_mended_one_is_none() {
         ip("link set dev a up");
         site.we_alone(PATIENCE);
         assert_eq!(state(), VrrpState::Master);
+    });
+}
+
+/// Two instances whose VIPs share a subnet that the interface has no other address of: the kernel
+/// makes the second VIP depend on the first.
+fn dependent_instances(both: bool) -> String {
+    let instance = |n: u8| {
+        format!(
+            "vrrp_instance VI_{n} {{\n interface a\n virtual_router_id {n}\n priority 250\n \
+             advert_int 0.1\n virtual_ipaddress {{\n 198.51.100.{n}/24\n }}\n}}\n"
+        )
+    };
+    let first = if both { instance(1) } else { String::new() };
+    format!("global_defs {{\n vrrp_version 3\n}}\n{first}{}", instance(2))
+}
+
+#[test]
+fn a_reload_takes_one_vip_away_and_repairs_what_the_kernel_took_with_it() {
+    with_site(|site| {
+        fs::write("/proc/sys/net/ipv4/conf/all/promote_secondaries", "0").unwrap();
+        fs::write("/proc/sys/net/ipv4/conf/a/promote_secondaries", "0").unwrap();
+        let vips = |site: &mut Site| {
+            let addresses = site.routes[0].addresses().unwrap();
+            let ours = addresses.iter().filter(|address| address.ours).map(|a| a.address);
+            ours.collect::<Vec<_>>()
+        };
+        let (first, second) = (IpAddr::from([198, 51, 100, 1]), IpAddr::from([198, 51, 100, 2]));
+        let us = advertiser(&dependent_instances(true));
+        site.wait(PATIENCE, "both VIPs", |site| vips(site) == [first, second]);
+        us.apply(plan(&dependent_instances(false))).blocking_recv().unwrap().unwrap();
+        site.wait(PATIENCE, "the second one is back", |site| {
+            let status = us.status().blocking_recv().unwrap();
+            vips(site) == [second] && status[0].counters.become_master == 2
+        });
+        let status = us.status().blocking_recv().unwrap();
+        assert_eq!((status.len(), status[0].name.as_str()), (1, "VI_2"));
+    });
+}
+
+#[test]
+fn an_interface_that_appears_is_used_and_one_that_vanishes_is_a_fault() {
+    with_site(|site| {
+        let configuration = V3.configuration("late", 200);
+        let configuration = format!("global_defs {{\n dynamic_interfaces\n}}\n{configuration}");
+        let us = advertiser(&configuration);
+        let status = || us.status().blocking_recv().unwrap().remove(0);
+        assert_eq!(status().state, VrrpState::Fault);
+        assert_eq!(status().faults, ["interface late does not exist"]);
+        for _ in 0..2 {
+            ip("link add name late type veth peer name other");
+            ip("link set dev other up");
+            ip("address add 192.0.2.1/24 dev late");
+            ip("link set dev late up");
+            site.wait(PATIENCE, "MASTER", |site| {
+                status().state == VrrpState::Master && site.holders()[0]
+            });
+            ip("link del dev late");
+            site.wait(PATIENCE, "FAULT", |_| status().state == VrrpState::Fault);
+        }
+    });
+}
+
+#[test]
+fn vips_stay_at_the_end_when_that_is_asked_for() {
+    with_site(|site| {
+        let (events, _) = EventSink::channel();
+        let options = Options { keep_vips: true, ..Options::default() };
+        let plan = plan(&V3.configuration("a", 200));
+        let us = Advertiser::start(plan, options, events).unwrap();
+        site.we_alone(V3.master_down(200) + SLACK);
+        us.stop().blocking_recv().unwrap();
+        assert!(site.holders()[0]);
+    });
+}
+
+/// One instance of each further kind: IPv6, and unicast over both families.
+fn other_kinds(interface: &str, priority: u8, hosts: [u8; 2]) -> String {
+    let [own, peer] = hosts;
+    let instance = |n: u8, options: &str, vip: &str| {
+        format!(
+            "vrrp_instance VI_{n} {{\n interface {interface}\n virtual_router_id {n}\n \
+             priority {priority}\n advert_int 0.1\n {options}\n \
+             virtual_ipaddress {{\n {vip}\n }}\n}}\n"
+        )
+    };
+    let unicast = |network: &str| {
+        format!("unicast_src_ip {network}{own}\n unicast_peer {{\n {network}{peer}\n }}")
+    };
+    [
+        "global_defs {\n vrrp_version 3\n}\n".to_owned(),
+        instance(1, "", "2001:db8::51/64"),
+        instance(2, &unicast("192.0.2."), "192.0.2.52/24"),
+        instance(3, &unicast("2001:db8::"), "2001:db8::53/64"),
+    ]
+    .concat()
+}
+
+#[test]
+fn ipv6_and_unicast_are_understood_by_both_sides() {
+    with_site(|site| {
+        let vips: [IpAddr; 3] =
+            ["2001:db8::51", "192.0.2.52", "2001:db8::53"].map(|vip| vip.parse().unwrap());
+        let holds = |route: &mut RouteSocket| {
+            let addresses = route.addresses().unwrap();
+            vips.map(|vip| addresses.iter().any(|address| address.address == vip))
+        };
+        // Link-local sources exist when duplicate address detection has ended.
+        ip("address add 2001:db8::1/64 dev a nodad");
+        setns(&site.peers, CloneFlags::CLONE_NEWNET).unwrap();
+        ip("address add 2001:db8::2/64 dev b nodad");
+        setns(&site.ours, CloneFlags::CLONE_NEWNET).unwrap();
+        site.wait(PATIENCE, "link-local addresses", |site| {
+            site.routes.iter_mut().all(|route| {
+                let addresses = route.addresses().unwrap();
+                addresses.iter().all(|address| !address.tentative)
+            })
+        });
+        let peer = site.keepalived(&other_kinds("b", 200, [2, 1]));
+        site.wait(PATIENCE, "the peer is MASTER", |site| holds(&mut site.routes[1]) == [true; 3]);
+        let us = advertiser(&other_kinds("a", 100, [1, 2]));
+        let status = || us.status().blocking_recv().unwrap();
+        site.wait(PATIENCE, "the peer is heard", |_| {
+            status().iter().all(|instance| instance.counters.advert_rcvd >= 5)
+        });
+        assert!(status().iter().all(|instance| instance.state == VrrpState::Backup));
+        assert_eq!(holds(&mut site.routes[0]), [false; 3]);
+
+        // The peer comes back as BACKUP, lets us be, and takes over when we stop.
+        drop(peer);
+        site.wait(V3.master_down(100) + SLACK, "we take over", |site| {
+            holds(&mut site.routes[0]) == [true; 3]
+        });
+        let _peer = site.keepalived(&other_kinds("b", 50, [2, 1]));
+        site.wait(PATIENCE, "what it left behind is gone", |site| {
+            holds(&mut site.routes[1]) == [false; 3]
+        });
+        let listening = Instant::now() + V3.master_down(50) * 2;
+        site.wait(PATIENCE, "it hears us", |site| {
+            assert_eq!(holds(&mut site.routes[1]), [false; 3]);
+            Instant::now() > listening
+        });
+        us.stop().blocking_recv().unwrap();
+        site.wait(PATIENCE, "the peer takes over", |site| holds(&mut site.routes[1]) == [true; 3]);
+        assert_eq!(holds(&mut site.routes[0]), [false; 3]);
     });
 }

@@ -193,6 +193,7 @@ impl Supervisor {
             dataplane: self.args.dataplane,
             dont_release_ipvs: self.args.dont_release_ipvs,
             restart,
+            scheduling: model.global.balancer_scheduling,
             seed: self.started.as_nanosecond() as u64,
         };
         self.balancer.start(model.into(), options, self.sink.clone())

@@ -502,6 +502,13 @@ fn a_restarted_engine_adopts_what_it_was_master_of() {
 }
 
 #[test]
+fn a_restarted_engine_does_not_wait_for_scripts_again() {
+    let mut net = Network::new();
+    net.resume(1, checked(110, 0), &["VI_1"]);
+    assert_story(&mut net, &[(0, 0, "(VI_1) Entering MASTER STATE")]);
+}
+
+#[test]
 fn a_late_node_hears_what_waits_before_it_judges() {
     let mut net = pair();
     net.story();
