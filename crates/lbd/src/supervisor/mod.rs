@@ -132,6 +132,9 @@ pub async fn run(
     tell_systemd(&[NotifyState::Ready]);
     ready();
     tracing::info!("Startup complete");
+    if supervisor.args.dump_conf {
+        supervisor.log_configuration();
+    }
     let status = supervisor.serve(&mut inbox, &mut signals).await;
     drop(control);
     supervisor.stop(&mut inbox).await;
@@ -490,6 +493,15 @@ impl Supervisor {
                     *counters = counters.plus(&instance.counters);
                 }
             }
+        });
+    }
+
+    /// `-d`: what a dump of the data would say, to the log.
+    fn log_configuration(&self) {
+        let (snapshot, model) = (self.snapshot(), self.model.clone());
+        tokio::spawn(async move {
+            let status = snapshot.await;
+            dump::data(&model, &status).lines().for_each(|line| tracing::info!("{line}"));
         });
     }
 
