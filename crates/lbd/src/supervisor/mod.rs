@@ -532,7 +532,12 @@ fn engine<E: slot::Engine>(slot: &Slot<E>) -> Option<status::Engine> {
 /// A missing permission has an exit status of its own.
 fn exit_status(error: &anyhow::Error) -> u8 {
     let refused = error.chain().any(|cause| {
-        matches!(cause.downcast_ref(), Some(lb_net::Error::Capability { .. }))
+        // Transparent, so what it holds is no link of the chain.
+        let net = match cause.downcast_ref() {
+            Some(advertiser::Error::Net(net)) => Some(net),
+            _ => cause.downcast_ref(),
+        };
+        matches!(net, Some(lb_net::Error::Capability { .. }))
             || cause
                 .downcast_ref::<std::io::Error>()
                 .is_some_and(|e| e.kind() == std::io::ErrorKind::PermissionDenied)
