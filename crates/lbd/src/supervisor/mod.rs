@@ -541,10 +541,13 @@ fn describe(error: &anyhow::Error) -> String {
 /// A missing permission has an exit status of its own.
 fn exit_status(error: &anyhow::Error) -> u8 {
     let refused = error.chain().any(|cause| {
-        matches!(
-            cause.downcast_ref(),
-            Some(advertiser::Error::Net(lb_net::Error::Capability { .. }))
-        ) || matches!(cause.downcast_ref(), Some(lb_ipvs::Error::Permission))
+        // Transparent, so what it holds is no link of the chain.
+        let net = match cause.downcast_ref() {
+            Some(advertiser::Error::Net(net)) => Some(net),
+            _ => cause.downcast_ref(),
+        };
+        matches!(net, Some(lb_net::Error::Capability { .. }))
+            || matches!(cause.downcast_ref(), Some(lb_ipvs::Error::Permission))
             || cause
                 .downcast_ref::<std::io::Error>()
                 .is_some_and(|error| error.kind() == std::io::ErrorKind::PermissionDenied)
