@@ -1,0 +1,116 @@
+//! Packets that are not for us.
+
+use std::fs;
+use std::time::Duration;
+
+use anyhow::{Context, ensure};
+use lb_control::status::VrrpCounters;
+use lb_tests::{SOON, Test, wait_status};
+
+use crate::config::Vrrp;
+use crate::stage::Daemon::{Keepalived, Lbd};
+use crate::stage::{Router, stage};
+
+#[test]
+fn what_breaks_a_rule_is_ignored_and_counted() -> Test {
+    type Counter = fn(&VrrpCounters) -> u64;
+    let ours = Vrrp { password: Some("right"), ..Vrrp::new(100).version2() };
+    let plain = Vrrp { password: None, priority: 200, ..ours.clone() };
+    let cases: [(&str, Vrrp, Counter); 4] = [
+        ("another password", Vrrp { password: Some("wrong"), ..plain.clone() }, |c| c.auth_failure),
+        ("no password", plain.clone(), |c| c.authtype_mismatch),
+        (
+            "another interval",
+            Vrrp { password: Some("right"), ..plain.clone() }.every(Duration::from_secs(2)),
+            |c| c.advert_interval_err,
+        ),
+        ("another version", Vrrp { vips: plain.vips.clone(), ..Vrrp::new(200) }, |c| c.version_err),
+    ];
+    std::thread::scope(|scope| {
+        let run = |(name, theirs, counter): (&'static str, Vrrp, Counter)| {
+            let ours = ours.clone();
+            let play = move || -> Test {
+                let routers =
+                    [Router::new("d1", Lbd, &[&ours]), Router::new("d2", Keepalived, &[&theirs])];
+                stage(&routers, |stage| {
+                    stage.start("d2")?;
+                    stage.wait_for_adverts("d2", std::time::UNIX_EPOCH, 1)?;
+                    let started = stage.start("d1")?;
+                    // As if nobody were there.
+                    let first = stage.wait_for_adverts("d1", started.start, 1)?.remove(0);
+                    crate::stage::is_after(
+                        "MASTER",
+                        started.start,
+                        first.at,
+                        ours.master_down(),
+                        started.end.duration_since(started.start)? + crate::stage::lateness(&ours),
+                    )?;
+                    let sent = stage.wait_for_adverts("d2", started.end, 3)?.len() as u64;
+                    let status = wait_status(stage.host("d1")?, "the packets counted", |status| {
+                        status.vrrp.iter().any(|vrrp| counter(&vrrp.counters) >= sent)
+                    })?;
+                    let counters = status.vrrp.first().context("no instance")?.counters;
+                    ensure!(counters.advert_rcvd == 0, "accepted some: {counters:?}");
+                    // Said once, not with every packet.
+                    let said = stage.daemon("d1")?.output();
+                    let said = said.lines().filter(|line| line.contains("192.0.2.2")).count();
+                    ensure!(said == 1, "said {said} times");
+                    Ok(())
+                })
+                .context(name)
+            };
+            scope.spawn(play)
+        };
+        let running: Vec<_> = cases.into_iter().map(run).collect();
+        running
+            .into_iter()
+            .try_for_each(|case| case.join().map_err(|_| anyhow::anyhow!("panicked")).flatten())
+    })
+}
+
+#[test]
+fn virtual_routers_of_others_do_not_wake_us() -> Test {
+    let ours = Vrrp::new(100).every(Duration::from_secs(1));
+    let theirs = Vrrp {
+        vrid: 52,
+        vips: vec!["192.0.2.200/24"],
+        ..Vrrp::new(100).every(Duration::from_millis(10))
+    };
+    let routers = [Router::new("d1", Lbd, &[&ours]), Router::new("d2", Keepalived, &[&theirs])];
+    stage(&routers, |stage| {
+        let started = stage.start("d1")?;
+        stage.takes("d1", &ours, started.start, started.end)?;
+        let started = stage.start("d2")?;
+        stage.wait_for_adverts("d2", started.start, 1)?;
+        let pid = stage.daemon("d1")?.pid().as_raw();
+        let before = wake_ups(pid)?;
+        let since = std::time::SystemTime::now();
+        let foreign = stage.wait_for_adverts("d2", since, 150)?.len() as u64;
+        let woken = wake_ups(pid)? - before;
+        // Its own advertisements and announcements, a few in that time.
+        ensure!(woken < foreign / 5, "woken {woken} times by {foreign} foreign advertisements");
+        let status = wait_status(stage.host("d1")?, "a status", |_| true)?;
+        let counters = status.vrrp.first().context("no instance")?.counters;
+        ensure!(counters.advert_rcvd == 0, "heard a foreign router: {counters:?}");
+        stage.daemon("d1")?.signal(nix::sys::signal::Signal::SIGTERM)?;
+        stage.daemon("d1")?.wait(SOON)?;
+        Ok(())
+    })
+}
+
+/// How often the advertiser's thread has gone to sleep of its own accord. proc_pid_status(5).
+fn wake_ups(pid: i32) -> anyhow::Result<u64> {
+    for task in fs::read_dir(format!("/proc/{pid}/task"))? {
+        let status = fs::read_to_string(task?.path().join("status"))?;
+        let value = |key: &str| {
+            status
+                .lines()
+                .find_map(|line| Some(line.strip_prefix(key)?.trim_start_matches(':').trim()))
+        };
+        // The kernel keeps the first 15 octets of a thread's name.
+        if value("Name").is_some_and(|name| name.starts_with("lbd-advertiser")) {
+            return Ok(value("voluntary_ctxt_switches").context("no such counter")?.parse()?);
+        }
+    }
+    anyhow::bail!("no thread of the advertiser in process {pid}")
+}
