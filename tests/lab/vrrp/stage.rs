@@ -23,6 +23,9 @@ pub enum Daemon {
     Keepalived,
 }
 
+/// Before all else: scripts run as the user that the last such line named.
+const GLOBALS: &str = "global_defs {\n script_user root\n enable_script_security\n}\n";
+
 /// One router.
 #[derive(Clone)]
 pub struct Router {
@@ -34,14 +37,13 @@ pub struct Router {
 impl Router {
     /// A router with these instances.
     pub fn new(host: &'static str, daemon: Daemon, instances: &[&Vrrp]) -> Self {
-        let globals = "global_defs {\n script_user root\n enable_script_security\n}\n";
         let blocks = instances.iter().map(|instance| instance.to_string());
-        Self { host, daemon, config: std::iter::once(globals.to_owned()).chain(blocks).collect() }
+        Self { host, daemon, config: std::iter::once(GLOBALS.to_owned()).chain(blocks).collect() }
     }
 
     /// With another block before the instances.
     pub fn with(mut self, block: &str) -> Self {
-        self.config.insert_str(0, block);
+        self.config.insert_str(GLOBALS.len(), block);
         self
     }
 }
@@ -176,7 +178,7 @@ impl Stage {
         let at = self.step(format!("start {daemon:?} on {host}"));
         let (command, ready) = match daemon {
             Daemon::Lbd => (["lbd", "-n", "-l", "-G", "-D"], "Startup complete"),
-            Daemon::Keepalived => (["keepalived", "-n", "-l", "-G", "-D"], "Entering BACKUP STATE"),
+            Daemon::Keepalived => (["keepalived", "-n", "-l", "-G", "-D"], " STATE"),
         };
         let process = self.host(host)?.spawn(command)?;
         self.lives.get_mut(host).context("no power")?.daemon = Some(process.clone());
@@ -301,6 +303,25 @@ impl Stage {
         Ok(frames.iter().filter_map(read).collect())
     }
 
+    /// Waits until a host has announced `vip` `count` times since `since`, and returns when.
+    pub fn announces(
+        &self,
+        host: &str,
+        vip: IpAddr,
+        since: SystemTime,
+        count: usize,
+    ) -> anyhow::Result<Vec<SystemTime>> {
+        let announced = |frame: &Frame| {
+            !frame.outgoing
+                && frame.at >= since
+                && matches!(Spoken::read(frame), Some(Spoken::Announcement { vip: of, .. }) if of == vip)
+        };
+        let [capture, _] = &self.life(host)?.captures;
+        let frames = capture.wait_for_count(count, announced, SOON);
+        let frames = frames.with_context(|| format!("announcement {count} of {vip}"))?;
+        Ok(frames.iter().map(|frame| frame.at).collect())
+    }
+
     /// The last advertisement a host had sent by `until`.
     pub fn last_advert(&self, host: &str, until: SystemTime) -> anyhow::Result<Advert> {
         let mut adverts = self.adverts(host, self.began).into_iter();
@@ -375,7 +396,7 @@ impl Stage {
             let said = self.said(router.host).into_iter();
             all.extend(said.map(|said| (said.at(), format!("{} {said}", router.host))));
         }
-        for vip in ["192.0.2.100", "198.51.100.100", "2001:db8::100", "192.0.2.1"] {
+        for vip in ["192.0.2.100", "192.0.2.101", "198.51.100.100", "2001:db8::100", "192.0.2.1"] {
             let Ok(vip) = vip.parse() else { continue };
             let holders = self.log.holders(vip).into_iter();
             all.extend(holders.map(|(at, who)| (at, format!("=== {vip} is held by {who:?}"))));

@@ -15,20 +15,16 @@ use crate::stage::{Router, stage};
 fn what_breaks_a_rule_is_ignored_and_counted() -> Test {
     type Counter = fn(&VrrpCounters) -> u64;
     let ours = Vrrp { password: Some("right"), ..Vrrp::new(100).version2() };
-    let plain = Vrrp { password: None, priority: 200, ..ours.clone() };
-    let cases: [(&str, Vrrp, Counter); 4] = [
-        ("another password", Vrrp { password: Some("wrong"), ..plain.clone() }, |c| c.auth_failure),
-        ("no password", plain.clone(), |c| c.authtype_mismatch),
-        (
-            "another interval",
-            Vrrp { password: Some("right"), ..plain.clone() }.every(Duration::from_secs(2)),
-            |c| c.advert_interval_err,
-        ),
-        ("another version", Vrrp { vips: plain.vips.clone(), ..Vrrp::new(200) }, |c| c.version_err),
+    let theirs = |password| Vrrp { password, priority: 200, ..ours.clone() };
+    let slow = ours.clone().every(Duration::from_secs(2));
+    let cases: [(&str, Vrrp, Vrrp, Counter); 4] = [
+        ("another password", ours.clone(), theirs(Some("wrong")), |c| c.auth_failure),
+        ("no password", ours.clone(), theirs(None), |c| c.authtype_mismatch),
+        ("another interval", slow, theirs(Some("right")), |c| c.advert_interval_err),
+        ("another version", ours.clone(), Vrrp::new(200), |c| c.version_err),
     ];
     std::thread::scope(|scope| {
-        let run = |(name, theirs, counter): (&'static str, Vrrp, Counter)| {
-            let ours = ours.clone();
+        let run = |(name, ours, theirs, counter): (&'static str, Vrrp, Vrrp, Counter)| {
             let play = move || -> Test {
                 let routers =
                     [Router::new("d1", Lbd, &[&ours]), Router::new("d2", Keepalived, &[&theirs])];
