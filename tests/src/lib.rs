@@ -11,22 +11,28 @@
 //! ```
 
 use std::env;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 use lb_control::{
     DEFAULT_SOCKET, PROTOCOL_VERSION, Request, RequestBody, Response, ResponseBody, Status,
 };
-use lb_lab::{Host, Lab, Options, Process, Topology, wait_for};
+use lb_lab::{Frame, Host, Lab, Options, Process, Topology, wait_for, wait_until};
+
+// Test binaries of ordinary users become root of a user namespace; with every test that links this crate.
+lb_lab::become_root_at_start!();
 
 /// What a test returns.
 pub type Test = anyhow::Result<()>;
 
 /// How long things may take that take milliseconds on an idle machine.
 pub const SOON: Duration = Duration::from_secs(10);
+/// IP protocol number of VRRP and CARP.
+pub const VRRP: u8 = 112;
 /// The configuration that [`lbd`] writes.
 pub const CONFIG: &str = "/etc/keepalived/keepalived.conf";
 
@@ -120,6 +126,35 @@ pub fn wait_status(
     })
 }
 
+/// Waits until `host` and nobody else holds `address`, and returns how long that took.
+///
+/// # Errors
+/// It is not so within `timeout`; the error says who holds it.
+pub fn wait_for_holder(
+    lab: &Lab,
+    host: &str,
+    address: impl Into<IpAddr>,
+    timeout: Duration,
+) -> anyhow::Result<Duration> {
+    let address = address.into();
+    let what = format!("{host} alone with {address}");
+    wait_until(&what, timeout, || lab.holders(address) == [host])
+        .with_context(|| format!("held by {:?}", lab.holders(address)))
+}
+
+/// Whether a frame is an advertisement of `source`.
+pub fn is_advert(frame: &Frame, source: impl Into<IpAddr>) -> bool {
+    frame.is_ip(VRRP) && frame.source() == Some(source.into())
+}
+
+/// The times between consecutive frames.
+pub fn intervals(frames: &[Frame]) -> Vec<Duration> {
+    frames
+        .windows(2)
+        .map(|pair| pair[1].at.duration_since(pair[0].at).unwrap_or_default())
+        .collect()
+}
+
 /// Runs a program in a host to its end: its exit status, and what it wrote to both outputs.
 ///
 /// # Errors
@@ -128,4 +163,76 @@ pub fn run(host: &Host, command: &[&str]) -> anyhow::Result<(Option<i32>, String
     let output = host.exec(command)?;
     let text = [output.stdout, output.stderr].concat();
     Ok((output.status.code(), String::from_utf8_lossy(&text).into_owned()))
+}
+
+/// Writes the script `/run/note` into a host, which keeps its arguments for [`notes`].
+///
+/// # Errors
+/// As [`Host::write_script`].
+pub fn write_note(host: &Host) -> anyhow::Result<()> {
+    host.write_file("/run/notes", "")?;
+    Ok(host.write_script("/run/note", "#!/bin/sh\necho \"$$ $*\" >>/run/notes\n")?)
+}
+
+/// What `/run/note` was called with, in the order in which its runs were started: they may overtake each other.
+///
+/// # Errors
+/// There is no [`write_note`] before.
+pub fn notes(host: &Host) -> anyhow::Result<Vec<String>> {
+    let text = host.read_file("/run/notes")?;
+    // The numbers of processes grow; those of a host begin at 1.
+    let mut notes: Vec<(u32, &str)> = text
+        .lines()
+        .filter_map(|line| line.split_once(' '))
+        .map(|(pid, words)| Ok((pid.parse()?, words)))
+        .collect::<anyhow::Result<_>>()?;
+    notes.sort_unstable();
+    Ok(notes.into_iter().map(|(_, words)| words.to_owned()).collect())
+}
+
+/// Waits until `/run/note` was called with exactly this, in this order.
+///
+/// # Errors
+/// It was not within [`SOON`]; the error shows what it was called with.
+pub fn wait_notes(host: &Host, expected: &[&str]) -> anyhow::Result<()> {
+    let found = wait_for("the scripts run", SOON, || notes(host).ok().filter(|n| n == expected));
+    found.map(drop).with_context(|| format!("they ran with {:?}", notes(host)))
+}
+
+/// An HTTP connection that lasts: requests on it go to the server that it was given at first.
+pub struct KeptAlive(BufReader<TcpStream>);
+
+impl KeptAlive {
+    /// Connects from a host.
+    ///
+    /// # Errors
+    /// Nobody accepts.
+    pub fn open(client: &Host, to: SocketAddr) -> anyhow::Result<Self> {
+        let stream = client.run(|| TcpStream::connect_timeout(&to, SOON))??;
+        stream.set_read_timeout(Some(SOON))?;
+        Ok(Self(BufReader::new(stream)))
+    }
+
+    /// The name of the built-in server that answers.
+    ///
+    /// # Errors
+    /// The connection has ended.
+    pub fn ask(&mut self) -> anyhow::Result<String> {
+        self.0.get_mut().write_all(b"GET / HTTP/1.1\r\nHost: vip\r\n\r\n")?;
+        let mut length = 0;
+        loop {
+            let mut line = String::new();
+            ensure!(self.0.read_line(&mut line)? > 0, "the connection has ended");
+            let line = line.trim_end().to_ascii_lowercase();
+            if line.is_empty() {
+                break;
+            }
+            if let Some(value) = line.strip_prefix("content-length:") {
+                length = value.trim().parse()?;
+            }
+        }
+        let mut body = vec![0; length];
+        self.0.read_exact(&mut body)?;
+        Ok(String::from_utf8(body)?.trim_end().to_owned())
+    }
 }

@@ -119,7 +119,12 @@ impl Node {
             scratch: Vec::new(),
             later: Vec::new(),
         };
+        let tracked = (plan.instances.iter())
+            .filter(|instance| adopt.contains(&instance.name))
+            .flat_map(|instance| instance.track_scripts.iter().map(|tracked| tracked.name.clone()));
+        let tracked: BTreeSet<String> = tracked.collect();
         node.install(plan);
+        node.scripts.trust(&tracked);
         node
     }
 

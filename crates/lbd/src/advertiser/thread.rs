@@ -60,7 +60,7 @@ impl Thread {
     /// Opens everything and starts the node.
     pub(super) fn new(
         plan: Plan,
-        options: Options,
+        options: &Options,
         events: EventSink,
         commands: mpsc::Receiver<Command>,
         waker: Arc<Waker>,
@@ -192,14 +192,14 @@ impl Thread {
                     events.emit(event);
                 }
                 Action::Sockets => {
-                    outgoing.flush(sockets, kernel)?;
+                    outgoing.flush(node, sockets, kernel)?;
                     let name = |link| kernel.name(link);
-                    opened = opened.and(sockets.reconcile(&node.sockets(), name, poller));
+                    opened = opened.and(sockets.reconcile(node.sockets(), name, poller));
                 }
                 action => outgoing.take(action, node, sockets, kernel)?,
             }
         }
-        outgoing.flush(sockets, kernel)?;
+        outgoing.flush(node, sockets, kernel)?;
         self.actions = actions;
         Ok(opened)
     }
@@ -240,6 +240,7 @@ fn remember(masters: &Masters, event: &EventKind) {
 /// What cannot be had is said, and the thread runs without it.
 fn schedule(scheduling: Scheduling) {
     let tried = [
+        ("preference for latency", Some(lb_net::prefer_latency())),
         ("nice value", scheduling.nice.map(lb_net::set_nice)),
         ("real-time priority", scheduling.realtime.map(lb_net::set_realtime)),
         ("memory lock", scheduling.no_swap.then(lb_net::lock_memory)),

@@ -132,6 +132,9 @@ pub async fn run(
     tell_systemd(&[NotifyState::Ready]);
     ready();
     tracing::info!("Startup complete");
+    if supervisor.args.dump_conf {
+        supervisor.log_configuration();
+    }
     let status = supervisor.serve(&mut inbox, &mut signals).await;
     drop(control);
     supervisor.stop(&mut inbox).await;
@@ -193,6 +196,7 @@ impl Supervisor {
             dataplane: self.args.dataplane,
             dont_release_ipvs: self.args.dont_release_ipvs,
             restart,
+            scheduling: model.global.balancer_scheduling,
             seed: self.started.as_nanosecond() as u64,
         };
         self.balancer.start(model.into(), options, self.sink.clone())
@@ -492,6 +496,15 @@ impl Supervisor {
         });
     }
 
+    /// `-d`: what a dump of the data would say, to the log.
+    fn log_configuration(&self) {
+        let (snapshot, model) = (self.snapshot(), self.model.clone());
+        tokio::spawn(async move {
+            let status = snapshot.await;
+            dump::data(&model, &status).lines().for_each(|line| tracing::info!("{line}"));
+        });
+    }
+
     /// Makes the engine fail that `--test-fault` names.
     fn test_fault(&self) {
         match self.args.test_fault.as_deref() {
@@ -519,7 +532,12 @@ fn engine<E: slot::Engine>(slot: &Slot<E>) -> Option<status::Engine> {
 /// A missing permission has an exit status of its own.
 fn exit_status(error: &anyhow::Error) -> u8 {
     let refused = error.chain().any(|cause| {
-        matches!(cause.downcast_ref(), Some(lb_net::Error::Capability { .. }))
+        // Transparent, so what it holds is no link of the chain.
+        let net = match cause.downcast_ref() {
+            Some(advertiser::Error::Net(net)) => Some(net),
+            _ => cause.downcast_ref(),
+        };
+        matches!(net, Some(lb_net::Error::Capability { .. }))
             || cause
                 .downcast_ref::<std::io::Error>()
                 .is_some_and(|e| e.kind() == std::io::ErrorKind::PermissionDenied)

@@ -1,6 +1,6 @@
 //! Tracked scripts and who depends on them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
 use lb_config::model::{VrrpInstance, VrrpScript};
@@ -43,6 +43,16 @@ impl Scripts {
             if let Some(script) = self.0.get_mut(&tracked.name) {
                 script.users.push(id);
             }
+        }
+    }
+
+    /// Takes these for successful until their next result: an instance that was MASTER a moment
+    /// ago, before the engine failed, need not wait for them again.
+    pub(super) fn trust(&mut self, names: &BTreeSet<String>) {
+        for (_, script) in self.0.iter_mut().filter(|(name, _)| names.contains(*name)) {
+            let (rise, fall) = (script.definition.rise, script.definition.fall);
+            script.verdict = track::Script::new(rise, fall, false);
+            script.verdict.handle(true);
         }
     }
 
