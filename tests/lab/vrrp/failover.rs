@@ -80,6 +80,8 @@ fn duel(routers: &[Router], one: &Vrrp, two: &Vrrp) -> Test {
         stage.takes("d2", two, last, last)?;
         let at = stage.mend("d1", "eth0")?;
         stage.takes("d1", one, at, SystemTime::now())?;
+        let stale = stage.adverts("d1", at).iter().any(|advert| advert.priority == 0);
+        ensure!(!stale || routers[0].daemon == Keepalived, "a stop of the past was sent late");
 
         // What happens to the other is nobody's business.
         stage.stop("d2")?;

@@ -3,8 +3,6 @@
 //! Times are taken where they mean something: of packets by the kernel, at the switch's end of each cable; of
 //! addresses when the kernel of the host reports them. A test that fails tells what it saw, in order.
 
-lb_lab::become_root_at_start!();
-
 mod config;
 mod stage;
 mod watch;

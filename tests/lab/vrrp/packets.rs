@@ -90,10 +90,6 @@ fn cases() -> Vec<Case> {
             to: PEER,
             ..case("version 3, unicast", Vrrp { unicast, ..v3.clone() })
         },
-        Case {
-            checksum: Form::Plain,
-            ..case("version 3 with the checksum of version 2", v3.clone().with("v3_checksum_as_v2"))
-        },
         Case { destination: "ff02::12", to: GROUP_IPV6, ..case("version 3 over IPv6", v3.ipv6()) },
     ]
 }

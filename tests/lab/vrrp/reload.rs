@@ -31,7 +31,7 @@ fn reload(other: Daemon, one: &Vrrp, more: &Vrrp) -> Test {
         let since = stage.reload("d1", &Router::new("d1", Lbd, &[more]).config)?;
         let alone = stage.alone(added, "d1", since)?;
         is_after("the added VIP", since, alone, Duration::ZERO, Duration::from_secs(1))?;
-        stage.announces("d1", added, alone, 10)?;
+        stage.announces("d1", added, since, 10)?;
         let last = stage.wait_for_adverts("d1", alone, 4)?.pop();
         let advertised = last.map(|advert| advert.addresses.len());
         ensure!(advertised == Some(more.vips.len()), "advertises {advertised:?} VIPs");
