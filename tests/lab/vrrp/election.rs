@@ -8,7 +8,7 @@ use lb_tests::{SOON, Test};
 
 use crate::config::Vrrp;
 use crate::stage::Daemon::{Keepalived, Lbd};
-use crate::stage::{Router, is_after, lateness, stage};
+use crate::stage::{Router, both_ways, is_after, lateness, side_by_side, stage};
 
 #[test]
 fn of_three_the_best_that_lives_is_master() -> Test {
@@ -42,7 +42,9 @@ fn of_three_the_best_that_lives_is_master() -> Test {
 #[test]
 fn of_equals_the_higher_address_wins() -> Test {
     let vrrp = Vrrp::new(100);
-    for (first, second) in [(Lbd, Keepalived), (Keepalived, Lbd), (Lbd, Lbd)] {
+    let pairs = [(Lbd, Keepalived), (Keepalived, Lbd), (Lbd, Lbd)];
+    let named = pairs.map(|pair| (format!("{pair:?}"), pair));
+    side_by_side(named, |(first, second)| {
         let routers = [Router::new("d1", first, &[&vrrp]), Router::new("d2", second, &[&vrrp])];
         stage(&routers, |stage| {
             // Apart, both become MASTER.
@@ -59,17 +61,16 @@ fn of_equals_the_higher_address_wins() -> Test {
             let bound = vrrp.interval + lateness(&vrrp);
             is_after("one master", met, alone, Duration::ZERO, bound)?;
             stage.reigns("d2", &vrrp, 4)
-        })?;
-    }
-    Ok(())
+        })
+    })
 }
 
 #[test]
 fn the_owner_of_the_address_is_master_at_once() -> Test {
     // The address of the card is the VIP. keepalived 2.2 takes its own address away when it starts and then has none
     // to speak from: it can only own another.
-    for (high, low, vip) in [(Lbd, Keepalived, "192.0.2.1/24"), (Keepalived, Lbd, "192.0.2.100/24")]
-    {
+    both_ways(|high, low| {
+        let vip = if high == Lbd { "192.0.2.1/24" } else { "192.0.2.100/24" };
         let owner = Vrrp { vips: vec![vip], ..Vrrp::new(255) };
         let two = Vrrp { vips: vec![vip], ..Vrrp::new(100) };
         let routers = [Router::new("d1", high, &[&owner]), Router::new("d2", low, &[&two])];
@@ -93,7 +94,6 @@ fn the_owner_of_the_address_is_master_at_once() -> Test {
             let alone = stage.alone(owner.vip(), "d1", started.end)?;
             is_after("the owner is back", started.end, alone, Duration::ZERO, lateness(&owner))?;
             stage.reigns("d1", &owner, 4)
-        })?;
-    }
-    Ok(())
+        })
+    })
 }

@@ -1,14 +1,13 @@
 //! Whoever is MASTER and however it goes: exactly one of two routers holds the VIP within the protocol's bound.
 
-use std::thread;
 use std::time::SystemTime;
 
-use anyhow::{Context, anyhow, ensure};
+use anyhow::ensure;
 use lb_tests::Test;
 
 use crate::config::Vrrp;
 use crate::stage::Daemon::{Keepalived, Lbd};
-use crate::stage::{Router, lateness, stage};
+use crate::stage::{Router, lateness, side_by_side, stage};
 
 /// What two routers agree on.
 #[derive(Clone, Copy, Debug)]
@@ -24,23 +23,18 @@ fn exactly_one_of_two_holds_the_vip_after_every_fault() -> Test {
     // The router of higher priority, then the other.
     let pairs = [(Lbd, Keepalived), (Keepalived, Lbd), (Lbd, Lbd)];
     let forms = [(V2, false), (V2, true), (V3, false), (V3, true), (V3Ipv6, false)];
-    thread::scope(|scope| {
-        let mut running = Vec::new();
-        for (high, low) in pairs {
-            for (form, unicast) in forms {
-                let name = format!(
-                    "{high:?} before {low:?}, {form:?} {}",
-                    if unicast { "unicast" } else { "multicast" }
-                );
-                let one = vrrp(150, form, unicast.then_some(("192.0.2.1", "192.0.2.2")));
-                let two = vrrp(100, form, unicast.then_some(("192.0.2.2", "192.0.2.1")));
-                let routers = [Router::new("d1", high, &[&one]), Router::new("d2", low, &[&two])];
-                running.push((name, scope.spawn(move || duel(&routers, &one, &two))));
-            }
-        }
-        running.into_iter().try_for_each(|(name, cell)| {
-            cell.join().map_err(|_| anyhow!("panicked")).flatten().context(name)
+    let cells = pairs.iter().flat_map(|(high, low)| {
+        forms.iter().map(move |(form, unicast)| {
+            let cast = if *unicast { "unicast" } else { "multicast" };
+            let name = format!("{high:?} before {low:?}, {form:?} {cast}");
+            let one = vrrp(150, *form, unicast.then_some(("192.0.2.1", "192.0.2.2")));
+            let two = vrrp(100, *form, unicast.then_some(("192.0.2.2", "192.0.2.1")));
+            (name, (*high, *low, one, two))
         })
+    });
+    side_by_side(cells, |(high, low, one, two)| {
+        let routers = [Router::new("d1", high, &[&one]), Router::new("d2", low, &[&two])];
+        duel(&routers, &one, &two)
     })
 }
 

@@ -1,15 +1,14 @@
 //! Every octet on the wire, by the standards and next to keepalived's for the same configuration.
 
 use std::net::IpAddr;
-use std::thread;
 use std::time::{Duration, UNIX_EPOCH};
 
-use anyhow::{Context, anyhow, ensure};
+use anyhow::ensure;
 use lb_tests::{SOON, Test};
 
 use crate::config::Vrrp;
 use crate::stage::Daemon::{self, Keepalived, Lbd};
-use crate::stage::{Router, is_after, lateness, stage};
+use crate::stage::{Router, is_after, lateness, side_by_side, stage};
 use crate::wire::{Advert, Form, Spoken};
 
 /// A configuration and what its advertisements have to be.
@@ -96,13 +95,7 @@ fn cases() -> Vec<Case> {
 
 #[test]
 fn every_octet_is_as_the_standards_and_keepalived_have_it() -> Test {
-    thread::scope(|scope| {
-        let run = |case: Case| (case.name, scope.spawn(move || compare(&case)));
-        let running: Vec<_> = cases().into_iter().map(run).collect();
-        running.into_iter().try_for_each(|(name, case)| {
-            case.join().map_err(|_| anyhow!("panicked")).flatten().context(name)
-        })
-    })
+    side_by_side(cases().into_iter().map(|case| (case.name, case)), |case| compare(&case))
 }
 
 fn compare(case: &Case) -> Test {

@@ -5,15 +5,11 @@ use std::time::Duration;
 use lb_tests::Test;
 
 use crate::config::Vrrp;
-use crate::stage::Daemon::{self, Keepalived, Lbd};
-use crate::stage::{Router, stage};
+use crate::stage::{Daemon, Router, both_ways, stage};
 
 #[test]
 fn with_nopreempt_the_better_one_waits_until_the_other_stops() -> Test {
-    for (high, low) in [(Lbd, Keepalived), (Keepalived, Lbd)] {
-        nopreempt(high, low)?;
-    }
-    Ok(())
+    both_ways(nopreempt)
 }
 
 fn nopreempt(high: Daemon, low: Daemon) -> Test {
@@ -34,10 +30,7 @@ fn nopreempt(high: Daemon, low: Daemon) -> Test {
 
 #[test]
 fn with_preempt_delay_the_better_one_comes_so_much_later() -> Test {
-    for (high, low) in [(Lbd, Keepalived), (Keepalived, Lbd)] {
-        preempt_delay(high, low)?;
-    }
-    Ok(())
+    both_ways(preempt_delay)
 }
 
 fn preempt_delay(high: Daemon, low: Daemon) -> Test {

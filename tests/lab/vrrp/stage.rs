@@ -5,9 +5,10 @@ use std::fmt::Write as _;
 use std::net::IpAddr;
 use std::ops::Range;
 use std::sync::Arc;
+use std::thread;
 use std::time::{Duration, SystemTime};
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, anyhow, ensure};
 use lb_lab::{Capture, Frame, Host, HostSpec, Lab, Process, Topology};
 use lb_tests::{CONFIG, SOON, Test};
 use nix::sys::signal::Signal;
@@ -78,6 +79,30 @@ pub fn stage(routers: &[Router], play: impl FnOnce(&mut Stage) -> Test) -> Test 
     }
     let Some(mut stage) = Stage::new(routers)? else { return Ok(()) };
     play(&mut stage).map_err(|error| error.context(stage.story()))
+}
+
+/// Runs every case at the same time as the others, each on a thread of its own. The first that fails is named.
+pub fn side_by_side<C: Send>(
+    cases: impl IntoIterator<Item = (impl Into<String>, C)>,
+    run: impl Fn(C) -> Test + Sync,
+) -> Test {
+    let run = &run;
+    thread::scope(|scope| {
+        let start = |(name, case)| (name, scope.spawn(move || run(case)));
+        let running: Vec<_> = cases.into_iter().map(start).collect();
+        running.into_iter().try_for_each(|(name, case)| {
+            let result = case.join().unwrap_or_else(|_| Err(anyhow!("panicked")));
+            result.with_context(|| name.into())
+        })
+    })
+}
+
+/// Runs a play of a router of higher priority and one of lower priority, with `lbd` as the one and as the other.
+pub fn both_ways(run: impl Fn(Daemon, Daemon) -> Test + Sync) -> Test {
+    use Daemon::{Keepalived, Lbd};
+    let pairs = [(Lbd, Keepalived), (Keepalived, Lbd)];
+    let named = pairs.map(|(high, low)| (format!("{high:?} before {low:?}"), (high, low)));
+    side_by_side(named, |(high, low)| run(high, low))
 }
 
 /// Seconds from one time to another, also backwards.

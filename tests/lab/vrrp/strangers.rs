@@ -1,7 +1,7 @@
 //! Packets that are not for us.
 
 use std::fs;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, ensure};
 use lb_control::status::VrrpCounters;
@@ -9,7 +9,7 @@ use lb_tests::{SOON, Test, wait_status};
 
 use crate::config::Vrrp;
 use crate::stage::Daemon::{Keepalived, Lbd};
-use crate::stage::{Router, stage};
+use crate::stage::{Router, is_after, lateness, side_by_side, stage};
 
 #[test]
 fn what_breaks_a_rule_is_ignored_and_counted() -> Test {
@@ -23,44 +23,29 @@ fn what_breaks_a_rule_is_ignored_and_counted() -> Test {
         ("another interval", slow, theirs(Some("right")), |c| c.advert_interval_err),
         ("another version", ours.clone(), Vrrp::new(200), |c| c.version_err),
     ];
-    std::thread::scope(|scope| {
-        let run = |(name, ours, theirs, counter): (&'static str, Vrrp, Vrrp, Counter)| {
-            let play = move || -> Test {
-                let routers =
-                    [Router::new("d1", Lbd, &[&ours]), Router::new("d2", Keepalived, &[&theirs])];
-                stage(&routers, |stage| {
-                    stage.start("d2")?;
-                    stage.wait_for_adverts("d2", std::time::UNIX_EPOCH, 1)?;
-                    let started = stage.start("d1")?;
-                    // As if nobody were there.
-                    let first = stage.wait_for_adverts("d1", started.start, 1)?.remove(0);
-                    crate::stage::is_after(
-                        "MASTER",
-                        started.start,
-                        first.at,
-                        ours.master_down(),
-                        started.end.duration_since(started.start)? + crate::stage::lateness(&ours),
-                    )?;
-                    let sent = stage.wait_for_adverts("d2", started.end, 3)?.len() as u64;
-                    let status = wait_status(stage.host("d1")?, "the packets counted", |status| {
-                        status.vrrp.iter().any(|vrrp| counter(&vrrp.counters) >= sent)
-                    })?;
-                    let counters = status.vrrp.first().context("no instance")?.counters;
-                    ensure!(counters.advert_rcvd == 0, "accepted some: {counters:?}");
-                    // Said once, not with every packet.
-                    let said = stage.daemon("d1")?.output();
-                    let said = said.lines().filter(|line| line.contains("192.0.2.2")).count();
-                    ensure!(said == 1, "said {said} times");
-                    Ok(())
-                })
-                .context(name)
-            };
-            scope.spawn(play)
-        };
-        let running: Vec<_> = cases.into_iter().map(run).collect();
-        running
-            .into_iter()
-            .try_for_each(|case| case.join().map_err(|_| anyhow::anyhow!("panicked")).flatten())
+    let named = cases.map(|(name, ours, theirs, counter)| (name, (ours, theirs, counter)));
+    side_by_side(named, |(ours, theirs, counter)| {
+        let routers = [Router::new("d1", Lbd, &[&ours]), Router::new("d2", Keepalived, &[&theirs])];
+        stage(&routers, |stage| {
+            stage.start("d2")?;
+            stage.wait_for_adverts("d2", UNIX_EPOCH, 1)?;
+            let started = stage.start("d1")?;
+            // As if nobody were there.
+            let first = stage.wait_for_adverts("d1", started.start, 1)?.remove(0);
+            let late = started.end.duration_since(started.start)? + lateness(&ours);
+            is_after("MASTER", started.start, first.at, ours.master_down(), late)?;
+            let sent = stage.wait_for_adverts("d2", started.end, 3)?.len() as u64;
+            let status = wait_status(stage.host("d1")?, "the packets counted", |status| {
+                status.vrrp.iter().any(|vrrp| counter(&vrrp.counters) >= sent)
+            })?;
+            let counters = status.vrrp.first().context("no instance")?.counters;
+            ensure!(counters.advert_rcvd == 0, "accepted some: {counters:?}");
+            // Said once, not with every packet.
+            let said = stage.daemon("d1")?.output();
+            let said = said.lines().filter(|line| line.contains("192.0.2.2")).count();
+            ensure!(said == 1, "said {said} times");
+            Ok(())
+        })
     })
 }
 
@@ -80,7 +65,7 @@ fn virtual_routers_of_others_do_not_wake_us() -> Test {
         stage.wait_for_adverts("d2", started.start, 1)?;
         let pid = stage.daemon("d1")?.pid().as_raw();
         let before = wake_ups(pid)?;
-        let since = std::time::SystemTime::now();
+        let since = SystemTime::now();
         let foreign = stage.wait_for_adverts("d2", since, 150)?.len() as u64;
         let woken = wake_ups(pid)? - before;
         // Its own advertisements and announcements, a few in that time.

@@ -65,16 +65,6 @@ impl Advert {
         })
     }
 
-    /// All octets of the frame but those that differ from one packet to the next: IPv4's id and header checksum.
-    pub fn constant_octets(&self) -> Vec<u8> {
-        let mut octets = self.frame.clone();
-        if self.ip.source.is_ipv4() {
-            octets[18..20].fill(0);
-            octets[24..26].fill(0);
-        }
-        octets
-    }
-
     /// Whether the checksum of the IPv4 header is right; IPv6 has none.
     pub fn header_checksum_is_right(&self) -> bool {
         self.ip.source.is_ipv6() || folded(&self.frame[14..34]) == 0xffff
@@ -143,12 +133,21 @@ impl Spoken {
         }
     }
 
-    /// All octets that do not differ from one to the next of its kind.
+    /// All octets of the frame, those zero that differ from one to the next of its kind or between hosts: of IPv4 the
+    /// id and the header checksum; of IPv6 the flow label and the class, which nobody prescribes for a neighbour
+    /// advertisement.
     pub fn constant_octets(&self) -> Vec<u8> {
-        match self {
-            Self::Advert(advert) => advert.constant_octets(),
-            Self::Announcement { frame, .. } => frame.clone(),
+        let (Self::Advert(Advert { frame, .. }) | Self::Announcement { frame, .. }) = self;
+        let mut octets = frame.clone();
+        match octets[12..14] {
+            [0x08, 0x00] => {
+                octets[18..20].fill(0);
+                octets[24..26].fill(0);
+            }
+            [0x86, 0xdd] => octets[14..18].fill(0),
+            _ => {}
         }
+        octets
     }
 }
 
