@@ -46,6 +46,17 @@ fn refusal(loaded: &Loaded, mut lines: Vec<String>) -> Refused {
     Refused { rendered, lines, first, status: if unusable { 6 } else { 2 } }
 }
 
+/// Logs complaints, each under its severity.
+pub fn log(lines: &[String]) {
+    for line in lines {
+        if line.starts_with("error: ") || line.contains(": error: ") {
+            tracing::error!("{line}");
+        } else {
+            tracing::warn!("{line}");
+        }
+    }
+}
+
 /// What `-t` found: the text to show and the exit status.
 #[must_use]
 pub fn check(args: &Args, colour: bool) -> (String, u8) {
