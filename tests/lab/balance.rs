@@ -180,6 +180,14 @@ fn three_weights_share_exactly_and_a_dead_server_is_out_after_its_retries_and_ba
         assert!(check.latency_ms.is_some_and(|ms| ms > 0.0 && ms < 2_000.0));
     }
 
+    let (code, text) = run(lb, &["lbctl", "status", "--json"])?;
+    assert_eq!(code, Some(0), "{text}");
+    assert_eq!(serde_json::from_str::<Status>(&text)?.virtual_servers.len(), 1);
+    let (code, text) = run(lb, &["lbctl", "status"])?;
+    let shown = ["10.0.0.2:8080", "10.0.0.11", "10.0.0.12", "10.0.0.13", "relay", "wrr"];
+    assert_eq!(code, Some(0), "{text}");
+    assert!(shown.iter().all(|part| text.contains(part)), "{text}");
+
     // One connection at a time is open, and shows where it goes.
     let mut kept = KeptAlive::open(client, VIP)?;
     let by = kept.ask()?;
