@@ -1,11 +1,14 @@
 //! `lbctl config`: looks at configurations.
 
+mod report;
+
 use std::io::{ErrorKind, IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Subcommand;
 use lb_config::{Loaded, Options, RealSystem};
+use report::Report;
 
 /// Looks at configurations.
 #[derive(Debug, clap::Args)]
@@ -32,6 +35,12 @@ struct Check {
     /// One line for each complaint, without colour
     #[arg(long)]
     plain: bool,
+    /// Say of each keyword that is used what becomes of it
+    #[arg(long, conflicts_with = "plain")]
+    report: bool,
+    /// Print the report as one JSON object for programs
+    #[arg(long, requires = "report")]
+    json: bool,
     /// What `@ID` lines are for; the node name up to the first dot when absent
     #[arg(short = 'i', long, value_name = "ID")]
     config_id: Option<String>,
@@ -53,23 +62,38 @@ fn run_check(args: &Check) -> anyhow::Result<ExitCode> {
     let options = Options {
         config_id: args.config_id.clone(),
         all_include_checks: args.all_config,
+        record_uses: args.report,
         ..Options::default()
     };
     let loaded = lb_config::load(&args.file, &options, &RealSystem);
-    let colour = std::io::stdout().is_terminal() && !args.plain;
-    let mut text = if args.plain {
-        loaded.one_liners().map(|line| line + "\n").collect()
-    } else {
-        loaded.render(colour)
-    };
     let refused = loaded.is_refused() || (args.strict && !loaded.diagnostics.is_empty());
-    text += &format!("{}: {}\n", args.file.display(), summary(&loaded, refused));
+    let text =
+        if args.report { reported(args, &loaded)? } else { complaints(args, &loaded, refused) };
     match anstream::stdout().write_all(text.as_bytes()) {
         // Whoever reads has seen enough.
         Err(error) if error.kind() == ErrorKind::BrokenPipe => {}
         written => written?,
     }
     Ok(if refused { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+fn complaints(args: &Check, loaded: &Loaded, refused: bool) -> String {
+    let colour = std::io::stdout().is_terminal() && !args.plain;
+    let text = if args.plain {
+        loaded.one_liners().map(|line| line + "\n").collect()
+    } else {
+        loaded.render(colour)
+    };
+    format!("{text}{}: {}\n", args.file.display(), summary(loaded, refused))
+}
+
+fn reported(args: &Check, loaded: &Loaded) -> anyhow::Result<String> {
+    let report = Report::new(&args.file, loaded);
+    if args.json {
+        return Ok(serde_json::to_string_pretty(&report.json())? + "\n");
+    }
+    let width = terminal_size::terminal_size().map_or(80, |(width, _)| width.0);
+    Ok(report::text(&report, width.clamp(40, 100)))
 }
 
 /// What the file holds and whether it can be used, in one line.
