@@ -1,12 +1,13 @@
-//! Writes the manual page of the configuration, lb-keepalived.conf(5):
+//! Writes the manual pages of the configuration, lb-keepalived.conf(5) and lbd.toml(5):
 //!
 //! ```text
 //! cargo run -p lb-config --example manual -- man
 //! ```
 //!
 //! Their text is in the files beside this one; the keywords come from [`lb_config::tables`], from where a
-//! line `@keywords BLOCK` says so.
+//! line that begins with `@` says so.
 
+mod keys;
 mod keywords;
 mod template;
 
@@ -14,8 +15,10 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 /// Name of each page, and its text.
-const PAGES: [(&str, &str); 1] =
-    [("lb-keepalived.conf.5", include_str!("lb-keepalived.conf.5.in"))];
+const PAGES: [(&str, &str); 2] = [
+    ("lb-keepalived.conf.5", include_str!("lb-keepalived.conf.5.in")),
+    ("lbd.toml.5", include_str!("lbd.toml.5.in")),
+];
 
 fn main() -> ExitCode {
     let Some(directory) = std::env::args_os().nth(1).map(PathBuf::from) else {

@@ -2,12 +2,12 @@
 
 use lb_config::Block;
 
-use crate::keywords;
+use crate::{keys, keywords};
 
 /// Puts the keywords where the text asks for them.
 ///
 /// `@keywords BLOCK [without BLOCK]...` becomes the list of a block's keywords, less those that are the
-/// same in another block. The top level is called `(top)`.
+/// same in another block. The top level is called `(top)`. `@keys` becomes the list of all keys of TOML.
 ///
 /// # Errors
 /// The text asks for a block that there is none of.
@@ -19,6 +19,7 @@ pub fn fill(text: &str, tables: &[Block]) -> Result<String, String> {
     for line in text.lines() {
         match line.strip_prefix("@keywords ") {
             Some(words) => page.push_str(&list(&words.split(' ').collect::<Vec<_>>(), tables)?),
+            None if line == "@keys" => page.push_str(&keys::list(tables)),
             None => {
                 page.push_str(line);
                 page.push('\n');
