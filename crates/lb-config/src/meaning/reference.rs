@@ -41,7 +41,8 @@ pub fn tables() -> Vec<Block> {
         ("vrrp_instance/track_process", &tracking::PROCESS),
         ("vrrp_instance/track_bfd", &tracking::BFD),
     ] {
-        add(path, describe(table, "tracked", &text));
+        // Some of these lists are called as the blocks they refer to.
+        add(path, describe_as(table, ["tracked", "tracked"], &text));
     }
     add("vrrp_script", describe(&vrrp_script::TABLE, "vrrp_script", &text));
     add("vrrp_track_process", describe(&track::TRACK_PROCESS, "vrrp_track_process", &text));
@@ -123,9 +124,13 @@ impl Text {
 }
 
 fn describe<B>(table: &Table<B>, shared: &'static str, text: &Text) -> Block {
-    let mut keywords = positional_words([table.block, shared], text);
+    describe_as(table, [table.block, shared], text)
+}
+
+fn describe_as<B>(table: &Table<B>, sections: [&'static str; 2], text: &Text) -> Block {
+    let mut keywords = positional_words(sections, text);
     keywords.extend(table.all().map(|keyword| {
-        let entry = text.find([table.block, shared], keyword.name);
+        let entry = text.find(sections, keyword.name);
         described(keyword, table.block, entry)
     }));
     Block { path: "", name: table.block, keywords }
