@@ -74,18 +74,24 @@ mod tests {
     }
 
     #[test]
-    fn every_example_of_keepalived_conf_is_good() {
-        let examples = template::examples(PAGES[0].1);
-        assert!(examples.len() >= 8, "{} examples", examples.len());
+    fn every_example_is_good() {
+        for ((_, text), (name, least)) in
+            PAGES.iter().zip([("example.conf", 8), ("example.toml", 1)])
+        {
+            let examples = template::examples(text);
+            assert!(examples.len() >= least, "{} examples", examples.len());
+            examples.iter().for_each(|example| is_good(name, example));
+        }
+    }
+
+    fn is_good(name: &str, example: &str) {
         let mut system = lb_config::MemorySystem::default().with("/etc/lbd/web.conf", "");
         for program in ["/usr/local/bin/check-proxy", "/usr/local/bin/tell", "/usr/bin/true"] {
             system = system.with_mode(program, "#!/bin/sh\n", 0o755);
         }
-        for example in examples {
-            let options = lb_config::Options::default();
-            let loaded = lb_config::parse_str("example.conf", &example, &options, &system);
-            assert!(loaded.diagnostics.is_empty(), "{example}\n{}", loaded.render(false));
-        }
+        let options = lb_config::Options::default();
+        let loaded = lb_config::parse_str(name, example, &options, &system);
+        assert!(loaded.diagnostics.is_empty(), "{example}\n{}", loaded.render(false));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Pages with gaps, and what fills them.
 
-use lb_config::Block;
+use lb_config::{Block, Keyword, Kind};
 
 use crate::{keys, keywords};
 
@@ -64,7 +64,9 @@ fn list(words: &[&str], tables: &[Block]) -> Result<String, String> {
         keywords.retain(|keyword| !others.iter().any(|other| keywords::same(keyword, other)));
     }
     // Of a block nothing acts on that is said once.
-    let idle = !block.keywords.iter().any(|keyword| keyword.acted_on);
+    let real = |keyword: &&Keyword| keyword.kind != Kind::Positional;
+    let mut real = block.keywords.iter().filter(real).peekable();
+    let idle = real.peek().is_some() && !real.any(|keyword| keyword.acted_on);
     let mark = if idle { keywords::NOT_ACTED_ON } else { "" };
     Ok(format!("{mark}{}", keywords::list(&keywords, !idle)))
 }
