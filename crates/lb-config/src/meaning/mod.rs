@@ -11,6 +11,7 @@ mod global;
 mod group;
 mod hmac;
 mod link;
+mod lint;
 mod lvs;
 mod lvs_finish;
 mod reference;
@@ -66,6 +67,8 @@ pub(crate) struct Context<'a> {
     pub(crate) uses: Uses,
     /// Files, processes and sessions that can be tracked.
     pub(crate) tracked: Trackable,
+    /// Addresses of this host, once they are asked for.
+    own_addresses: Option<HashSet<IpAddr>>,
 }
 
 /// What is defined so far for lists to track, with default weight and direction.
@@ -119,6 +122,7 @@ pub(crate) fn read<'a>(
         unclosed: None,
         uses: Uses::default(),
         tracked: Trackable::default(),
+        own_addresses: None,
     };
     let mut draft = Draft::default();
     context.body(&global::TOP, &mut draft, true);
@@ -445,6 +449,14 @@ impl Context<'_> {
                 .class(Class::MissingClose)
                 .hint("look for a `}` that is missing, or a `{` too many");
         }
+    }
+
+    /// Addresses of this host.
+    pub(crate) fn own_addresses(&mut self) -> &HashSet<IpAddr> {
+        let system = self.system;
+        self.own_addresses.get_or_insert_with(|| {
+            system.addresses("").into_iter().map(|(address, _)| address).collect()
+        })
     }
 
     /// Notes that an interface is used.

@@ -4,10 +4,10 @@ use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::Context;
 use super::group::Group;
 use super::tracking::{TrackedItem, TrackedItems};
 use super::vrrp::{AuthenticationKind, Instance, Notifies};
+use super::{Context, lint};
 use crate::diagnostic::{Class, Place};
 use crate::model::{
     Family, Garp, InitialState, Notify, Peers, SyncGroup, Tracked, VirtualAddress, VrrpInstance,
@@ -31,10 +31,13 @@ pub(crate) fn finish(
     }
     let mut seen = HashMap::new();
     let mut instances = Vec::with_capacity(drafts.len());
+    let mut places = Vec::with_capacity(drafts.len());
     for draft in drafts {
         let group = group_of.get(draft.name.as_str()).copied();
+        let place = lint::Places::of(&draft);
         if let Some(instance) = instance(context, draft, group, &scripts, &mut seen) {
             instances.push(instance);
+            places.push(place);
         }
     }
     let groups = groups
@@ -46,7 +49,8 @@ pub(crate) fn finish(
             tracking_weight: group.tracking_weight,
             smtp_alert: alert(context, group.smtp_alert),
         })
-        .collect();
+        .collect::<Vec<_>>();
+    lint::instances(context, &instances, &places, &groups);
     (instances, groups)
 }
 
