@@ -278,6 +278,7 @@ fn an_advertiser_that_panics_is_started_again_and_adopts_the_vip() -> Test {
     capture.wait_for_count(2, &advert, SOON)?;
 
     fail_engine(d1)?;
+    master.wait_for_line("thread lbd-advertiser panicked at", SOON)?;
     master.wait_for_line("the advertiser failed and was started again: asked to fail", SOON)?;
     let so_far = capture.matching(&advert).len();
     let adverts = capture.wait_for_count(so_far + 3, &advert, SOON)?;
