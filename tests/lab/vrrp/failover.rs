@@ -51,6 +51,8 @@ fn vrrp(priority: u8, form: Form, unicast: Option<(&'static str, &'static str)>)
 
 fn duel(routers: &[Router], one: &Vrrp, two: &Vrrp) -> Test {
     stage(routers, |stage| {
+        // So that it speaks on to a peer whose cable is cut: otherwise it asks for its hardware address first.
+        stage.host("d2")?.set_sysctl("net.ipv4.neigh.eth0.base_reachable_time_ms", "600000")?;
         // The one of lower priority first: it serves until the other has come, and no longer.
         let started = stage.start("d2")?;
         stage.takes("d2", two, started.start, started.end)?;
