@@ -146,13 +146,13 @@ fn daemon(mut args: Args) -> Result<u8, u8> {
     }
     tracing::info!("Configuration file {}", args.config.display());
     let (model, complaints) = config::load(&args).map_err(|refused| {
-        refused.lines.iter().for_each(|line| tracing::error!("{line}"));
+        config::log(&refused.lines);
         if !console {
             eprint!("{}", refused.rendered);
         }
         refused.status
     })?;
-    complaints.iter().for_each(|line| tracing::warn!("{line}"));
+    config::log(&complaints);
     if let (None, Some(mask)) = (args.umask, model.global.umask) {
         umask(Mode::from_bits_truncate(mask));
     }

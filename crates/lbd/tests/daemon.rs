@@ -396,6 +396,26 @@ fn notify_scripts_hear_of_everything_in_order() {
 }
 
 #[test]
+fn a_missing_capability_is_named_with_its_remedy() {
+    if !in_namespace("a_missing_capability_is_named_with_its_remedy") {
+        return;
+    }
+    let house = House::new(&instance(""));
+    let output = Command::new("setpriv")
+        .args(["--bounding-set=-net_raw", "--inh-caps=-net_raw", env!("CARGO_BIN_EXE_lbd")])
+        .args(["-n", "-G", "-f"])
+        .arg(house.path("lbd.conf"))
+        .arg("-p")
+        .arg(house.path("pid"))
+        .output()
+        .unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains("CAP_NET_RAW") && said.contains("setcap"), "{said}");
+    assert_eq!(output.status.code(), Some(4));
+    assert!(!house.path("pid").exists());
+}
+
+#[test]
 fn dumps_are_written_where_tmpdir_says() {
     if !in_namespace("dumps_are_written_where_tmpdir_says") {
         return;

@@ -180,16 +180,29 @@ impl Thread {
         Ok(())
     }
 
-    /// Does all actions in their order. The inner error is of a socket that did not open.
+    /// Does all actions in their order, then tells of them: who hears that an instance is MASTER finds its VIPs
+    /// there. The inner error is of a socket that did not open.
     fn act(&mut self) -> io::Result<Result<(), lb_net::Error>> {
-        let mut opened = Ok(());
         let mut actions = mem::take(&mut self.actions);
-        let Self { node, sockets, kernel, outgoing, poller, events, masters, .. } = self;
-        for action in actions.drain(..) {
+        let mut told = Vec::new();
+        let opened = self.perform(actions.drain(..), &mut told);
+        self.actions = actions;
+        told.into_iter().for_each(|event| self.events.emit(event));
+        opened
+    }
+
+    fn perform(
+        &mut self,
+        actions: impl Iterator<Item = Action>,
+        told: &mut Vec<EventKind>,
+    ) -> io::Result<Result<(), lb_net::Error>> {
+        let mut opened = Ok(());
+        let Self { node, sockets, kernel, outgoing, poller, masters, .. } = self;
+        for action in actions {
             match action {
                 Action::Event(event) => {
                     remember(masters, &event);
-                    events.emit(event);
+                    told.push(event);
                 }
                 Action::Sockets => {
                     outgoing.flush(node, sockets, kernel)?;
@@ -200,7 +213,6 @@ impl Thread {
             }
         }
         outgoing.flush(node, sockets, kernel)?;
-        self.actions = actions;
         Ok(opened)
     }
 

@@ -109,7 +109,7 @@ fn virtual_plan(
     let by_mark = matches!(server.key, VirtualServerKey::Fwmark(_));
     let real_servers = server.real_servers.iter().map(|real| RealPlan {
         name: names::real_server(server, real),
-        checkers: real.checkers.iter().map(spec).collect(),
+        checkers: real.checkers.iter().filter_map(spec).collect(),
     });
     VirtualPlan {
         name,
@@ -176,9 +176,9 @@ fn keys(server: &model::VirtualServer, groups: &HashMap<&str, &[GroupEntry]>) ->
 }
 
 fn real_server(real: &model::RealServer) -> RealServerConfig {
-    let checker = |checker: &model::Checker| CheckerConfig {
-        spec: format!("{:?}", spec(checker).probe),
-        alpha: checker.alpha,
+    let checker = |checker: &model::Checker| {
+        let spec = spec(checker)?;
+        Some(CheckerConfig { spec: format!("{:?}", spec.probe), alpha: checker.alpha })
     };
     RealServerConfig {
         key: DestinationKey { address: real.address.ip(), port: real.address.port() },
@@ -187,12 +187,13 @@ fn real_server(real: &model::RealServer) -> RealServerConfig {
         method: method(real.method),
         upper_threshold: real.upper_threshold,
         lower_threshold: real.lower_threshold,
-        checkers: real.checkers.iter().map(checker).collect(),
+        checkers: real.checkers.iter().filter_map(checker).collect(),
     }
 }
 
-fn spec(checker: &model::Checker) -> Spec {
-    Spec {
+/// `None` for a checker that is not built yet.
+fn spec(checker: &model::Checker) -> Option<Spec> {
+    Some(Spec {
         probe: match &checker.kind {
             CheckerKind::Tcp { connection: to } => Probe::Tcp(connection(to)),
             CheckerKind::Http(http) => Probe::Http(self::http(http)),
@@ -202,6 +203,12 @@ fn spec(checker: &model::Checker) -> Spec {
                 timeout: *timeout,
                 dynamic: *dynamic,
             }),
+            CheckerKind::Smtp(_)
+            | CheckerKind::Ping { .. }
+            | CheckerKind::Udp(_)
+            | CheckerKind::Dns(_)
+            | CheckerKind::File(_)
+            | CheckerKind::Bfd(_) => return None,
         },
         timing: Timing {
             delay_loop: checker.delay_loop,
@@ -210,7 +217,7 @@ fn spec(checker: &model::Checker) -> Spec {
             warmup: checker.warmup,
             alpha: checker.alpha,
         },
-    }
+    })
 }
 
 fn connection(to: &model::Connection) -> Connection {

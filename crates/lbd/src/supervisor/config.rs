@@ -46,6 +46,17 @@ fn refusal(loaded: &Loaded, mut lines: Vec<String>) -> Refused {
     Refused { rendered, lines, first, status: if unusable { 6 } else { 2 } }
 }
 
+/// Logs complaints, each under its severity.
+pub fn log(lines: &[String]) {
+    for line in lines {
+        if line.starts_with("error: ") || line.contains(": error: ") {
+            tracing::error!("{line}");
+        } else {
+            tracing::warn!("{line}");
+        }
+    }
+}
+
 /// What `-t` found: the text to show and the exit status.
 #[must_use]
 pub fn check(args: &Args, colour: bool) -> (String, u8) {
@@ -54,7 +65,11 @@ pub fn check(args: &Args, colour: bool) -> (String, u8) {
 }
 
 fn read(args: &Args, testing: bool) -> Loaded {
-    let options =
-        Options { config_id: args.config_id.clone(), all_include_checks: args.all_config, testing };
+    let options = Options {
+        config_id: args.config_id.clone(),
+        all_include_checks: args.all_config,
+        testing,
+        ..Options::default()
+    };
     lb_config::load(Path::new(&args.config), &options, &RealSystem)
 }
