@@ -5,9 +5,10 @@ use std::time::SystemTime;
 use anyhow::ensure;
 use lb_tests::Test;
 
-use crate::config::Vrrp;
-use crate::stage::Daemon::{Keepalived, Lbd};
-use crate::stage::{Router, lateness, side_by_side, stage};
+use crate::config::Daemon::{Keepalived, Lbd};
+use crate::config::{Router, Vrrp};
+use crate::stage::{side_by_side, stage};
+use crate::times::lateness;
 
 /// What two routers agree on.
 #[derive(Clone, Copy, Debug)]
