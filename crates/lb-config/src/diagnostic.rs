@@ -253,4 +253,15 @@ impl Diagnostics {
         let spare = self.spare.as_ref().map(|diagnostic| diagnostic.class);
         self.worst.max(last).max(spare).map_or(0, Class::exit_code)
     }
+
+    /// Exit status of a daemon that does not start for this: 6 when no usable file was found or an include
+    /// failed that must not, 2 for anything else.
+    pub fn exit_code_of_refusal(&self) -> u8 {
+        let of_files = |diagnostic: &Diagnostic| {
+            diagnostic.severity == Severity::Error
+                && (diagnostic.class == Class::IncludeCheck
+                    || diagnostic.id == "configuration-file")
+        };
+        if self.kept.iter().any(of_files) { 6 } else { 2 }
+    }
 }

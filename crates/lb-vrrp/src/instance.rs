@@ -155,23 +155,38 @@ pub struct Sender {
 
 /// Counters since start, named as in keepalived's JSON.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[allow(missing_docs)] // the names are those of RFC 6527 and keepalived
 pub struct Counters {
+    /// Advertisements accepted.
     pub advert_rcvd: u64,
+    /// Advertisements sent.
     pub advert_sent: u64,
+    /// Times it became MASTER.
     pub become_master: u64,
+    /// Times it ceased to be MASTER.
     pub release_master: u64,
+    /// Wrong length.
     pub packet_len_err: u64,
+    /// Wrong advertisement interval.
     pub advert_interval_err: u64,
+    /// TTL or hop limit not as it has to be.
     pub ip_ttl_err: u64,
+    /// Not an advertisement.
     pub invalid_type_rcvd: u64,
+    /// Other addresses than ours; accepted all the same.
     pub addr_list_err: u64,
+    /// Unknown authentication type.
     pub invalid_authtype: u64,
+    /// Authentication type other than ours.
     pub authtype_mismatch: u64,
+    /// Wrong password.
     pub auth_failure: u64,
+    /// Wrong checksum.
     pub checksum_err: u64,
+    /// Another protocol version.
     pub version_err: u64,
+    /// Priority 0 received.
     pub pri_zero_rcvd: u64,
+    /// Priority 0 sent.
     pub pri_zero_sent: u64,
 }
 
@@ -695,3 +710,6 @@ impl Instance {
         advert.emit(source, destination, out);
     }
 }
+
+#[cfg(test)]
+mod tests;

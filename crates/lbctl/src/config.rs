@@ -1,6 +1,6 @@
 //! `lbctl config`: looks at configurations.
 
-use std::io::{IsTerminal, Write};
+use std::io::{ErrorKind, IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -45,9 +45,8 @@ struct Check {
 /// # Errors
 /// The output cannot be written.
 pub fn run(args: Args) -> anyhow::Result<ExitCode> {
-    match args.command {
-        Command::Check(check) => run_check(&check),
-    }
+    let Command::Check(check) = args.command;
+    run_check(&check)
 }
 
 fn run_check(args: &Check) -> anyhow::Result<ExitCode> {
@@ -57,22 +56,28 @@ fn run_check(args: &Check) -> anyhow::Result<ExitCode> {
         ..Options::default()
     };
     let loaded = lb_config::load(&args.file, &options, &RealSystem);
-    let mut out = anstream::stdout().lock();
-    if args.plain {
-        for line in loaded.one_liners() {
-            writeln!(out, "{line}")?;
-        }
+    let colour = std::io::stdout().is_terminal() && !args.plain;
+    let mut text = if args.plain {
+        loaded.one_liners().map(|line| line + "\n").collect()
     } else {
-        write!(out, "{}", loaded.render(std::io::stdout().is_terminal()))?;
-    }
+        loaded.render(colour)
+    };
     let refused = loaded.is_refused() || (args.strict && !loaded.diagnostics.is_empty());
-    writeln!(out, "{}: {}", args.file.display(), summary(&loaded, refused))?;
+    text += &format!("{}: {}\n", args.file.display(), summary(&loaded, refused));
+    match anstream::stdout().write_all(text.as_bytes()) {
+        // Whoever reads has seen enough.
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => {}
+        written => written?,
+    }
     Ok(if refused { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
 /// What the file holds and whether it can be used, in one line.
 fn summary(loaded: &Loaded, refused: bool) -> String {
-    let complaints = [count(loaded.diagnostics.errors(), "error"), count(loaded.diagnostics.warnings(), "warning")];
+    let complaints = [
+        count(loaded.diagnostics.errors(), "error"),
+        count(loaded.diagnostics.warnings(), "warning"),
+    ];
     let complaints = complaints.join(", ");
     let verdict = if refused { "refused" } else { "good" };
     match &loaded.model {

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use clap::builder::PossibleValue;
 use clap::{Arg, ArgAction, Command, CommandFactory, FromArgMatches, Parser, ValueEnum};
 
+use crate::balancer::DataplaneChoice;
 use crate::log::Facility;
 
 /// What the command line says.
@@ -78,8 +79,14 @@ pub struct Args {
     /// Run every engine, with or without configuration for it
     #[arg(long)]
     pub all: bool,
-    /// What forwards: the kernel, this process, or nothing (health checks alone)
-    #[arg(long, value_enum, default_value_t)]
+    /// What forwards: ipvs (the kernel), relay (this process), none (health checks alone), or auto
+    #[arg(
+        long,
+        value_enum,
+        value_name = "WHAT",
+        default_value = "auto",
+        hide_possible_values = true
+    )]
     pub dataplane: DataplaneChoice,
     /// Remove addresses at a transition even if they were not recorded as set (always so)
     #[arg(short = 'X', long)]
@@ -161,6 +168,9 @@ pub struct Args {
     /// Set by `lbd` when it starts itself in the background.
     #[arg(long, hide = true)]
     pub detached: bool,
+    /// The engine that SIGRTMAX makes fail; for tests.
+    #[arg(long, value_name = "ENGINE", hide = true)]
+    pub test_fault: Option<String>,
 
     /// Print the version
     #[arg(short = 'v', long)]
@@ -178,32 +188,18 @@ pub struct Args {
 pub const DEFAULT_CONFIG: &str = "/etc/keepalived/keepalived.conf";
 const DEFAULT_LOG_FILE: &str = "/tmp/keepalived.log";
 
-/// What forwards packets, as `--dataplane` says.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum DataplaneChoice {
-    /// IPVS where the kernel has it, else the relay.
-    #[default]
-    Auto,
-    /// The kernel's IPVS.
-    Ipvs,
-    /// This process.
-    Relay,
-    /// Nothing: health checks and notifications only.
-    None,
-}
-
 impl ValueEnum for DataplaneChoice {
     fn value_variants<'a>() -> &'a [Self] {
         &[Self::Auto, Self::Ipvs, Self::Relay, Self::None]
     }
 
     fn to_possible_value(&self) -> Option<PossibleValue> {
-        Some(match self {
-            Self::Auto => PossibleValue::new("auto").help("ipvs if the kernel has it, else relay"),
-            Self::Ipvs => PossibleValue::new("ipvs").help("IPVS in the kernel"),
-            Self::Relay => PossibleValue::new("relay").help("lbd itself, in user space"),
-            Self::None => PossibleValue::new("none").help("nothing: health checks alone"),
-        })
+        Some(PossibleValue::new(match self {
+            Self::Auto => "auto",
+            Self::Ipvs => "ipvs",
+            Self::Relay => "relay",
+            Self::None => "none",
+        }))
     }
 }
 
@@ -226,7 +222,11 @@ impl Args {
         let mem = "there is nothing to check: this program does not manage its memory by hand";
         let later = [
             (self.snmp, "-x (--snmp)", "SNMP is not supported yet"),
-            (self.snmp_agent_socket.is_some(), "-A (--snmp-agent-socket)", "SNMP is not supported yet"),
+            (
+                self.snmp_agent_socket.is_some(),
+                "-A (--snmp-agent-socket)",
+                "SNMP is not supported yet",
+            ),
             (self.bfd_pid.is_some(), "-b (--bfd_pid)", "BFD is not supported yet"),
             (self.address_monitoring, "-a (--address-monitoring)", "not supported yet"),
             (
@@ -335,7 +335,10 @@ fn parse_umask(text: &str) -> Result<u32, String> {
         None if text.starts_with('0') => u32::from_str_radix(text, 8),
         None => text.parse(),
     };
-    parsed.ok().filter(|mask| *mask <= 0o777).ok_or_else(|| format!("`{text}` is not a umask; write it like 0177"))
+    parsed
+        .ok()
+        .filter(|mask| *mask <= 0o777)
+        .ok_or_else(|| format!("`{text}` is not a umask; write it like 0177"))
 }
 
 #[cfg(test)]
@@ -343,7 +346,9 @@ mod tests {
     use super::*;
 
     fn parse(line: &str) -> Result<Args, clap::Error> {
-        Args::parse_from_os(std::iter::once("lbd").chain(line.split_whitespace()).map(OsString::from))
+        Args::parse_from_os(
+            std::iter::once("lbd").chain(line.split_whitespace()).map(OsString::from),
+        )
     }
 
     #[test]
@@ -398,7 +403,9 @@ mod tests {
 
     #[test]
     fn what_nobody_knows_and_a_missing_value_are_errors() {
-        for line in ["-Z", "-nZ", "--nonsense", "-f", "--pid", "-S local9", "-u 9z", "--dataplane=x"] {
+        for line in
+            ["-Z", "-nZ", "--nonsense", "-f", "--pid", "-S local9", "-u 9z", "--dataplane=x"]
+        {
             assert!(parse(line).is_err(), "{line}");
         }
     }

@@ -72,7 +72,9 @@ pub fn start(script: &Script, extra: &[String]) -> io::Result<Running> {
     let mut command = Command::new(program);
     command.args(arguments).args(extra);
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).process_group(0);
-    for name in ["IFS", "LD_PRELOAD", "LD_LIBRARY_PATH", "NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"] {
+    for name in
+        ["IFS", "LD_PRELOAD", "LD_LIBRARY_PATH", "NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"]
+    {
         command.env_remove(name);
     }
     if let Some(owner) = script.owner {
@@ -124,7 +126,9 @@ impl Running {
             match killpg(group, signal) {
                 // It ended in this moment.
                 Ok(()) | Err(Errno::ESRCH) => {}
-                Err(error) => tracing::warn!("cannot send {signal} to process group {group}: {error}"),
+                Err(error) => {
+                    tracing::warn!("cannot send {signal} to process group {group}: {error}");
+                }
             }
         }
     }
@@ -153,7 +157,8 @@ mod tests {
     async fn a_script_gets_its_arguments_and_nothing_else() {
         let dir = tempfile::tempdir().unwrap();
         let out = dir.path().join("out");
-        let mut script = sh(&format!("{{ echo \"$@\"; ls /proc/self/fd | wc -l; }} > {}", out.display()));
+        let mut script =
+            sh(&format!("{{ echo \"$@\"; ls /proc/self/fd | wc -l; }} > {}", out.display()));
         script.argv.push("name".into());
         let extra = ["INSTANCE", "VI_1", "MASTER", "100"].map(String::from);
         let outcome = start(&script, &extra).unwrap().wait().await.unwrap();
@@ -174,7 +179,8 @@ mod tests {
     #[tokio::test]
     async fn a_script_that_ignores_sigterm_is_killed() {
         let script = sh("trap '' TERM; while :; do sleep 1; done");
-        let outcome = start(&script, &[]).unwrap().wait_at_most(Duration::from_millis(50)).await.unwrap();
+        let outcome =
+            start(&script, &[]).unwrap().wait_at_most(Duration::from_millis(50)).await.unwrap();
         assert_eq!(outcome, Outcome::TimedOut);
     }
 

@@ -7,7 +7,7 @@ use super::Context;
 use super::lvs::{Inherited, Real};
 use super::script::{Command, Owner};
 use super::table::{Keyword, Table, Takes, line};
-use crate::diagnostic::Place;
+use crate::diagnostic::{Class, Place};
 use crate::model::{self, CheckerKind, Connection, HttpChecker, HttpVersion, TlsOptions};
 use crate::syntax::Line;
 
@@ -413,7 +413,7 @@ pub(crate) fn finish(
         }
         Kind::Misc => {
             let command = check.command.map(|command| command.owned_by(check.owner));
-            let script = context.check(command)?;
+            let script = context.check(command, Class::General)?;
             // The virtual server's period bounds it, whatever the checker's own is.
             let timeout = match check.timeout {
                 Duration::ZERO => server.delay_loop.unwrap_or(Duration::from_secs(60)),

@@ -4,8 +4,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use super::script::Command;
-use super::table::{Keyword, Table, Takes, block, line};
+use super::table::{Keyword, Table, Takes, block, deprecated, line};
 use super::{Context, Draft, group, lvs, vrrp, vrrp_script};
+use crate::diagnostic::Class;
 use crate::model::{FlushOnStop, Global, Scheduling, VrrpVersion};
 use crate::syntax::{Checks, Line};
 
@@ -273,7 +274,7 @@ static GLOBAL_DEFS: Table<Globals> = Table {
         line("process_name"),
         line("vrrp_process_name"),
         line("checker_process_name"),
-        line("lvs_process_name"),
+        deprecated("lvs_process_name"),
         line("bfd_process_name"),
         line("use_symlink_paths"),
         line("set_supplementary_groups"),
@@ -294,7 +295,7 @@ static GLOBAL_DEFS: Table<Globals> = Table {
         line("vrrp_garp_interval"),
         line("vrrp_gna_interval"),
         line("vrrp_garp_extra_if"),
-        line("vrrp_vmac_garp_intvl"),
+        deprecated("vrrp_vmac_garp_intvl"),
         line("vrrp_iptables"),
         line("vrrp_ipsets"),
         line("nftables"),
@@ -302,7 +303,7 @@ static GLOBAL_DEFS: Table<Globals> = Table {
         line("nftables_ifindex"),
         line("vrrp_cpu_affinity"),
         line("vrrp_rlimit_rttime"),
-        line("vrrp_rlimit_rtime"),
+        deprecated("vrrp_rlimit_rtime"),
         line("nftables_ipvs"),
         line("nftables_ipvs_priority"),
         line("nftables_ipvs_start_fwmark"),
@@ -317,17 +318,17 @@ static GLOBAL_DEFS: Table<Globals> = Table {
         line("lvs_notify_fifo_script"),
         line("checker_cpu_affinity"),
         line("checker_rlimit_rttime"),
-        line("checker_rlimit_rtime"),
+        deprecated("checker_rlimit_rtime"),
         line("bfd_priority"),
         line("bfd_no_swap"),
         line("bfd_rt_priority"),
         line("bfd_cpu_affinity"),
         line("bfd_rlimit_rttime"),
-        line("bfd_rlimit_rtime"),
+        deprecated("bfd_rlimit_rtime"),
         line("snmp_socket"),
         line("enable_traps"),
         line("enable_snmp_vrrp"),
-        line("enable_snmp_keepalived"),
+        deprecated("enable_snmp_keepalived"),
         line("enable_snmp_rfc"),
         line("enable_snmp_rfcv2"),
         line("enable_snmp_rfcv3"),
@@ -541,7 +542,8 @@ fn include_check(_: &mut Globals, context: &mut Context<'_>, line: &Line) {
 pub(crate) fn finish(context: &mut Context<'_>) -> Global {
     let startup = context.globals.startup_script.take();
     let shutdown = context.globals.shutdown_script.take();
-    let (startup, shutdown) = (context.check(startup), context.check(shutdown));
+    let (startup, shutdown) =
+        (context.check(startup, Class::General), context.check(shutdown, Class::General));
     let globals = std::mem::take(&mut context.globals);
     let global = Global {
         script_security: globals.script_security,

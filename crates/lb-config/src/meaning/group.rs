@@ -68,7 +68,7 @@ fn members(group: &mut Group, _: &mut Context<'_>, line: &Line) {
 /// Reads a block.
 pub(crate) fn read(draft: &mut Draft, context: &mut Context<'_>, line: &Line) {
     let name = line.str(1);
-    if draft.groups.iter().any(|group| group.name == name) {
+    if !draft.group_names.insert(name.to_owned()) {
         let message = format!("`vrrp_sync_group {name}` is defined before; this block is skipped");
         context.diags.warn("duplicate-group", line.place_from(1), message);
         context.skip_block();

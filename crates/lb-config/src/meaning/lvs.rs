@@ -557,7 +557,7 @@ const MOST_ADDRESSES: usize = 1 << 20;
 pub(crate) fn read_group(draft: &mut Draft, context: &mut Context<'_>, line: &Line) {
     let mut group = VirtualServerGroup { name: line.str(1).to_owned(), entries: Vec::new() };
     context.list(line, 1, |context, line| group_entry(&mut group, context, line));
-    if draft.server_groups.iter().any(|other| other.name == group.name) {
+    if !draft.server_group_names.insert(group.name.clone()) {
         let message = format!("group `{}` is defined before; the first counts", group.name);
         context.diags.warn("duplicate-group", line.place(), message);
         return;

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use super::Context;
 use super::check::{self, Above};
 use super::lvs::{PERSISTENCE, Real, Server, Sorry};
-use crate::diagnostic::Place;
+use crate::diagnostic::{Class, Place};
 use crate::model::{
     Family, GroupEntry, LvsMethod, Protocol, RealServer, SorryServer, VirtualServer,
     VirtualServerGroup, VirtualServerKey,
@@ -18,11 +18,13 @@ pub(crate) fn finish(
     servers: Vec<Server>,
     groups: &[VirtualServerGroup],
 ) -> Vec<VirtualServer> {
+    let groups: HashMap<&str, &VirtualServerGroup> =
+        groups.iter().map(|group| (group.name.as_str(), group)).collect();
     let mut done = Vec::with_capacity(servers.len());
     let mut seen: HashMap<(VirtualServerKey, Option<Protocol>), Place> = HashMap::new();
     for draft in servers {
         let place = draft.place;
-        let Some(server) = server(context, draft, groups) else { continue };
+        let Some(server) = server(context, draft, &groups) else { continue };
         // Marks have no protocol; a group may be used once per protocol.
         let protocol =
             (!matches!(server.key, VirtualServerKey::Fwmark(_))).then_some(server.protocol);
@@ -56,13 +58,13 @@ fn name(key: &VirtualServerKey) -> String {
 fn server(
     context: &mut Context<'_>,
     mut draft: Server,
-    groups: &[VirtualServerGroup],
+    groups: &HashMap<&str, &VirtualServerGroup>,
 ) -> Option<VirtualServer> {
     let place = draft.place;
     let title = name(&draft.key);
     let group = match &draft.key {
         VirtualServerKey::Group(name) => {
-            let Some(group) = groups.iter().find(|group| group.name == *name) else {
+            let Some(group) = groups.get(name.as_str()).copied() else {
                 let message =
                     format!("group `{name}` is not defined; the virtual server is ignored");
                 context.diags.note("server-group", place, message);
@@ -119,7 +121,7 @@ fn server(
     if real_servers.is_empty() {
         return None;
     }
-    let sorry_server = draft.sorry.take().and_then(|sorry| {
+    let sorry_server = draft.sorry.as_ref().and_then(|sorry| {
         finish_sorry(context, sorry, method, family, &ports, &real_servers, &title)
     });
     let total = real_servers.iter().map(|real| u64::from(real.weight)).sum::<u64>();
@@ -140,8 +142,8 @@ fn server(
         persistence_granularity: granularity,
         quorum,
         hysteresis,
-        quorum_up: context.check(draft.quorum_up),
-        quorum_down: context.check(draft.quorum_down),
+        quorum_up: context.check(draft.quorum_up, Class::Note),
+        quorum_down: context.check(draft.quorum_down, Class::Note),
         alpha: draft.inherited.alpha.unwrap_or(false),
         omega: draft.omega,
         ha_suspend: draft.ha_suspend,
@@ -342,8 +344,8 @@ fn real_servers(
             upper_threshold: real.upper_threshold,
             lower_threshold: real.lower_threshold,
             inhibit_on_failure: real.inhibit_on_failure.unwrap_or(server.inhibit_on_failure),
-            notify_up: context.check(real.notify_up),
-            notify_down: context.check(real.notify_down),
+            notify_up: context.check(real.notify_up, Class::Note),
+            notify_down: context.check(real.notify_down, Class::Note),
             checkers,
         });
     }
@@ -352,7 +354,7 @@ fn real_servers(
 
 fn finish_sorry(
     context: &mut Context<'_>,
-    sorry: Sorry,
+    sorry: &Sorry,
     method: LvsMethod,
     family: Family,
     ports: &Ports,

@@ -17,7 +17,7 @@ mod vrrp;
 mod vrrp_finish;
 mod vrrp_script;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use crate::Options;
 use crate::diagnostic::{Class, Diagnostics, Place};
@@ -27,7 +27,7 @@ use crate::syntax::{Kind, Line, Reader};
 use crate::system::System;
 use global::Globals;
 use script::Owner;
-use table::{Keyword, Table, Takes};
+use table::{Keyword, Later, Table, Takes};
 
 /// What reading needs everywhere.
 pub(crate) struct Context<'a> {
@@ -41,8 +41,11 @@ pub(crate) struct Context<'a> {
     pub(crate) script_user: Option<Owner>,
     /// Scripts defined so far, with their default weight and direction.
     pub(crate) scripts: HashMap<String, (i16, bool)>,
-    /// Interfaces named, and where first.
-    pub(crate) interfaces: Vec<(String, Place)>,
+    /// Interfaces named, and where first, in that order.
+    interfaces: Vec<(String, Place)>,
+    known_interfaces: HashSet<String>,
+    /// The innermost block that the end of the file cuts off.
+    unclosed: Option<Place>,
 }
 
 /// Everything the top level holds.
@@ -51,8 +54,10 @@ pub(crate) struct Draft {
     instances: Vec<vrrp::Instance>,
     instance_places: HashMap<String, Place>,
     groups: Vec<group::Group>,
+    group_names: HashSet<String>,
     scripts: Vec<vrrp_script::Script>,
     server_groups: Vec<crate::model::VirtualServerGroup>,
+    server_group_names: HashSet<String>,
     servers: Vec<lvs::Server>,
 }
 
@@ -73,11 +78,18 @@ pub(crate) fn read<'a>(
         script_user: None,
         scripts: HashMap::new(),
         interfaces: Vec::new(),
+        known_interfaces: HashSet::new(),
+        unclosed: None,
     };
     let mut draft = Draft::default();
     context.body(&global::TOP, &mut draft, true);
-    context.check_braces();
-    let model = finish(&mut context, draft);
+    // What was read of a file that was not read to its end says nothing.
+    let model = if context.reader.is_stopped() {
+        Model::default()
+    } else {
+        context.check_braces();
+        finish(&mut context, draft)
+    };
     (model, context.diags, context.reader.into_sources())
 }
 
@@ -123,7 +135,9 @@ impl Context<'_> {
     /// Reads a block with the keywords of a table.
     pub(crate) fn block<B>(&mut self, table: &Table<B>, draft: &mut B, head: &Line) {
         self.open_brace(head.str(0), head.place());
-        self.body(table, draft, false);
+        if !self.body(table, draft, false) {
+            self.unclosed.get_or_insert(head.place());
+        }
     }
 
     /// Reads a block whose lines are no keywords; `head` holds `words` and the keyword.
@@ -145,6 +159,7 @@ impl Context<'_> {
                 Kind::Open => self.unexpected_open(&line),
             }
         }
+        self.unclosed.get_or_insert(head.place());
     }
 
     /// Reads over a block, if one follows.
@@ -169,12 +184,13 @@ impl Context<'_> {
         }
     }
 
-    fn body<B>(&mut self, table: &Table<B>, draft: &mut B, top: bool) {
+    /// Whether the block was closed.
+    fn body<B>(&mut self, table: &Table<B>, draft: &mut B, top: bool) -> bool {
         while let Some(line) = self.next() {
             match line.kind {
                 Kind::Words => self.keyword(table, draft, &line),
                 Kind::Open => self.unexpected_open(&line),
-                Kind::Close if !top => return,
+                Kind::Close if !top => return true,
                 Kind::Close => {
                     self.diags
                         .warn("unknown-keyword", line.place(), "this `}` is in no block")
@@ -183,6 +199,7 @@ impl Context<'_> {
                 }
             }
         }
+        false
     }
 
     fn unexpected_open(&mut self, line: &Line) {
@@ -199,7 +216,7 @@ impl Context<'_> {
         let name = line.str(0);
         let Some(keyword) = self.find(table, name, line) else {
             match table.later.iter().find(|later| later.name == name) {
-                Some(later) => self.not_yet(later.block, line),
+                Some(later) => self.not_yet(later, line),
                 None => self.unknown(table, line),
             }
             return;
@@ -261,19 +278,23 @@ impl Context<'_> {
             }
             Takes::Words { read, .. } | Takes::Block { read, .. } => read(draft, self, line),
             Takes::List { entry } => {
-                self.list(line, 0, |context, line| entry(draft, context, line))
+                self.list(line, 0, |context, line| entry(draft, context, line));
             }
         }
     }
 
-    fn not_yet(&mut self, block: bool, line: &Line) {
-        if !self.diags.is_full() {
+    fn not_yet(&mut self, later: &Later, line: &Line) {
+        let class = if later.deprecated { Class::Deprecated } else { Class::Note };
+        if class != Class::Note || !self.diags.is_full() {
             let name = line.str(0);
             let message = format!("`{name}` is not supported yet");
-            let hint = if block { "its whole block is skipped" } else { "it has no effect" };
-            self.diags.note("not-supported-yet", line.keyword_place(), message).hint(hint);
+            let hint = if later.block { "its whole block is skipped" } else { "it has no effect" };
+            self.diags
+                .note("not-supported-yet", line.keyword_place(), message)
+                .class(class)
+                .hint(hint);
         }
-        if block {
+        if later.block {
             self.skip_block();
         }
     }
@@ -288,8 +309,17 @@ impl Context<'_> {
         };
         let diagnostic = self.diags.warn("unknown-keyword", line.keyword_place(), message);
         diagnostic.class(Class::UnknownKeyword);
-        if let Some(similar) = similar {
-            diagnostic.hint(format!("did you mean `{similar}`?"));
+        match similar {
+            Some(similar) if name.len() > similar.len() && name.starts_with(similar) => {
+                diagnostic.hint(format!("write a blank after `{similar}`"));
+            }
+            Some(similar) => {
+                diagnostic.hint(format!("did you mean `{similar}`?"));
+            }
+            None if name.starts_with('$') && line.str(1).starts_with('=') => {
+                diagnostic.hint(format!("write `{name}=` without a blank to define it"));
+            }
+            None => {}
         }
     }
 
@@ -304,11 +334,11 @@ impl Context<'_> {
 
     fn check_braces(&mut self) {
         let open = self.reader.open_braces();
-        if open > 0 && self.diags.errors() == 0 {
+        if open > 0 {
             let plural = if open == 1 { "block is" } else { "blocks are" };
             let message = format!("the file ends, but {open} {plural} not closed");
             self.diags
-                .warn("missing-close", Place::NOWHERE, message)
+                .warn("missing-close", self.unclosed.unwrap_or_default(), message)
                 .class(Class::MissingClose)
                 .hint("look for a `}` that is missing, or a `{` too many");
         }
@@ -316,7 +346,8 @@ impl Context<'_> {
 
     /// Notes that an interface is used.
     pub(crate) fn uses_interface(&mut self, name: &str, place: Place) {
-        if !self.interfaces.iter().any(|(known, _)| known == name) {
+        if !self.known_interfaces.contains(name) {
+            self.known_interfaces.insert(name.to_owned());
             self.interfaces.push((name.to_owned(), place));
         }
     }
@@ -339,20 +370,31 @@ impl Context<'_> {
     }
 }
 
-/// The keyword of a table that looks most like a word, if any does.
+/// The keyword of a table that looks most like a word, if any does: by a few letters, or with its argument
+/// glued on.
 fn similar<B>(table: &Table<B>, word: &str) -> Option<&'static str> {
     if word.len() > 64 {
         return None;
     }
-    let names = table
-        .keywords
-        .iter()
-        .flat_map(|keyword| std::iter::once(keyword.name).chain(keyword.aliases.iter().copied()));
+    let names = || {
+        let current = table.keywords.iter().flat_map(|keyword| {
+            std::iter::once(keyword.name).chain(keyword.aliases.iter().copied())
+        });
+        current.chain(table.later.iter().map(|later| later.name))
+    };
     let lower = word.to_ascii_lowercase();
-    names
-        .chain(table.later.iter().map(|later| later.name))
+    let near = names()
         .map(|name| (strsim::damerau_levenshtein(&lower, &name.to_ascii_lowercase()), name))
         .filter(|(distance, name)| *distance <= (name.len() / 3).clamp(1, 4))
         .min_by_key(|(distance, _)| *distance)
-        .map(|(_, name)| name)
+        .map(|(_, name)| name);
+    let glued = || {
+        let starts = |name: &&str| {
+            word.strip_prefix(name).is_some_and(|rest| {
+                rest.starts_with(|c: char| c.is_ascii_digit() || "[\"'/".contains(c))
+            })
+        };
+        names().filter(starts).max_by_key(|name| name.len())
+    };
+    near.or_else(glued)
 }

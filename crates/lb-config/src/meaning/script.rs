@@ -89,7 +89,9 @@ impl Context<'_> {
     }
 
     /// Finds the program and checks that it can be run, and by whom it could be replaced.
-    pub(crate) fn check(&mut self, command: Option<Command>) -> Option<Script> {
+    ///
+    /// keepalived is silent about a notify script that is missing; `missing` says what it calls it.
+    pub(crate) fn check(&mut self, command: Option<Command>, missing: Class) -> Option<Script> {
         let Command { mut argv, owner, place } = command?;
         let owner = owner.map(|Owner(owner)| owner);
         if let Some(path) = argv[0].strip_prefix('<') {
@@ -110,7 +112,10 @@ impl Context<'_> {
         let Some(path) = self.program(&argv[0], runs_as) else {
             let message =
                 format!("`{}` is not found or cannot be run by user {}", argv[0], runs_as.uid);
-            self.diags.warn("script-missing", place, message).hint("the script is disabled");
+            self.diags
+                .warn("script-missing", place, message)
+                .class(missing)
+                .hint("the script is disabled");
             return None;
         };
         if let Some(problem) = self.insecurity(&path, runs_as) {

@@ -23,16 +23,23 @@ pub(crate) struct Later {
     pub(crate) name: &'static str,
     /// Whether a block in braces belongs to it.
     pub(crate) block: bool,
+    /// Whether keepalived complains of it.
+    pub(crate) deprecated: bool,
 }
 
 /// Keywords that end with their line.
 pub(crate) const fn line(name: &'static str) -> Later {
-    Later { name, block: false }
+    Later { name, block: false, deprecated: false }
+}
+
+/// Keywords that end with their line and that keepalived complains of.
+pub(crate) const fn deprecated(name: &'static str) -> Later {
+    Later { name, block: false, deprecated: true }
 }
 
 /// Keywords with a block.
 pub(crate) const fn block(name: &'static str) -> Later {
-    Later { name, block: true }
+    Later { name, block: true, deprecated: false }
 }
 
 /// One keyword.

@@ -118,13 +118,13 @@ fn option(
         "brd" | "broadcast" => {
             match (vip.address, value) {
                 (IpAddr::V4(address), "+") => {
-                    vip.broadcast = Some(Ipv4Addr::from(u32::from(address) | host(vip.prefix)))
+                    vip.broadcast = Some(Ipv4Addr::from(u32::from(address) | host(vip.prefix)));
                 }
                 (IpAddr::V4(address), "-") => {
-                    vip.broadcast = Some(Ipv4Addr::from(u32::from(address) & !host(vip.prefix)))
+                    vip.broadcast = Some(Ipv4Addr::from(u32::from(address) & !host(vip.prefix)));
                 }
                 (IpAddr::V4(_), value) if value.parse::<Ipv4Addr>().is_ok() => {
-                    vip.broadcast = value.parse().ok()
+                    vip.broadcast = value.parse().ok();
                 }
                 _ => {
                     context.diags.warn(

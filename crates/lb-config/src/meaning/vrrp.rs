@@ -1,11 +1,12 @@
 //! `vrrp_instance`.
 
+use std::collections::HashSet;
 use std::net::IpAddr;
 use std::time::Duration;
 
 use super::global::{GarpDefaults, multicast, version};
 use super::script::Command;
-use super::table::{Keyword, Table, Takes, block, line};
+use super::table::{Keyword, Table, Takes, block, deprecated, line};
 use super::{Context, Draft, vip};
 use crate::diagnostic::{Class, Place};
 use crate::model::{InitialState, OldUnicastChecksum, UnicastPeer, VirtualAddress, VrrpVersion};
@@ -77,8 +78,15 @@ pub(crate) enum AuthenticationKind {
 /// Lists of what is tracked, of an instance or a group.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Tracking {
-    pub(crate) interfaces: Vec<TrackedItem>,
-    pub(crate) scripts: Vec<TrackedItem>,
+    pub(crate) interfaces: TrackedItems,
+    pub(crate) scripts: TrackedItems,
+}
+
+/// One such list; no name is in it twice.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct TrackedItems {
+    pub(crate) items: Vec<TrackedItem>,
+    names: HashSet<String>,
 }
 
 /// An entry of such a list.
@@ -244,11 +252,11 @@ static TABLE: Table<Instance> = Table {
         line("debug"),
         line("smtp_alert"),
         line("notify_priority_changes"),
-        line("lvs_sync_daemon_interface"),
+        deprecated("lvs_sync_daemon_interface"),
         line("timer_expired_backup"),
-        line("thread_timer_expired"),
+        deprecated("thread_timer_expired"),
         line("garp_extra_if"),
-        line("vmac_garp_intvl"),
+        deprecated("vmac_garp_intvl"),
         line("kernel_rx_buf_size"),
         block("auth_hmac"),
     ],
@@ -534,7 +542,7 @@ pub(crate) fn track_script(track: &mut Tracking, context: &mut Context<'_>, line
 
 /// `NAME [weight N [reverse|noreverse]]`
 fn tracked(
-    list: &mut Vec<TrackedItem>,
+    list: &mut TrackedItems,
     context: &mut Context<'_>,
     line: &Line,
     name: String,
@@ -566,10 +574,10 @@ fn tracked(
             }
         }
     }
-    if list.iter().any(|known| known.name == name) {
+    if !list.names.insert(name.clone()) {
         let message = format!("`{name}` is tracked already; this line is ignored");
         context.diags.warn("track-duplicate", line.keyword_place(), message).class(Class::General);
         return;
     }
-    list.push(TrackedItem { name, weight, reverse, place: line.keyword_place() });
+    list.items.push(TrackedItem { name, weight, reverse, place: line.keyword_place() });
 }

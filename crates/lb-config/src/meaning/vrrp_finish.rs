@@ -453,7 +453,7 @@ fn tracking(
     scripts: &HashSet<&str>,
     owner: bool,
 ) -> (Vec<Tracked>, Vec<Tracked>) {
-    let mut interfaces = draft.track.interfaces.clone();
+    let mut interfaces = draft.track.interfaces.items.clone();
     interfaces.retain(|tracked| {
         let own = draft.interface.as_deref() == Some(tracked.name.as_str());
         if own {
@@ -465,7 +465,7 @@ fn tracking(
         }
         !own
     });
-    let mut items = draft.track.scripts.clone();
+    let mut items = draft.track.scripts.items.clone();
     if let Some(group) = group {
         // In a group members fail together: only what weighs nothing can count.
         if !group.tracking_weight {
@@ -484,10 +484,14 @@ fn tracking(
             });
         }
         let own = draft.interface.as_deref();
-        let of_group =
-            group.track.interfaces.iter().filter(|tracked| own != Some(tracked.name.as_str()));
+        let of_group = group
+            .track
+            .interfaces
+            .items
+            .iter()
+            .filter(|tracked| own != Some(tracked.name.as_str()));
         merge(context, draft, &mut interfaces, of_group);
-        merge(context, draft, &mut items, group.track.scripts.iter());
+        merge(context, draft, &mut items, group.track.scripts.items.iter());
     }
     items.retain(|tracked| scripts.contains(tracked.name.as_str()));
     if owner {
@@ -520,8 +524,10 @@ fn merge<'t>(
     list: &mut Vec<TrackedItem>,
     of_group: impl Iterator<Item = &'t TrackedItem>,
 ) {
+    let known: HashMap<String, usize> =
+        list.iter().enumerate().map(|(index, own)| (own.name.clone(), index)).collect();
     for tracked in of_group {
-        match list.iter_mut().find(|own| own.name == tracked.name) {
+        match known.get(&tracked.name).map(|index| &mut list[*index]) {
             None => list.push(tracked.clone()),
             Some(own) => {
                 let message =
@@ -569,13 +575,13 @@ fn garp(context: &Context<'_>, draft: &Instance, strict: bool) -> Garp {
 
 fn notify(context: &mut Context<'_>, draft: Notifies) -> Notify {
     Notify {
-        master: context.check(draft.master),
-        backup: context.check(draft.backup),
-        fault: context.check(draft.fault),
-        stop: context.check(draft.stop),
-        deleted: context.check(draft.deleted),
-        master_rx_lower_pri: context.check(draft.master_rx_lower_pri),
-        any: context.check(draft.any),
+        master: context.check(draft.master, Class::Note),
+        backup: context.check(draft.backup, Class::Note),
+        fault: context.check(draft.fault, Class::Note),
+        stop: context.check(draft.stop, Class::Note),
+        deleted: context.check(draft.deleted, Class::Note),
+        master_rx_lower_pri: context.check(draft.master_rx_lower_pri, Class::Note),
+        any: context.check(draft.any, Class::Note),
         report_deleted: draft.report_deleted,
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::script::{Command, Owner};
 use super::table::{Keyword, Table, Takes};
 use super::{Context, Draft};
-use crate::diagnostic::Place;
+use crate::diagnostic::{Class, Place};
 use crate::model::VrrpScript;
 use crate::syntax::Line;
 
@@ -131,7 +131,7 @@ pub(crate) fn finish(context: &mut Context<'_>, scripts: Vec<Script>) -> Vec<Vrr
     let mut done = Vec::with_capacity(scripts.len());
     for script in scripts {
         let command = script.command.map(|command| command.owned_by(script.owner));
-        let Some(checked) = context.check(command) else { continue };
+        let Some(checked) = context.check(command, Class::General) else { continue };
         done.push(VrrpScript {
             name: script.name,
             script: checked,

@@ -137,7 +137,7 @@ impl<'a> Definitions<'a> {
             "_HASH" => out.push('#'),
             "_BANG" => out.push('!'),
             "_ENV" => {
-                out.push_str(&self.system.variable(used.arguments.trim()).unwrap_or_default())
+                out.push_str(&self.system.variable(used.arguments.trim()).unwrap_or_default());
             }
             "_RANDOM" => {
                 let mut bounds = used.arguments.split_whitespace().map(str::parse::<u32>);

@@ -9,6 +9,8 @@ mod include;
 mod line;
 mod reader;
 mod sequence;
+#[cfg(test)]
+mod tests;
 mod text;
 
 pub(crate) use include::Checks;

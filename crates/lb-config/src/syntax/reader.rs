@@ -33,6 +33,7 @@ pub(crate) struct Reader<'a> {
     made: usize,
     bytes: usize,
     all_checks: bool,
+    stopped: bool,
 }
 
 /// What lines come from; the innermost is read first.
@@ -66,6 +67,7 @@ impl<'a> Reader<'a> {
             made: 0,
             bytes: 0,
             all_checks,
+            stopped: false,
         }
     }
 
@@ -96,7 +98,7 @@ impl<'a> Reader<'a> {
     /// Reads a text that is in no file.
     pub(crate) fn open_text(&mut self, name: &str, text: &str) {
         let directory = self.system.current_dir();
-        self.push_file(PathBuf::from(name), directory, text.to_owned());
+        self.push_file(PathBuf::from(name), &directory, text.to_owned());
     }
 
     /// Adds to the checks of later includes in the current file: `include_check`.
@@ -109,8 +111,14 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// Whether reading stopped before the end.
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.stopped
+    }
+
     /// Stops reading.
     pub(crate) fn stop(&mut self) {
+        self.stopped = true;
         self.frames.clear();
         self.ready.clear();
     }
@@ -398,7 +406,7 @@ impl<'a> Reader<'a> {
                 Err(error) => String::from_utf8_lossy(error.as_bytes()).into_owned(),
             };
             let directory = path.parent().map(Path::to_path_buf).unwrap_or_default();
-            let span = self.push_file(path, directory, text);
+            let span = self.push_file(path, &directory, text);
             if let Some(span) = span {
                 diags
                     .warn("byte-order-mark", span, "the file starts with a byte order mark")
@@ -408,7 +416,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Starts to read a text; tells where a byte order mark was skipped.
-    fn push_file(&mut self, path: PathBuf, directory: PathBuf, text: String) -> Option<Span> {
+    fn push_file(&mut self, path: PathBuf, directory: &Path, text: String) -> Option<Span> {
         let mark = '\u{feff}';
         let at = if text.starts_with(mark) { mark.len_utf8() } else { 0 };
         let (id, source) = self.sources.add(path.display().to_string(), text);

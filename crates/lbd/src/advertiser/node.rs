@@ -9,8 +9,9 @@
 //!    [`Input::Start`].
 //! 2. Sleep until [`Node::deadline`] or until a socket is readable. First give every packet that
 //!    waits, then link and address changes, then [`Input::Timer`], all with one `now`.
-//! 3. Do the actions in their order before the next input; `Send` by [`Node::emit`] into one buffer
-//!    for all consecutive `Send`s, then one `sendmmsg(2)` a socket.
+//! 3. Do the actions of that `now` in their order, those of a reload before any further input;
+//!    `Send` by [`Node::emit`] into one buffer for all consecutive `Send`s, then one `sendmmsg(2)`
+//!    a socket.
 //! 4. After [`Input::Stop`] go on until [`Node::stopped`].
 
 mod deadlines;

@@ -88,7 +88,14 @@ fn global(model: &Model, page: &mut Page) {
 
 fn instance(config: &VrrpInstance, state: Option<&Vrrp>, page: &mut Page) {
     page.line(0, "VRRP Instance", &config.name);
-    page.line(1, "VRRP Version", match config.version { VrrpVersion::V2 => 2, VrrpVersion::V3 => 3 });
+    page.line(
+        1,
+        "VRRP Version",
+        match config.version {
+            VrrpVersion::V2 => 2,
+            VrrpVersion::V3 => 3,
+        },
+    );
     if let Some(state) = state {
         page.line(1, "State", state.state);
         page.line(1, "Last transition", state.since);
@@ -125,16 +132,26 @@ fn instance(config: &VrrpInstance, state: Option<&Vrrp>, page: &mut Page) {
     page.line(1, "Down timer adverts", config.down_timer_adverts);
     page.line(1, "Virtual Router ID", config.vrid);
     page.line(1, "Priority", config.priority);
-    page.line(1, "Effective priority", state.map_or(config.priority, |state| state.effective_priority));
+    page.line(
+        1,
+        "Effective priority",
+        state.map_or(config.priority, |state| state.effective_priority),
+    );
     page.line(1, "Advert interval", format!("{} sec", config.advert_int.as_secs_f64()));
     page.line(1, "Accept", if config.accept { "enabled" } else { "disabled" });
     page.line(1, "Preempt", if config.nopreempt { "disabled" } else { "enabled" });
     if config.preempt_delay.as_secs_f64() > 0.0 {
         page.line(1, "Preempt delay", format!("{} sec", config.preempt_delay.as_secs_f64()));
     }
-    page.line(1, "Authentication type", if config.password.is_some() { "SIMPLE_PASSWORD" } else { "none" });
+    page.line(
+        1,
+        "Authentication type",
+        if config.password.is_some() { "SIMPLE_PASSWORD" } else { "none" },
+    );
     let set = state.is_some_and(|state| state.state == lb_control::VrrpState::Master);
-    for (heading, vips) in [("Virtual IP", &config.vips), ("Virtual IP Excluded", &config.excluded_vips)] {
+    for (heading, vips) in
+        [("Virtual IP", &config.vips), ("Virtual IP Excluded", &config.excluded_vips)]
+    {
         if !vips.is_empty() {
             page.text(1, format_args!("{heading} ({}):", vips.len()));
             for vip in vips {
@@ -142,9 +159,10 @@ fn instance(config: &VrrpInstance, state: Option<&Vrrp>, page: &mut Page) {
             }
         }
     }
-    for (heading, tracked) in
-        [("Tracked interfaces", &config.track_interfaces), ("Tracked scripts", &config.track_scripts)]
-    {
+    for (heading, tracked) in [
+        ("Tracked interfaces", &config.track_interfaces),
+        ("Tracked scripts", &config.track_scripts),
+    ] {
         if !tracked.is_empty() {
             page.text(1, format_args!("{heading} ({}):", tracked.len()));
             for item in tracked {

@@ -10,7 +10,7 @@ use lb_control::{EventKind, VrrpState};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::timeout;
 
-use crate::script;
+use crate::{names, script};
 
 /// Scripts that run at one time; more wait for their turn.
 const AT_ONCE: usize = 1024;
@@ -80,23 +80,26 @@ impl Notifications {
         match event {
             EventKind::VrrpInstance { name, state, priority } => {
                 let scripts = self.instances.get(name);
-                scripts.map_or_else(Vec::new, |notify| vrrp_runs(notify, "INSTANCE", name, *state, *priority))
+                scripts.map_or_else(Vec::new, |notify| {
+                    vrrp_runs(notify, "INSTANCE", name, *state, *priority)
+                })
             }
             EventKind::VrrpGroup { name, state } => {
                 let scripts = self.groups.get(name);
                 scripts.map_or_else(Vec::new, |notify| vrrp_runs(notify, "GROUP", name, *state, 0))
             }
             EventKind::VrrpMasterRxLowerPri { name, .. } => {
-                let script = self.instances.get(name).and_then(|notify| notify.master_rx_lower_pri.as_ref());
+                let script =
+                    self.instances.get(name).and_then(|notify| notify.master_rx_lower_pri.as_ref());
                 plain(script)
             }
             EventKind::RealServer { virtual_server, real_server, up } => {
                 let scripts = self.real_servers.get(&(virtual_server.clone(), real_server.clone()));
                 plain(scripts.and_then(|scripts| scripts.script(*up)))
             }
-            EventKind::Quorum { virtual_server, up, .. } => {
-                plain(self.virtual_servers.get(virtual_server).and_then(|scripts| scripts.script(*up)))
-            }
+            EventKind::Quorum { virtual_server, up, .. } => plain(
+                self.virtual_servers.get(virtual_server).and_then(|scripts| scripts.script(*up)),
+            ),
             _ => Vec::new(),
         }
     }
@@ -108,7 +111,11 @@ fn plain(script: Option<&Script>) -> Vec<Run> {
 
 fn vrrp_runs(notify: &Notify, kind: &str, name: &str, state: VrrpState, priority: u8) -> Vec<Run> {
     // Who did not ask for DELETED gets FAULT, as keepalived does it.
-    let state = if state == VrrpState::Deleted && !notify.report_deleted { VrrpState::Fault } else { state };
+    let state = if state == VrrpState::Deleted && !notify.report_deleted {
+        VrrpState::Fault
+    } else {
+        state
+    };
     let specific = match state {
         VrrpState::Init => return Vec::new(),
         VrrpState::Backup => &notify.backup,
@@ -123,49 +130,6 @@ fn vrrp_runs(notify: &Notify, kind: &str, name: &str, state: VrrpState, priority
         runs.push(Run { script: script.clone(), extra });
     }
     runs
-}
-
-/// What events call virtual and real servers.
-pub mod names {
-    use std::collections::HashMap;
-
-    use lb_config::Model;
-    use lb_config::model::{Protocol, RealServer, VirtualServer, VirtualServerKey};
-
-    /// Every virtual server with its name: `[192.0.2.1]:tcp:80`, `FWM 1`, or `[GROUP]:N` with its
-    /// place among those that use the group.
-    pub fn virtual_servers(model: &Model) -> impl Iterator<Item = (String, &VirtualServer)> {
-        let mut places: HashMap<&str, usize> = HashMap::new();
-        model.virtual_servers.iter().map(move |server| {
-            let name = match &server.key {
-                VirtualServerKey::Address(address) => {
-                    format!("[{}]:{}:{}", address.ip(), protocol(server.protocol), address.port())
-                }
-                VirtualServerKey::Fwmark(mark) => format!("FWM {mark}"),
-                VirtualServerKey::Group(group) => {
-                    let place = places.entry(group).or_default();
-                    let name = format!("[{group}]:{place}");
-                    *place += 1;
-                    name
-                }
-            };
-            (name, server)
-        })
-    }
-
-    /// `[10.0.0.1]:tcp:80`
-    #[must_use]
-    pub fn real_server(server: &VirtualServer, real: &RealServer) -> String {
-        format!("[{}]:{}:{}", real.address.ip(), protocol(server.protocol), real.address.port())
-    }
-
-    fn protocol(protocol: Protocol) -> &'static str {
-        match protocol {
-            Protocol::Tcp => "tcp",
-            Protocol::Udp => "udp",
-            Protocol::Sctp => "sctp",
-        }
-    }
 }
 
 /// Starts scripts in the order they are put in, without waiting for one before the next: a script
@@ -203,7 +167,10 @@ impl Runner {
     pub fn run(&self, run: Run) {
         if let Err(error) = self.queue.try_send(run) {
             let run = error.into_inner();
-            tracing::error!("script `{}` not run: {QUEUE} others wait already", run.script.argv.join(" "));
+            tracing::error!(
+                "script `{}` not run: {QUEUE} others wait already",
+                run.script.argv.join(" ")
+            );
         }
     }
 
@@ -255,9 +222,16 @@ mod tests {
 
     #[test]
     fn the_specific_script_comes_before_the_generic_one() {
-        let all = notifications(Notify { master: script("m"), any: script("any"), ..Notify::default() });
-        assert_eq!(words(&all.runs(&instance(VrrpState::Master))), ["m", "any INSTANCE VI_1 MASTER 150"]);
-        assert_eq!(words(&all.runs(&instance(VrrpState::Backup))), ["any INSTANCE VI_1 BACKUP 150"]);
+        let all =
+            notifications(Notify { master: script("m"), any: script("any"), ..Notify::default() });
+        assert_eq!(
+            words(&all.runs(&instance(VrrpState::Master))),
+            ["m", "any INSTANCE VI_1 MASTER 150"]
+        );
+        assert_eq!(
+            words(&all.runs(&instance(VrrpState::Backup))),
+            ["any INSTANCE VI_1 BACKUP 150"]
+        );
         assert_eq!(words(&all.runs(&instance(VrrpState::Stop))), ["any INSTANCE VI_1 STOP 150"]);
         let group = EventKind::VrrpGroup { name: "G".into(), state: VrrpState::Master };
         assert_eq!(words(&all.runs(&group)), ["m", "any GROUP G MASTER 0"]);
@@ -265,11 +239,22 @@ mod tests {
 
     #[test]
     fn deleted_is_fault_for_who_did_not_ask_for_it() {
-        let notify = Notify { fault: script("f"), deleted: script("d"), any: script("any"), ..Notify::default() };
+        let notify = Notify {
+            fault: script("f"),
+            deleted: script("d"),
+            any: script("any"),
+            ..Notify::default()
+        };
         let all = notifications(notify.clone());
-        assert_eq!(words(&all.runs(&instance(VrrpState::Deleted))), ["f", "any INSTANCE VI_1 FAULT 150"]);
+        assert_eq!(
+            words(&all.runs(&instance(VrrpState::Deleted))),
+            ["f", "any INSTANCE VI_1 FAULT 150"]
+        );
         let all = notifications(Notify { report_deleted: true, ..notify });
-        assert_eq!(words(&all.runs(&instance(VrrpState::Deleted))), ["d", "any INSTANCE VI_1 DELETED 150"]);
+        assert_eq!(
+            words(&all.runs(&instance(VrrpState::Deleted))),
+            ["d", "any INSTANCE VI_1 DELETED 150"]
+        );
     }
 
     #[test]
@@ -286,7 +271,8 @@ mod tests {
         let hang = Script { argv: ["/bin/sleep", "100"].map(String::from).to_vec(), owner: None };
         runner.run(Run { script: hang, extra: Vec::new() });
         let file = dir.path().join("ran");
-        let touch = Script { argv: vec!["/bin/touch".into(), file.display().to_string()], owner: None };
+        let touch =
+            Script { argv: vec!["/bin/touch".into(), file.display().to_string()], owner: None };
         runner.run(Run { script: touch, extra: Vec::new() });
         runner.drain(Duration::from_millis(500)).await;
         assert!(file.exists());

@@ -1,5 +1,6 @@
 //! A place for an engine that may fail: restarts it with back-off, and nobody else notices.
 
+use std::collections::BTreeSet;
 use std::future::pending;
 use std::time::Duration;
 
@@ -14,6 +15,8 @@ const HEALTHY: Duration = Duration::from_secs(60);
 const LONGEST: Duration = Duration::from_secs(60);
 /// How long an engine may take to say how it is.
 const ANSWER: Duration = Duration::from_secs(2);
+/// How long an engine may take to put a plan in force.
+const APPLY: Duration = Duration::from_secs(30);
 
 /// What the supervisor wants of an engine. It runs on a thread of its own.
 pub trait Engine: Sized {
@@ -37,6 +40,8 @@ pub trait Engine: Sized {
     fn status(&self) -> oneshot::Receiver<Self::Snapshot>;
     /// Ends it in order.
     fn stop(&self) -> oneshot::Receiver<()>;
+    /// Names of what it holds, so that the one that is started after its failure goes on with it.
+    fn holds(&self) -> BTreeSet<String>;
     /// Waits until it ended without being told, and says why. Cancel safe.
     fn ended(&mut self) -> impl Future<Output = String> + Send;
 }
@@ -46,6 +51,8 @@ pub trait Engine: Sized {
 pub struct Slot<E> {
     state: State<E>,
     failures: Failures,
+    /// What the last engine held when it failed.
+    left: BTreeSet<String>,
 }
 
 #[derive(Debug)]
@@ -108,14 +115,19 @@ impl<E: Engine> Slot<E> {
     /// Empty.
     #[must_use]
     pub fn off() -> Self {
-        Self { state: State::Off, failures: Failures::default() }
+        Self { state: State::Off, failures: Failures::default(), left: BTreeSet::new() }
     }
 
     /// Starts the engine in this slot.
     ///
     /// # Errors
     /// What the engine says; the slot is as before.
-    pub fn start(&mut self, plan: E::Plan, options: E::Options, events: EventSink) -> anyhow::Result<()> {
+    pub fn start(
+        &mut self,
+        plan: E::Plan,
+        options: E::Options,
+        events: EventSink,
+    ) -> anyhow::Result<()> {
         let engine = E::start(plan, options, events)?;
         self.state = State::Running { engine, since: Instant::now() };
         Ok(())
@@ -142,6 +154,11 @@ impl<E: Engine> Slot<E> {
         }
     }
 
+    /// What the engine that failed held.
+    pub fn left(&self) -> &BTreeSet<String> {
+        &self.left
+    }
+
     /// Restarts since the daemon began.
     pub fn restarts(&self) -> u64 {
         self.failures.total
@@ -154,6 +171,7 @@ impl<E: Engine> Slot<E> {
             State::Running { engine, since } => {
                 let reason = engine.ended().await;
                 let lived = since.elapsed();
+                self.left = engine.holds();
                 let pause = self.wait_after(lived, &reason);
                 Change::Failed { reason, pause }
             }
@@ -177,18 +195,23 @@ impl<E: Engine> Slot<E> {
         pause
     }
 
-    /// Puts another plan in force. True when an engine runs and took it.
-    ///
-    /// # Errors
-    /// What the engine says; it goes on with the old plan.
-    pub async fn apply(&self, plan: E::Plan) -> Result<bool, String> {
-        match self.engine() {
-            None => Ok(false),
-            Some(engine) => match engine.apply(plan).await {
-                Ok(result) => result.map(|()| true),
-                // It panicked; the new plan is what it is started again with.
-                Err(_) => Ok(false),
-            },
+    /// Puts another plan in force, if the engine runs. The future fails with what the engine says;
+    /// it goes on with the old plan then.
+    pub fn apply(
+        &self,
+        plan: E::Plan,
+    ) -> impl Future<Output = Result<(), String>> + Send + 'static {
+        let answer = self.engine().map(|engine| engine.apply(plan));
+        async move {
+            match answer {
+                None => Ok(()),
+                Some(answer) => match timeout(APPLY, answer).await {
+                    Ok(Ok(result)) => result,
+                    // It panicked; the new plan is what it is started again with.
+                    Ok(Err(_)) => Ok(()),
+                    Err(_) => Err(format!("the {} does not answer", E::NAME)),
+                },
+            }
         }
     }
 
@@ -197,20 +220,23 @@ impl<E: Engine> Slot<E> {
         let answer = self.engine().map(Engine::status);
         async move {
             match answer {
-                Some(answer) => timeout(ANSWER, answer).await.ok().and_then(Result::ok).unwrap_or_default(),
+                Some(answer) => {
+                    timeout(ANSWER, answer).await.ok().and_then(Result::ok).unwrap_or_default()
+                }
                 None => E::Snapshot::default(),
             }
         }
     }
 
-    /// Ends the engine in order and empties the slot; true when it ended within `limit`.
-    pub async fn stop(&mut self, limit: Duration) -> bool {
-        let stopped = match self.engine() {
-            Some(engine) => timeout(limit, engine.stop()).await.is_ok(),
-            None => true,
-        };
-        self.state = State::Off;
-        stopped
+    /// Ends the engine in order, if it runs; the future is true when it ended within `limit`.
+    pub fn stop(&self, limit: Duration) -> impl Future<Output = bool> + Send + 'static {
+        let ended = self.engine().map(Engine::stop);
+        async move {
+            match ended {
+                Some(ended) => timeout(limit, ended).await.is_ok(),
+                None => true,
+            }
+        }
     }
 }
 
@@ -248,6 +274,10 @@ mod tests {
             oneshot::channel().1
         }
 
+        fn holds(&self) -> BTreeSet<String> {
+            BTreeSet::from(["VI_1".to_owned()])
+        }
+
         async fn ended(&mut self) -> String {
             match self.plan {
                 Some(reason) => reason.to_owned(),
@@ -282,6 +312,7 @@ mod tests {
         }
         assert_eq!(pauses, [0, 1, 2, 4, 8, 16, 32, 60, 60]);
         assert_eq!(slot.restarts(), 9);
+        assert!(slot.left().contains("VI_1"));
     }
 
     #[test]
@@ -308,10 +339,10 @@ mod tests {
         let mut slot = Slot::<Fake>::off();
         assert!(slot.status().await.is_empty());
         assert!(slot.stop(seconds(1)).await);
-        assert_eq!(slot.apply(None).await, Ok(false));
+        assert_eq!(slot.apply(None).await, Ok(()));
         slot.start(None, (), EventSink::channel().0).unwrap();
         assert_eq!(slot.status().await, [1]);
         // A panic under way is no refusal.
-        assert_eq!(slot.apply(None).await, Ok(false));
+        assert_eq!(slot.apply(None).await, Ok(()));
     }
 }

@@ -309,7 +309,8 @@ impl Node {
                     Input::Fault { own: !slot.faults.is_empty() }
                 }
                 (Role::Backup | Role::Master, Role::Fault) => Input::Recover,
-                (Role::Backup, Role::Init) if slot.waits.is_empty() => Input::Startup,
+                (_, Role::Init) if !slot.waits.is_empty() => continue,
+                (Role::Backup, Role::Init) => Input::Startup,
                 (Role::Backup, Role::Master) => Input::Demote,
                 (Role::Master, Role::Init | Role::Backup) => Input::Promote,
                 _ => continue,
