@@ -111,10 +111,8 @@ fn a_reload_with_one_more_server_sends_one_request() -> Result<()> {
 
     // A file that is refused changes nothing either.
     tap.clear()?;
-    d.write_file(
-        "/run/lbd.conf",
-        "virtual_server 192.0.2.100 80 {\n  real_server 10.0.0.14 80 {\n",
-    )?;
+    let nonsense = "vrrp_instance VI {\n  interface eth0\n}\n";
+    d.write_file("/run/lbd.conf", config(&["10.0.0.14 80"]) + nonsense)?;
     director.lbd.signal(Signal::SIGHUP)?;
     director.says(0, "refused, the old configuration runs on")?;
     assert_eq!(tap.changes()?, [""; 0]);
