@@ -97,8 +97,11 @@ impl Host {
         })?
     }
 
-    /// Starts the programs it was made with.
-    pub(crate) fn start_programs(&self) -> Result<()> {
+    /// Starts the programs it was made with, as at every start of the host.
+    ///
+    /// # Errors
+    /// [`Error::NoProgram`], [`Error::HostDown`], [`Error::System`].
+    pub fn start_programs(&self) -> Result<()> {
         for program in &self.spec.programs {
             self.start_program(program)?;
         }
@@ -191,10 +194,10 @@ impl Host {
         let program = program.into();
         let file = find(program.argv.first(), &self.options.path)?;
         let command = program.command(&file);
-        let (child, output) = self
+        let started = self
             .on_thread(true, || Process::start(command))?
             .context(|| format!("run `{}` in `{}`", program.line(), self.name()))?;
-        let process = Process::watch(program.line(), child, output)?;
+        let process = Process::watch(program.line(), started)?;
         if let Some(life) = self.life().as_mut() {
             life.programs.push(process.clone());
         }
@@ -218,11 +221,13 @@ impl Host {
         self.life().as_ref().map(|life| life.programs.clone()).unwrap_or_default()
     }
 
-    /// Sends SIGTERM to every program that runs in it, and waits until they have ended.
+    /// Sends SIGTERM to every program that runs in it, and waits until they have ended; so do built-in servers.
     ///
     /// # Errors
     /// [`Error::Timeout`] when one still runs.
     pub fn stop_programs(&self, timeout: Duration) -> Result<()> {
+        let servers = self.life().as_mut().map(|life| std::mem::take(&mut life.servers));
+        drop(servers);
         let programs = self.programs();
         for program in programs.iter().filter(|program| program.is_running()) {
             // It may end by itself in between.

@@ -29,7 +29,9 @@ mod error;
 mod host;
 mod lab;
 mod namespace;
+mod play;
 mod privilege;
+mod probe;
 mod process;
 mod topology;
 mod wait;
@@ -40,7 +42,9 @@ pub use capture::{Capture, Frame, IpHeader};
 pub use error::{Error, Result};
 pub use host::Host;
 pub use lab::{Lab, Options};
+pub use play::{Fault, Latency, Progress, Report, inflict, play};
 pub use privilege::become_root;
+pub use probe::{Answered, Probe, Prober, Sent, Trace};
 pub use process::{Line, Process, Program};
 pub use topology::{
     FaultKind, FaultSpec, FileSpec, HostSpec, InterfaceSpec, MASTER, Play, Prefix, ProgramSpec,

@@ -30,6 +30,24 @@ pub fn become_root() -> Result<()> {
     write_map("/proc/self/uid_map", &format!("0 {uid} 1"))
 }
 
+/// Calls [`become_root`] before `main`, for test binaries: their tests run on threads, where it is too late.
+///
+/// To be written once at the top of the file. A refusal shows when the first [`Lab`](crate::Lab) starts.
+#[macro_export]
+macro_rules! become_root_at_start {
+    () => {
+        #[used]
+        #[allow(unsafe_code, missing_docs)] // a function that runs before main has no other door
+        #[unsafe(link_section = ".init_array")]
+        static BECOME_ROOT_AT_START: extern "C" fn() = {
+            extern "C" fn become_root() {
+                let _ = $crate::become_root();
+            }
+            become_root
+        };
+    };
+}
+
 fn write_map(path: &str, text: &str) -> Result<()> {
     fs::write(path, text).map_err(|error| {
         Error::Unprivileged(match sysctl("kernel/apparmor_restrict_unprivileged_userns") {
@@ -78,6 +96,9 @@ pub(crate) fn why_not(errno: Errno) -> String {
             "root lacks CAP_SYS_ADMIN here, as in most containers; give it, for instance by `docker run --privileged`"
                 .to_owned()
         }
+        Errno::EPERM => "this process is root neither of the machine nor of a user namespace; run it as root, or call \
+             `lb_lab::become_root` before the first thread starts"
+            .to_owned(),
         errno => format!("{}; run this as root", io::Error::from(errno)),
     }
 }

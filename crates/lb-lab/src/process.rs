@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::io::{self, BufRead, BufReader};
+use std::io::{self, BufRead, BufReader, Write};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -120,24 +120,39 @@ struct Shared {
     changed: Condvar,
 }
 
+/// A program that has just been started.
+pub(crate) struct Started {
+    child: Child,
+    output: io::PipeReader,
+    /// Our end of the pipe it writes to, for [`END`].
+    ours: io::PipeWriter,
+}
+
+/// Written to a program's pipe after its end: what is read before it was written by the program.
+const END: &[u8] = b"\0end of program\0\n";
+
 #[derive(Default)]
 struct State {
     lines: Vec<Line>,
     /// Standard output and error are both at their end.
     silent: bool,
+    /// Everything it wrote before its end is in `lines`.
+    read_to_end: bool,
     status: Option<ExitStatus>,
 }
 
 impl Process {
     /// Starts it. Runs on a thread whose children live in the host; [`Process::watch`] does the rest elsewhere.
-    pub(crate) fn start(mut command: Command) -> io::Result<(Child, io::PipeReader)> {
-        let (read, write) = io::pipe()?;
+    pub(crate) fn start(mut command: Command) -> io::Result<Started> {
+        let (output, write) = io::pipe()?;
+        let ours = write.try_clone()?;
         command.stdout(write.try_clone()?).stderr(write).process_group(0);
-        Ok((command.spawn()?, read))
+        Ok(Started { child: command.spawn()?, output, ours })
     }
 
     /// Follows what it writes and when it ends.
-    pub(crate) fn watch(line: String, mut child: Child, output: io::PipeReader) -> Result<Self> {
+    pub(crate) fn watch(line: String, started: Started) -> Result<Self> {
+        let Started { mut child, output, mut ours } = started;
         let pid = Pid::from_raw(i32::try_from(child.id()).unwrap_or(i32::MAX));
         let shared = Arc::new(Shared {
             command: line,
@@ -159,13 +174,24 @@ impl Process {
                 let mut output = BufReader::new(output);
                 let mut line = Vec::new();
                 while matches!(output.read_until(b'\n', &mut line), Ok(1..)) {
-                    let text =
-                        String::from_utf8_lossy(&line).trim_end_matches(['\n', '\r']).to_owned();
-                    line.clear();
-                    reader.lock().lines.push(Line { at: Instant::now(), text });
+                    let (written, ended) = match line.strip_suffix(END) {
+                        Some(written) => (written, true),
+                        None => (line.as_slice(), false),
+                    };
+                    let text = String::from_utf8_lossy(written);
+                    let text = text.trim_end_matches(['\n', '\r']).to_owned();
+                    let mut state = reader.lock();
+                    if !(ended && text.is_empty()) {
+                        state.lines.push(Line { at: Instant::now(), text });
+                    }
+                    state.read_to_end |= ended;
+                    drop(state);
                     reader.changed.notify_all();
+                    line.clear();
                 }
-                reader.lock().silent = true;
+                let mut state = reader.lock();
+                (state.silent, state.read_to_end) = (true, true);
+                drop(state);
                 reader.changed.notify_all();
             }),
         )?;
@@ -173,10 +199,15 @@ impl Process {
         start(
             "life",
             Box::new(move || {
-                // Reaped under the lock, so that nobody signals a pid that is somebody else's already.
+                // Reaped below under the lock, so that nobody signals a pid that is somebody else's already.
                 while waitid(Id::Pid(pid), WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT)
                     == Err(nix::Error::EINTR)
                 {}
+                // Who learns that it has ended finds everything it wrote.
+                if ours.write_all(END).is_ok() {
+                    drop(ours);
+                    waiter.until(None, |state| state.read_to_end.then_some(()));
+                }
                 let mut state = waiter.lock();
                 state.status = Some(child.wait().unwrap_or(ExitStatus::from_raw(0)));
                 drop(state);
@@ -212,7 +243,7 @@ impl Process {
     /// Kills it and waits until it is gone; nothing to do when it has ended.
     pub fn kill(&self) {
         if self.signal(Signal::SIGKILL).is_ok() {
-            self.until(None, |state| state.status);
+            self.shared.until(None, |state| state.status);
         }
     }
 
@@ -231,7 +262,7 @@ impl Process {
     /// # Errors
     /// [`Error::Timeout`] when it still runs.
     pub fn wait(&self, timeout: Duration) -> Result<ExitStatus> {
-        self.until(Some(timeout), |state| state.status).ok_or_else(|| Error::Timeout {
+        self.shared.until(Some(timeout), |state| state.status).ok_or_else(|| Error::Timeout {
             what: format!("the end of `{}`", self.command()),
             timeout,
         })
@@ -272,20 +303,27 @@ impl Process {
         needle: &str,
         timeout: Duration,
     ) -> Result<Line> {
-        self.until(Some(timeout), |state| {
-            let found =
-                state.lines.iter().skip(skip).find(|line| line.text.contains(needle)).cloned();
-            (found.is_some() || state.silent).then_some(found)
-        })
-        .flatten()
-        .ok_or_else(|| Error::Timeout {
-            what: format!(
-                "a line with `{needle}` from `{}`, whose last lines are\n{}\nand which",
-                self.command(),
-                self.tail(20)
-            ),
-            timeout,
-        })
+        self.shared
+            .until(Some(timeout), |state| {
+                let found =
+                    state.lines.iter().skip(skip).find(|line| line.text.contains(needle)).cloned();
+                (found.is_some() || state.silent).then_some(found)
+            })
+            .flatten()
+            .ok_or_else(|| Error::Timeout {
+                what: format!(
+                    "a line with `{needle}` from `{}`, whose last lines are\n{}\nand which",
+                    self.command(),
+                    self.tail(20)
+                ),
+                timeout,
+            })
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn until<T>(
@@ -294,7 +332,7 @@ impl Process {
         mut done: impl FnMut(&State) -> Option<T>,
     ) -> Option<T> {
         let end = timeout.map(|timeout| Instant::now() + timeout);
-        let mut state = self.shared.lock();
+        let mut state = self.lock();
         loop {
             if let Some(value) = done(&state) {
                 return Some(value);
@@ -302,21 +340,11 @@ impl Process {
             state = match end.map(|end| end.saturating_duration_since(Instant::now())) {
                 Some(Duration::ZERO) => return None,
                 Some(left) => {
-                    self.shared
-                        .changed
-                        .wait_timeout(state, left)
-                        .unwrap_or_else(PoisonError::into_inner)
-                        .0
+                    self.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0
                 }
-                None => self.shared.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
+                None => self.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
             };
         }
-    }
-}
-
-impl Shared {
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

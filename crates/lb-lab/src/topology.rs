@@ -167,6 +167,15 @@ pub struct FaultSpec {
     pub kind: FaultKind,
     /// To which host; `master` is the one that holds the VIP at that moment.
     pub target: String,
+    /// It is over when so many milliseconds have passed without a lost request.
+    #[serde(default = "FaultSpec::calm_ms")]
+    pub calm_ms: u64,
+}
+
+impl FaultSpec {
+    fn calm_ms() -> u64 {
+        1000
+    }
 }
 
 /// Kinds of faults.
@@ -345,7 +354,7 @@ impl Topology {
         }
         let mut hosts = BTreeSet::new();
         for (n, host) in self.hosts.iter().enumerate() {
-            let host_at = vec![Step::Key("host"), Step::Index(n)];
+            let host_at = [Step::Key("host"), Step::Index(n)];
             let fault = |rest: &[Step], message: String| Fault {
                 path: host_at.iter().chain(rest).copied().collect(),
                 message,
@@ -589,5 +598,105 @@ impl HostSpec {
     pub fn serve(mut self, address: SocketAddr) -> Self {
         self.programs.push(ProgramSpec { serve: Some(address), ..ProgramSpec::default() });
         self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refusal(text: &str) -> String {
+        Topology::parse(text).unwrap_err().to_string()
+    }
+
+    const HEAD: &str = "switches = [\"lan\", \"back\"]\n[[host]]\nname = \"a\"\n";
+
+    #[test]
+    fn a_topology_reads_and_writes_the_same() {
+        let text = format!(
+            "{HEAD}interface = [{{ name = \"eth0\", switch = \"lan\", addresses = [\"10.0.0.1/24\", \"fd00::1/64\"] }}]\n\
+             route = [{{ via = \"10.0.0.254\" }}, {{ to = \"10.9.0.0/16\", via = \"10.0.0.253\" }}]\n\
+             file = [{{ path = \"/etc/x\", text = \"y\" }}]\n\
+             program = [{{ run = [\"lbd\", \"-n\"] }}, {{ serve = \"10.0.0.1:80\" }}]\n\
+             [play]\nclient = \"a\"\nvip = \"10.0.0.1:80\"\n[[play.fault]]\nkind = \"kill\"\ntarget = \"master\"\n"
+        );
+        let topology = Topology::parse(&text).unwrap();
+        let play = topology.play.as_ref().unwrap();
+        assert_eq!((play.path.as_str(), play.interval_ms, play.timeout_ms), ("/", 10, 500));
+        assert_eq!(Topology::parse(&toml::to_string(&topology).unwrap()).unwrap(), topology);
+
+        let a = HostSpec::new("a")
+            .interface("eth0", "lan", ["10.0.0.1/24", "fd00::1/64"])
+            .gateway([10, 0, 0, 254])
+            .file("/etc/x", "y")
+            .run(["lbd", "-n"])
+            .serve("10.0.0.1:80".parse().unwrap());
+        assert_eq!(topology.hosts[0].interfaces, a.interfaces);
+        assert_eq!(
+            (&topology.hosts[0].files, &topology.hosts[0].programs),
+            (&a.files, &a.programs)
+        );
+        assert_eq!(topology.hosts[0].routes[0], a.routes[0]);
+    }
+
+    #[test]
+    fn errors_name_the_line_and_the_remedy() {
+        for (text, expected) in [
+            (
+                "interface = [\n  { name = \"eth0\", switch = \"bakc\" },\n]",
+                "line 5: host `a`: no switch `bakc`; declare it in `switches`, which has `back` and `lan`",
+            ),
+            (
+                "interface = [{ name = \"eth0\", switch = \"lan\" },\n{ name = \"eth0\", switch = \"lan\" }]",
+                "line 5: host `a`: there is an interface `eth0` already; choose another name",
+            ),
+            ("[[host]]\nname = \"a\"", "line 5: two hosts are called `a`; rename one"),
+            (
+                "[[host]]\nname = \"a b\"",
+                "line 5: `a b` cannot name a host; use 1 to 63 letters, digits and `-`",
+            ),
+            (
+                "[[host.program]]\nenv = { A = \"b\" }",
+                "line 4: host `a`: a program needs a command in `run`, or an address in `serve` for the built-in server",
+            ),
+            (
+                "file = [{ path = \"etc/x\", text = \"\" }]",
+                "line 4: host `a`: file `etc/x`: give an absolute path",
+            ),
+            (
+                "file = [{ path = \"/etc/x\" }]",
+                "line 4: host `a`: file `/etc/x`: give its content in `text`, or the file that has it in `from`",
+            ),
+            ("[play]\nclient = \"c\"\nvip = \"10.0.0.1:80\"", "line 5: no host `c`; there are `a`"),
+            (
+                "[play]\nclient = \"a\"\nvip = \"10.0.0.1:80\"\n[[play.fault]]\nkind = \"kill\"\ntarget = \"b\"",
+                "line 9: no host `b`; there are `a`",
+            ),
+            (
+                "interface = [{ name = \"eth0\", switch = \"lan\", addresses = [\"10.0.0.1\"] }]",
+                "line 4: `10.0.0.1` is not an address with its prefix length, such as 10.0.0.1/24",
+            ),
+        ] {
+            assert_eq!(refusal(&format!("{HEAD}{text}")), expected);
+        }
+        let unknown = refusal(&format!("{HEAD}adress = 1"));
+        assert!(unknown.starts_with("line 4: unknown field `adress`"), "{unknown}");
+        assert!(refusal("switches = [").starts_with("line 1: "));
+        assert!(
+            refusal("switches = [\"lan\",\n\"lan\"]")
+                .starts_with("line 2: switch `lan` is declared twice")
+        );
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_read_is_named() {
+        let text = format!("{HEAD}file = [{{ path = \"/etc/x\", from = \"missing.conf\" }}]");
+        let error =
+            Topology::parse_with(&text, |_| Err(std::io::ErrorKind::NotFound.into())).unwrap_err();
+        assert_eq!(error.to_string(), "cannot read missing.conf");
+        let read = Topology::parse_with(&text, |path| Ok(path.display().to_string())).unwrap();
+        assert_eq!(read.hosts[0].files[0].text.as_deref(), Some("missing.conf"));
+        let error = Topology::load(Path::new("/nowhere/lab.toml")).unwrap_err();
+        assert_eq!(error.to_string(), "cannot read /nowhere/lab.toml");
     }
 }

@@ -3,10 +3,14 @@
 //! Needs root, or user namespaces for everybody; without either each test says so and passes.
 
 use std::error::Error;
+use std::io::{BufRead, BufReader};
 use std::net::{IpAddr, UdpSocket};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use lb_lab::{HostSpec, Lab, Topology, wait_until};
+use lb_lab::{HostSpec, Lab, Probe, Prober, Topology, wait_until};
+
+lb_lab::become_root_at_start!();
 
 type Test = Result<(), Box<dyn Error>>;
 
@@ -93,7 +97,7 @@ fn programs_live_in_their_host_and_die_with_it() -> Test {
     let sleeper = a.spawn([
         "sh",
         "-c",
-        "echo up; trap 'echo bye; exit 7' TERM; while :; do sleep 0.01; done",
+        "trap 'echo bye; exit 7' TERM; echo up; while :; do sleep 0.01; done",
     ])?;
     sleeper.wait_for_line("up", SOON)?;
     sleeper.signal(nix::sys::signal::Signal::SIGTERM)?;
@@ -175,5 +179,108 @@ fn labs_do_not_collide() -> Test {
     assert_eq!(one.host("a")?.http_get(address, "/", SOON)?.by, "b");
     assert_eq!(two.host("a")?.http_get(address, "/", SOON)?.by, "b");
     assert_eq!(one.holders("10.0.0.2".parse::<IpAddr>()?), ["b"]);
+    Ok(())
+}
+
+#[test]
+fn a_prober_sees_the_outage() -> Test {
+    let Some(lab) = pair()? else { return Ok(()) };
+    let (a, address) = (lab.host("a")?, "10.0.0.2:80".parse()?);
+    let server = lab.host("b")?.serve(address)?;
+    for probe in [Probe::Http("/".into()), Probe::Tcp, Probe::Udp] {
+        let limit = Duration::from_millis(200);
+        let prober = Prober::start(a, address, probe.clone(), Duration::from_millis(5), limit)?;
+        wait_until("answers", SOON, || prober.trace().answered() >= 10)?;
+        lab.cut("b", "eth0")?;
+        let cut = std::time::Instant::now();
+        wait_until("losses", SOON, || prober.trace().lost() >= 10)?;
+        lab.mend("b", "eth0")?;
+        let down = cut.elapsed();
+        let answered = prober.trace().answered();
+        wait_until("answers again", SOON, || prober.trace().answered() >= answered + 10)?;
+        let trace = prober.finish();
+        assert!(trace.lost() >= 10, "{probe:?}");
+        // Never shorter than the cable was dead but for one step; some longer, as TCP and ARP have timers.
+        assert!(
+            trace.outage() + Duration::from_millis(10) >= down,
+            "{probe:?}: {:?} of {down:?}",
+            trace.outage()
+        );
+        assert!(
+            trace.outage() < down + Duration::from_secs(2),
+            "{probe:?}: {:?} of {down:?}",
+            trace.outage()
+        );
+        let by = if probe == Probe::Tcp { "" } else { "b" };
+        assert_eq!(trace.by().keys().collect::<Vec<_>>(), [by], "{probe:?}");
+    }
+    drop(server);
+    Ok(())
+}
+
+/// The processes of the machine whose command line contains `marker`.
+fn processes(marker: &str) -> usize {
+    let all = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    all.filter_map(|entry| std::fs::read(entry.path().join("cmdline")).ok())
+        .filter(|line| line.windows(marker.len()).any(|part| part == marker.as_bytes()))
+        .count()
+}
+
+fn links() -> Vec<std::ffi::OsString> {
+    let mut all: Vec<_> = std::fs::read_dir("/sys/class/net")
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|entry| entry.file_name())
+        .collect();
+    all.sort();
+    all
+}
+
+/// Not a test of its own: the process that the next one kills.
+#[test]
+#[ignore = "run by `nothing_is_left_when_the_owner_is_killed`"]
+fn owner() -> Test {
+    let Ok(marker) = std::env::var("LAB_MARKER") else { return Ok(()) };
+    let Some(lab) = pair()? else {
+        println!("no lab");
+        return Ok(());
+    };
+    lab.host("a")?.spawn([
+        "sh",
+        "-c",
+        &format!("setsid sh -c 'trap \"\" HUP TERM INT; sleep {marker}' & exec sleep {marker}"),
+    ])?;
+    lab.host("b")?.spawn(["sleep", &marker])?;
+    println!("\nready");
+    loop {
+        std::thread::park();
+    }
+}
+
+#[test]
+fn nothing_is_left_when_the_owner_is_killed() -> Test {
+    // sleep(1) takes it for a number of seconds; the pid makes it ours.
+    let marker = format!("9{:07}.25", std::process::id());
+    let before = links();
+    let mut owner = Command::new(std::env::current_exe()?)
+        .args(["--exact", "owner", "--ignored", "--nocapture"])
+        .env("LAB_MARKER", &marker)
+        .stdout(Stdio::piped())
+        .spawn()?;
+    let out = owner.stdout.take().ok_or("no output")?;
+    let said = BufReader::new(out)
+        .lines()
+        .map_while(Result::ok)
+        .find(|line| line == "ready" || line == "no lab");
+    if said.as_deref() == Some("no lab") {
+        return Ok(());
+    }
+    assert_eq!(said.as_deref(), Some("ready"));
+    wait_until("every program to run", SOON, || processes(&marker) >= 4)?;
+    owner.kill()?;
+    owner.wait()?;
+    wait_until("every program to be gone", SOON, || processes(&marker) == 0)?;
+    assert_eq!(links(), before);
     Ok(())
 }

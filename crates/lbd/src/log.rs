@@ -219,6 +219,8 @@ impl Writer {
     fn write(&mut self, line: &Line) {
         let time = line.at.strftime("%a %b %e %H:%M:%S %Y");
         let severity = match line.level {
+            // A complaint about a configuration names its place first, then its severity.
+            _ if line.text.contains("error: ") || line.text.contains("warning: ") => "",
             Level::ERROR => "error: ",
             Level::WARN => "warning: ",
             _ => "",

@@ -19,6 +19,12 @@ use nix::sys::stat::{Mode, umask};
 const UMASK: u32 = 0o177;
 
 fn main() -> ExitCode {
+    if is_genhash() {
+        eprintln!(
+            "lbd: genhash mode is not supported yet; `curl -s URL | md5sum` prints the same digest"
+        );
+        return ExitCode::from(FATAL);
+    }
     ExitCode::from(match Args::parse_from_os(std::env::args_os()) {
         Ok(args) => run(args),
         Err(error) => {
@@ -27,6 +33,15 @@ fn main() -> ExitCode {
             if error.kind() == ErrorKind::DisplayHelp { OK } else { FATAL }
         }
     })
+}
+
+/// genhash has options of its own, so it is recognised before any is read: by the name of the program
+/// or by the first argument.
+fn is_genhash() -> bool {
+    let mut args = std::env::args_os();
+    let name =
+        args.next().is_some_and(|name| Path::new(&name).file_name() == Some("genhash".as_ref()));
+    name || args.next().is_some_and(|first| first == "-T" || first == "--genhash")
 }
 
 fn run(args: Args) -> u8 {
@@ -47,12 +62,6 @@ fn run(args: Args) -> u8 {
                 FATAL
             }
         };
-    }
-    if args.genhash {
-        eprintln!(
-            "lbd: genhash mode is not supported yet; `curl -s URL | md5sum` prints the same digest"
-        );
-        return FATAL;
     }
     if !args.stray.is_empty() && !args.detached {
         let stray: Vec<_> = args.stray.iter().map(|word| word.to_string_lossy()).collect();
@@ -137,13 +146,13 @@ fn daemon(mut args: Args) -> Result<u8, u8> {
     }
     tracing::info!("Configuration file {}", args.config.display());
     let (model, complaints) = config::load(&args).map_err(|refused| {
-        refused.lines.iter().for_each(|line| tracing::error!("{line}"));
+        config::log(&refused.lines);
         if !console {
             eprint!("{}", refused.rendered);
         }
         refused.status
     })?;
-    complaints.iter().for_each(|line| tracing::warn!("{line}"));
+    config::log(&complaints);
     if let (None, Some(mask)) = (args.umask, model.global.umask) {
         umask(Mode::from_bits_truncate(mask));
     }

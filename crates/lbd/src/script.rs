@@ -1,8 +1,9 @@
 //! Runs the scripts that a configuration names.
 //!
-//! Unsafe for one call, `pre_exec`: a script that a dying daemon leaves behind must get SIGTERM,
-//! and that can only be asked for in the child between fork and exec (`prctl(2)`, async-signal-safe,
-//! touches no memory of ours).
+//! Unsafe for one call, `pre_exec`: a script that a dying daemon leaves behind must get SIGTERM, and
+//! descriptors that the daemon itself was started with are not for scripts. Both can only be done in
+//! the child between fork and exec, by system calls that touch no memory of ours (`prctl(2)`,
+//! `close_range(2)`).
 #![allow(unsafe_code)]
 
 use std::io;
@@ -81,9 +82,14 @@ pub fn start(script: &Script, extra: &[String]) -> io::Result<Running> {
         // With a user set, the standard library clears the supplementary groups too.
         command.gid(owner.gid).uid(owner.uid);
     }
-    // SAFETY: the closure makes one system call and allocates nothing.
+    // SAFETY: the closure makes two system calls and allocates nothing; `close_range` marks
+    // descriptors for the exec that follows and closes none.
     unsafe {
-        command.pre_exec(|| prctl::set_pdeathsig(Signal::SIGTERM).map_err(io::Error::from));
+        command.pre_exec(|| {
+            // Linux before 5.11 has it not, and then only ours, all marked, are to be closed.
+            libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC);
+            prctl::set_pdeathsig(Signal::SIGTERM).map_err(io::Error::from)
+        });
     }
     let child = command.spawn()?;
     let group = child.id().and_then(|id| i32::try_from(id).ok()).map(Pid::from_raw);

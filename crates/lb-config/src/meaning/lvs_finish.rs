@@ -115,14 +115,14 @@ fn server(
         );
         draft.ha_suspend = false;
     }
-    let ports = Ports { of: port_rule(&draft.key) };
+    let ports = port_rule(&draft.key);
     let drafts = std::mem::take(&mut draft.real_servers);
-    let real_servers = real_servers(context, drafts, &draft, method, family, &ports, &title);
+    let real_servers = real_servers(context, drafts, &draft, method, family, ports, &title);
     if real_servers.is_empty() {
         return None;
     }
     let sorry_server = draft.sorry.as_ref().and_then(|sorry| {
-        finish_sorry(context, sorry, method, family, &ports, &real_servers, &title)
+        finish_sorry(context, sorry, method, family, ports, &real_servers, &title)
     });
     let total = real_servers.iter().map(|real| u64::from(real.weight)).sum::<u64>();
     let (quorum, hysteresis) = quorum(context, &draft, total, &title);
@@ -149,6 +149,12 @@ fn server(
         ha_suspend: draft.ha_suspend,
         sorry_server,
         real_servers,
+        smtp_alert: draft
+            .smtp_alert
+            .or(context.globals.alert_checker)
+            .or(context.globals.alert)
+            .unwrap_or(false),
+        snmp_name: draft.snmp_name,
         key: draft.key,
     })
 }
@@ -244,12 +250,8 @@ fn granularity(context: &mut Context<'_>, draft: &Server, family: Family) -> Opt
 }
 
 /// What the port of a server must or may be.
-struct Ports {
-    of: PortRule,
-}
-
 #[derive(Clone, Copy)]
-enum PortRule {
+enum Ports {
     /// That of the virtual server, or another behind NAT.
     Fixed(u16),
     /// None: marks say nothing of ports.
@@ -258,34 +260,34 @@ enum PortRule {
     Free,
 }
 
-fn port_rule(key: &VirtualServerKey) -> PortRule {
+fn port_rule(key: &VirtualServerKey) -> Ports {
     match key {
-        VirtualServerKey::Address(address) => PortRule::Fixed(address.port()),
-        VirtualServerKey::Fwmark(_) => PortRule::None,
-        VirtualServerKey::Group(_) => PortRule::Free,
+        VirtualServerKey::Address(address) => Ports::Fixed(address.port()),
+        VirtualServerKey::Fwmark(_) => Ports::None,
+        VirtualServerKey::Group(_) => Ports::Free,
     }
 }
 
 impl Ports {
     /// DR and tunnels cannot change a port; NAT takes the virtual server's when the server has none.
     fn adjust(
-        &self,
+        self,
         context: &mut Context<'_>,
         mut address: SocketAddr,
         method: LvsMethod,
         place: Place,
         title: &str,
     ) -> SocketAddr {
-        let port = match (self.of, method) {
-            (PortRule::Free, _) => return address,
-            (PortRule::None, LvsMethod::Nat) => return address,
-            (PortRule::None, _) => 0,
-            (PortRule::Fixed(port), LvsMethod::Nat) if address.port() == 0 => {
+        let port = match (self, method) {
+            (Ports::Free, _) => return address,
+            (Ports::None, LvsMethod::Nat) => return address,
+            (Ports::None, _) => 0,
+            (Ports::Fixed(port), LvsMethod::Nat) if address.port() == 0 => {
                 address.set_port(port);
                 return address;
             }
-            (PortRule::Fixed(_), LvsMethod::Nat) => return address,
-            (PortRule::Fixed(port), _) => port,
+            (Ports::Fixed(_), LvsMethod::Nat) => return address,
+            (Ports::Fixed(port), _) => port,
         };
         if address.port() != port && address.port() != 0 {
             let message =
@@ -306,7 +308,7 @@ fn real_servers(
     server: &Server,
     method: LvsMethod,
     family: Family,
-    ports: &Ports,
+    ports: Ports,
     title: &str,
 ) -> Vec<RealServer> {
     let mut seen = HashSet::with_capacity(drafts.len());
@@ -347,6 +349,12 @@ fn real_servers(
             notify_up: context.check(real.notify_up, Class::Note),
             notify_down: context.check(real.notify_down, Class::Note),
             checkers,
+            smtp_alert: real
+                .smtp_alert
+                .or(context.globals.alert_checker)
+                .or(context.globals.alert)
+                .unwrap_or(true),
+            snmp_name: real.snmp_name,
         });
     }
     done
@@ -357,7 +365,7 @@ fn finish_sorry(
     sorry: &Sorry,
     method: LvsMethod,
     family: Family,
-    ports: &Ports,
+    ports: Ports,
     real_servers: &[RealServer],
     title: &str,
 ) -> Option<SorryServer> {

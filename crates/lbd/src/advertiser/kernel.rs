@@ -159,14 +159,17 @@ impl Kernel {
         Ok(())
     }
 
-    /// Queues an announcement until [`Kernel::flush_announcements`]; none where there is nobody to
-    /// tell.
+    /// Sends an announcement, at the latest with [`Kernel::flush_announcements`]; none where there
+    /// is nobody to tell.
     pub(super) fn announce(&mut self, link: LinkIndex, address: IpAddr, router: bool) {
         let Some(link) = self.links.get(&link).filter(|link| !link.noarp) else { return };
         let Some(hardware) = link.hardware else { return };
         let form = ArpForm::Request;
         let announcement = Announcement { ifindex: link.index, hardware, address, form, router };
         self.announcer.queue(&announcement);
+        if self.announcer.is_full() {
+            self.flush_announcements();
+        }
     }
 
     /// Sends what is queued.

@@ -77,7 +77,7 @@ impl Advertiser {
         let body = {
             let (waker, masters) = (Arc::clone(&waker), Arc::clone(&masters));
             move || {
-                let run = || match Thread::new(plan, options, events, inbox, waker, masters) {
+                let run = || match Thread::new(plan, &options, events, inbox, waker, masters) {
                     Ok(mut thread) => {
                         let _ = started.send(Ok(()));
                         thread.run().map_err(|error| format!("the kernel failed: {error}"))

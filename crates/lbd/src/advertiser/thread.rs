@@ -60,7 +60,7 @@ impl Thread {
     /// Opens everything and starts the node.
     pub(super) fn new(
         plan: Plan,
-        options: Options,
+        options: &Options,
         events: EventSink,
         commands: mpsc::Receiver<Command>,
         waker: Arc<Waker>,
@@ -180,27 +180,39 @@ impl Thread {
         Ok(())
     }
 
-    /// Does all actions in their order. The inner error is of a socket that did not open.
+    /// Does all actions in their order, then tells of them: who hears that an instance is MASTER finds its VIPs
+    /// there. The inner error is of a socket that did not open.
     fn act(&mut self) -> io::Result<Result<(), lb_net::Error>> {
-        let mut opened = Ok(());
         let mut actions = mem::take(&mut self.actions);
-        let Self { node, sockets, kernel, outgoing, poller, events, masters, .. } = self;
-        for action in actions.drain(..) {
+        let mut told = Vec::new();
+        let opened = self.perform(actions.drain(..), &mut told);
+        self.actions = actions;
+        told.into_iter().for_each(|event| self.events.emit(event));
+        opened
+    }
+
+    fn perform(
+        &mut self,
+        actions: impl Iterator<Item = Action>,
+        told: &mut Vec<EventKind>,
+    ) -> io::Result<Result<(), lb_net::Error>> {
+        let mut opened = Ok(());
+        let Self { node, sockets, kernel, outgoing, poller, masters, .. } = self;
+        for action in actions {
             match action {
                 Action::Event(event) => {
                     remember(masters, &event);
-                    events.emit(event);
+                    told.push(event);
                 }
                 Action::Sockets => {
-                    outgoing.flush(sockets, kernel)?;
+                    outgoing.flush(node, sockets, kernel)?;
                     let name = |link| kernel.name(link);
-                    opened = opened.and(sockets.reconcile(&node.sockets(), name, poller));
+                    opened = opened.and(sockets.reconcile(node.sockets(), name, poller));
                 }
                 action => outgoing.take(action, node, sockets, kernel)?,
             }
         }
-        outgoing.flush(sockets, kernel)?;
-        self.actions = actions;
+        outgoing.flush(node, sockets, kernel)?;
         Ok(opened)
     }
 
@@ -240,6 +252,7 @@ fn remember(masters: &Masters, event: &EventKind) {
 /// What cannot be had is said, and the thread runs without it.
 fn schedule(scheduling: Scheduling) {
     let tried = [
+        ("preference for latency", Some(lb_net::prefer_latency())),
         ("nice value", scheduling.nice.map(lb_net::set_nice)),
         ("real-time priority", scheduling.realtime.map(lb_net::set_realtime)),
         ("memory lock", scheduling.no_swap.then(lb_net::lock_memory)),

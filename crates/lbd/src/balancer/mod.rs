@@ -15,9 +15,11 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread;
 use std::time::Duration;
 
+use lb_config::model::Scheduling;
 use lb_control::status::VirtualServer;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{MissedTickBehavior, interval};
+use tracing::warn;
 
 pub use plan::Plan;
 
@@ -51,6 +53,8 @@ pub struct Options {
     /// The engine takes the place of one that failed: it adopts the kernel's table, empties
     /// nothing and takes every server for up until a check says otherwise.
     pub restart: bool,
+    /// Scheduling of the engine's thread.
+    pub scheduling: Scheduling,
     /// Determines the start jitter of the checkers.
     pub seed: u64,
 }
@@ -161,6 +165,7 @@ fn run(
     inbox: mpsc::UnboundedReceiver<Command>,
     started: &std::sync::mpsc::Sender<Result<(), Error>>,
 ) {
+    schedule(options.scheduling);
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -183,6 +188,24 @@ fn run(
             serve(pool, inbox).await;
         }
     });
+}
+
+/// What is refused is told, and the engine works all the same.
+fn schedule(Scheduling { nice, realtime, no_swap }: Scheduling) {
+    let complain = |what: &str, result: io::Result<()>| {
+        if let Err(error) = result {
+            warn!("cannot set {what} of the balancer: {error}");
+        }
+    };
+    if let Some(nice) = nice {
+        complain("the nice value", lb_net::set_nice(nice));
+    }
+    if let Some(priority) = realtime {
+        complain("the real-time priority", lb_net::set_realtime(priority));
+    }
+    if no_swap {
+        complain("the memory lock", lb_net::lock_memory());
+    }
 }
 
 async fn serve(mut pool: Pool, mut inbox: mpsc::UnboundedReceiver<Command>) {

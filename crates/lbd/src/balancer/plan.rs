@@ -110,7 +110,7 @@ fn virtual_plan(
     let real_servers = server
         .real_servers
         .iter()
-        .map(|real| RealPlan { checkers: real.checkers.iter().map(spec).collect() });
+        .map(|real| RealPlan { checkers: real.checkers.iter().filter_map(spec).collect() });
     VirtualPlan {
         name,
         identity: Identity {
@@ -177,9 +177,9 @@ fn keys(server: &model::VirtualServer, groups: &HashMap<&str, &[GroupEntry]>) ->
 }
 
 fn real_server(real: &model::RealServer) -> RealServerConfig {
-    let checker = |checker: &model::Checker| CheckerConfig {
-        spec: format!("{:?}", spec(checker).probe),
-        alpha: checker.alpha,
+    let checker = |checker: &model::Checker| {
+        let spec = spec(checker)?;
+        Some(CheckerConfig { spec: format!("{:?}", spec.probe), alpha: checker.alpha })
     };
     RealServerConfig {
         key: DestinationKey { address: real.address.ip(), port: real.address.port() },
@@ -188,12 +188,13 @@ fn real_server(real: &model::RealServer) -> RealServerConfig {
         method: method(real.method),
         upper_threshold: real.upper_threshold,
         lower_threshold: real.lower_threshold,
-        checkers: real.checkers.iter().map(checker).collect(),
+        checkers: real.checkers.iter().filter_map(checker).collect(),
     }
 }
 
-fn spec(checker: &model::Checker) -> Spec {
-    Spec {
+/// `None` for a checker that is not built yet.
+fn spec(checker: &model::Checker) -> Option<Spec> {
+    Some(Spec {
         probe: match &checker.kind {
             CheckerKind::Tcp { connection: to } => Probe::Tcp(connection(to)),
             CheckerKind::Http(http) => Probe::Http(self::http(http)),
@@ -203,6 +204,12 @@ fn spec(checker: &model::Checker) -> Spec {
                 timeout: *timeout,
                 dynamic: *dynamic,
             }),
+            CheckerKind::Smtp(_)
+            | CheckerKind::Ping { .. }
+            | CheckerKind::Udp(_)
+            | CheckerKind::Dns(_)
+            | CheckerKind::File(_)
+            | CheckerKind::Bfd(_) => return None,
         },
         timing: Timing {
             delay_loop: checker.delay_loop,
@@ -211,7 +218,7 @@ fn spec(checker: &model::Checker) -> Spec {
             warmup: checker.warmup,
             alpha: checker.alpha,
         },
-    }
+    })
 }
 
 fn connection(to: &model::Connection) -> Connection {
@@ -287,5 +294,83 @@ fn scheduler(scheduler: LvsScheduler) -> Scheduler {
         LvsScheduler::Fo => Scheduler::Fo,
         LvsScheduler::Ovf => Scheduler::Ovf,
         LvsScheduler::Twos => Scheduler::Twos,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plan(text: &str) -> Plan {
+        let options = lb_config::Options::default();
+        let loaded = lb_config::parse_str("t.conf", text, &options, &lb_config::RealSystem);
+        Plan::from(&loaded.model.unwrap_or_else(|| panic!("{:?}", loaded.diagnostics)))
+    }
+
+    fn keys(server: &VirtualPlan) -> Vec<String> {
+        server.config.keys.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn a_group_has_a_service_for_each_of_its_entries() {
+        let plan = plan(
+            "virtual_server_group G {\n 192.0.2.1-3 80\n fwmark 7\n}\n\
+             virtual_server group G {\n protocol TCP\n lb_kind NAT\n lb_algo rr\n\
+             real_server 10.0.0.1 80 {\n}\n}\n\
+             virtual_server group G {\n protocol UDP\n lb_kind NAT\n lb_algo rr\n\
+             real_server 10.0.0.1 80 {\n}\n}\n",
+        );
+        let [tcp, udp] = &plan.servers[..] else { panic!("{:?}", plan.servers) };
+        assert_eq!((tcp.name.as_str(), udp.name.as_str()), ("[G]:0", "[G]:1"));
+        let addresses = ["TCP 192.0.2.1:80", "TCP 192.0.2.2:80", "TCP 192.0.2.3:80", "FWM 7"];
+        assert_eq!(keys(tcp), addresses);
+        assert_eq!(keys(udp)[0], "UDP 192.0.2.1:80");
+        assert_ne!(tcp.identity, udp.identity);
+    }
+
+    #[test]
+    fn a_mark_has_a_family_and_no_protocol() {
+        let plan = plan(
+            "virtual_server fwmark 9 {\n lb_kind DR\n lb_algo wrr\n\
+             real_server 2001:db8::1 80 {\n weight 5\n}\n}\n",
+        );
+        let server = &plan.servers[0];
+        assert_eq!((server.name.as_str(), server.identity.protocol), ("FWM 9", None));
+        assert_eq!(server.config.keys, [ServiceKey::Fwmark { family: Family::Inet6, mark: 9 }]);
+        assert_eq!(server.config.service.scheduler, Scheduler::Wrr);
+        assert_eq!(server.config.real_servers[0].weight, 5);
+        assert_eq!(server.config.real_servers[0].method, ForwardingMethod::Route);
+    }
+
+    #[test]
+    fn tunnel_options_reach_the_destination() {
+        let plan = plan(
+            "virtual_server 192.0.2.1 80 {\n protocol TCP\n lb_kind TUN\n lb_algo wlc\n\
+             real_server 10.0.0.1 80 {\n lvs_method TUN type gue port 6080 remcsum\n}\n\
+             real_server 10.0.0.2 80 {\n lvs_method TUN type gre csum\n}\n}\n",
+        );
+        let methods: Vec<_> =
+            plan.servers[0].config.real_servers.iter().map(|real| real.method).collect();
+        let gue = TunnelType::Gue { port: 6080, checksum: TunnelChecksum::Remote };
+        let gre = TunnelType::Gre { checksum: true };
+        assert_eq!(methods, [gue, gre].map(ForwardingMethod::Tunnel));
+    }
+
+    #[test]
+    fn checkers_keep_their_meaning() {
+        let plan = plan(
+            "virtual_server 192.0.2.1 443 {\n delay_loop 7\n protocol TCP\n lb_kind NAT\n\
+             lb_algo rr\n virtualhost www.example.org:8443\n\
+             real_server 10.0.0.1 443 {\n SSL_GET {\n enable_sni\n http_protocol 1.1\n\
+             url {\n path /up\n status_code 200-204\n}\n connect_timeout 2\n retry 4\n}\n}\n}\n",
+        );
+        let spec = &plan.servers[0].real_servers[0].checkers[0];
+        let Probe::Http(http) = &spec.probe else { panic!("{spec:?}") };
+        assert_eq!(http.tls, Some(Tls { sni: Sni::Host, compliant: false }));
+        assert_eq!(http.version, HttpVersion::Http11);
+        assert_eq!(http.connection.timeout, Duration::from_secs(2));
+        assert_eq!(http.urls[0].host.as_deref(), Some("www.example.org:8443"));
+        assert_eq!(http.urls[0].status_codes, [(200, 204)]);
+        assert_eq!((spec.timing.delay_loop, spec.timing.retry), (Duration::from_secs(7), 4));
     }
 }

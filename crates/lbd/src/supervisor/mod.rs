@@ -132,6 +132,9 @@ pub async fn run(
     tell_systemd(&[NotifyState::Ready]);
     ready();
     tracing::info!("Startup complete");
+    if supervisor.args.dump_conf {
+        supervisor.log_configuration();
+    }
     let status = supervisor.serve(&mut inbox, &mut signals).await;
     drop(control);
     supervisor.stop(&mut inbox).await;
@@ -158,7 +161,7 @@ impl Supervisor {
         if self.wants_balancer(&model)
             && let Err(error) = self.start_balancer(&model, false)
         {
-            let message = format!("{error:#}");
+            let message = describe(&error);
             if !advertises {
                 return Err(Fatal { status: exit_status(&error), message });
             }
@@ -166,7 +169,7 @@ impl Supervisor {
             self.balancer.start_failed(&message);
         }
         if advertises && let Err(error) = self.start_advertiser(&model) {
-            return Err(Fatal { status: exit_status(&error), message: format!("{error:#}") });
+            return Err(Fatal { status: exit_status(&error), message: describe(&error) });
         }
         if !self.advertiser.is_on() && !self.balancer.is_on() {
             tracing::warn!(
@@ -193,6 +196,7 @@ impl Supervisor {
             dataplane: self.args.dataplane,
             dont_release_ipvs: self.args.dont_release_ipvs,
             restart,
+            scheduling: model.global.balancer_scheduling,
             seed: self.started.as_nanosecond() as u64,
         };
         self.balancer.start(model.into(), options, self.sink.clone())
@@ -246,7 +250,7 @@ impl Supervisor {
                 match self.start_advertiser(&self.model.clone()) {
                     Ok(()) => self.restarted("advertiser", reason),
                     Err(error) => {
-                        let message = format!("{error:#}");
+                        let message = describe(&error);
                         let pause = self.advertiser.start_failed(&message);
                         tracing::error!(
                             "the advertiser does not start: {message}; next try in {pause:?}"
@@ -266,7 +270,7 @@ impl Supervisor {
                 match self.start_balancer(&self.model.clone(), true) {
                     Ok(()) => self.restarted("balancer", reason),
                     Err(error) => {
-                        let message = format!("{error:#}");
+                        let message = describe(&error);
                         let pause = self.balancer.start_failed(&message);
                         tracing::error!(
                             "the balancer does not start: {message}; next try in {pause:?}"
@@ -363,10 +367,10 @@ impl Supervisor {
 
     async fn try_reload(&mut self, inbox: &mut Inbox) -> Result<String, String> {
         let (model, complaints) = config::load(&self.args).map_err(|refused| {
-            refused.lines.iter().for_each(|line| tracing::error!("{line}"));
+            config::log(&refused.lines);
             refused.first
         })?;
-        complaints.iter().for_each(|line| tracing::warn!("{line}"));
+        config::log(&complaints);
         // New instances announce themselves while they are put in force.
         self.notifications.update(&model);
         let applied = self.apply(&model, inbox).await;
@@ -393,13 +397,13 @@ impl Supervisor {
             let applied = self.advertiser.apply(model.into());
             self.meanwhile(inbox, applied).await?;
         } else if self.wants_advertiser(model) {
-            self.start_advertiser(model).map_err(|error| format!("{error:#}"))?;
+            self.start_advertiser(model).map_err(|error| describe(&error))?;
         }
         if self.balancer.is_on() {
             let applied = self.balancer.apply(model.into());
             self.meanwhile(inbox, applied).await?;
         } else if self.wants_balancer(model) {
-            self.start_balancer(model, false).map_err(|error| format!("{error:#}"))?;
+            self.start_balancer(model, false).map_err(|error| describe(&error))?;
         }
         Ok(())
     }
@@ -492,6 +496,15 @@ impl Supervisor {
         });
     }
 
+    /// `-d`: what a dump of the data would say, to the log.
+    fn log_configuration(&self) {
+        let (snapshot, model) = (self.snapshot(), self.model.clone());
+        tokio::spawn(async move {
+            let status = snapshot.await;
+            dump::data(&model, &status).lines().for_each(|line| tracing::info!("{line}"));
+        });
+    }
+
     /// Makes the engine fail that `--test-fault` names.
     fn test_fault(&self) {
         match self.args.test_fault.as_deref() {
@@ -516,13 +529,28 @@ fn engine<E: slot::Engine>(slot: &Slot<E>) -> Option<status::Engine> {
     })
 }
 
+/// An error and its causes, but for those that it repeats.
+fn describe(error: &anyhow::Error) -> String {
+    error.chain().fold(String::new(), |said, cause| match cause.to_string() {
+        cause if said.is_empty() => cause,
+        cause if said.contains(&cause) => said,
+        cause => format!("{said}: {cause}"),
+    })
+}
+
 /// A missing permission has an exit status of its own.
 fn exit_status(error: &anyhow::Error) -> u8 {
     let refused = error.chain().any(|cause| {
-        matches!(cause.downcast_ref(), Some(lb_net::Error::Capability { .. }))
+        // Transparent, so what it holds is no link of the chain.
+        let net = match cause.downcast_ref() {
+            Some(advertiser::Error::Net(net)) => Some(net),
+            _ => cause.downcast_ref(),
+        };
+        matches!(net, Some(lb_net::Error::Capability { .. }))
+            || matches!(cause.downcast_ref(), Some(lb_ipvs::Error::Permission))
             || cause
                 .downcast_ref::<std::io::Error>()
-                .is_some_and(|e| e.kind() == std::io::ErrorKind::PermissionDenied)
+                .is_some_and(|error| error.kind() == std::io::ErrorKind::PermissionDenied)
     });
     if refused { PERMISSION } else { FATAL }
 }

@@ -76,7 +76,7 @@ fn a_master_that_stops_is_replaced_after_the_skew() {
     net.tell(0, Input::Stop);
     assert!(net.hosts[0].node.stopped());
     assert_eq!(net.hosts[0].node.deadline(), None);
-    assert_eq!(net.holders(VIP), []);
+    assert!(net.holders(VIP).is_empty());
     assert_eq!(net.hosts[0].sent.last(), Some(&(10_000, 0)));
     net.run_until(20_000);
     assert_story(
@@ -160,7 +160,7 @@ fn a_member_that_yields_takes_its_group_along() {
     net.host(2, plan([instance("LAN", "eth1", 1, 200)]));
     net.run_until(20_000);
     assert_eq!(net.holders(VIP), [1]);
-    assert_eq!(net.holders(VIP_2), []);
+    assert!(net.holders(VIP_2).is_empty());
     // No priority 0 was sent for the others.
     assert!(net.hosts[0].sent.iter().all(|(_, priority)| *priority == 100));
 }
@@ -173,11 +173,31 @@ fn a_member_that_a_reload_adds_follows_its_group() {
     one.groups = vec![group("GW", &["LAN"])];
     net.host(2, one);
     net.run_until(10_000);
-    assert_eq!(net.holders(VIP_2), []);
+    assert!(net.holders(VIP_2).is_empty());
     net.story();
     net.tell(0, Input::Reload(gateway(200)));
     assert_eq!((net.holders(VIP), net.holders(VIP_2)), (vec![0], vec![0]));
     assert_story(&mut net, &[(10_000, 0, "(WAN) Entering MASTER STATE")]);
+}
+
+#[test]
+fn a_faulty_member_that_a_reload_adds_takes_its_group_along_before_it_begins() {
+    let mut net = Network::new();
+    let mut one = gateway(200);
+    one.instances.truncate(1);
+    one.groups = vec![group("GW", &["LAN"])];
+    net.host(1, one);
+    net.run_until(10_000);
+    net.story();
+    net.tell(0, Input::Reload(gateway(200)));
+    assert_story(
+        &mut net,
+        &[
+            (10_000, 0, "(LAN) Entering FAULT STATE"),
+            (10_000, 0, "(WAN) Entering FAULT STATE"),
+            (10_000, 0, "VRRP_Group(GW) Syncing instances to FAULT state"),
+        ],
+    );
 }
 
 #[test]
@@ -287,7 +307,7 @@ fn a_reload_changes_the_difference_only() {
 
     config.vips.remove(0);
     net.tell(0, Input::Reload(plan([config])));
-    assert_eq!(net.holders(VIP), []);
+    assert!(net.holders(VIP).is_empty());
     assert_eq!(net.holders([10, 0, 1, 101]), [0]);
     net.run_until(20_000);
     net.story();
@@ -337,7 +357,7 @@ fn a_vip_that_somebody_removes_is_retaken_after_the_skew() {
     net.run_until(10_000);
     net.story();
     net.tell(0, Input::Address { link: 1, address: VIP.into(), present: false });
-    assert_eq!(net.holders(VIP), []);
+    assert!(net.holders(VIP).is_empty());
     net.run_until(11_000);
     // Skew of 200: 218.75 ms.
     assert_story(
@@ -391,6 +411,21 @@ fn a_vip_on_another_link_depends_on_it() {
     net.carrier(0, 2, true);
     net.run_until(10_000);
     assert_eq!(net.holders(VIP_2), [0]);
+}
+
+#[test]
+fn an_untracked_vip_returns_with_its_link() {
+    let mut net = Network::new();
+    let mut config = instance("VI_1", "eth1", 1, 200);
+    config.excluded_vips = vec![vip([10, 0, 2, 100])];
+    config.excluded_vips[0].interface = Some("eth2".to_owned());
+    config.excluded_vips[0].no_track = true;
+    net.host(2, plan([config]));
+    net.run_until(5_000);
+    net.tell(0, Input::LinkGone { link: 2 });
+    assert_eq!(net.holders(VIP), [0]);
+    net.tell(0, Input::Link { link: 9, name: "eth2", up: true });
+    assert!(net.hosts[0].vips.contains(&(9, VIP_2.into())));
 }
 
 #[test]
@@ -467,6 +502,13 @@ fn a_restarted_engine_adopts_what_it_was_master_of() {
 }
 
 #[test]
+fn a_restarted_engine_does_not_wait_for_scripts_again() {
+    let mut net = Network::new();
+    net.resume(1, checked(110, 0), &["VI_1"]);
+    assert_story(&mut net, &[(0, 0, "(VI_1) Entering MASTER STATE")]);
+}
+
+#[test]
 fn a_late_node_hears_what_waits_before_it_judges() {
     let mut net = pair();
     net.story();
@@ -486,6 +528,25 @@ fn a_late_node_hears_what_waits_before_it_judges() {
     node.handle(late, Input::Packet { link: 1, packet }, &mut actions);
     node.handle(late, Input::Timer, &mut actions);
     assert_eq!(actions, []);
+}
+
+#[test]
+fn nothing_is_sent_on_a_link_that_is_down() {
+    let datagrams = |dont_track_primary| {
+        let mut config = instance("VI_1", "eth1", 1, 200);
+        config.dont_track_primary = dont_track_primary;
+        let mut net = Network::new();
+        net.host(1, plan([config]));
+        net.run_until(10_000);
+        net.tell(0, Input::Link { link: 1, name: "eth1", up: false });
+        let (mut payload, mut datagrams) = (Vec::new(), Vec::new());
+        let stop = lb_vrrp::Priority::STOP;
+        net.hosts[0].node.emit(InstanceId(0), stop, &mut payload, &mut datagrams);
+        datagrams.len()
+    };
+    assert_eq!(datagrams(false), 0);
+    // Whoever does not trust the state of the link sends all the same.
+    assert_eq!(datagrams(true), 1);
 }
 
 #[test]
