@@ -19,7 +19,11 @@ virtual_server 192.0.2.100 80 {
   lvs_sched wrr
   lvs_method NAT
   real_server 10.0.0.11 8080 { weight 3 }
-  real_server 10.0.0.12 8080 { weight 2 uthreshold 100 lthreshold 50 }
+  real_server 10.0.0.12 8080 {
+    weight 2
+    uthreshold 100
+    lthreshold 50
+  }
 }
 virtual_server 192.0.2.100 443 {
   protocol TCP
