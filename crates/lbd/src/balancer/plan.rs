@@ -36,6 +36,8 @@ pub(super) struct VirtualPlan {
     /// What makes it the same one after a reload.
     pub identity: Identity,
     pub config: VirtualServerConfig,
+    /// In the names of its real servers.
+    pub protocol: model::Protocol,
     /// The default method, for status.
     pub method: ForwardingMethod,
     /// In the order of [`VirtualServerConfig::real_servers`].
@@ -54,8 +56,6 @@ pub(super) struct Identity {
 /// One real server.
 #[derive(Clone, Debug)]
 pub(super) struct RealPlan {
-    /// keepalived's name for it.
-    pub name: String,
     /// In the order of [`RealServerConfig::checkers`].
     pub checkers: Vec<Spec>,
 }
@@ -107,10 +107,10 @@ fn virtual_plan(
     groups: &HashMap<&str, &[GroupEntry]>,
 ) -> VirtualPlan {
     let by_mark = matches!(server.key, VirtualServerKey::Fwmark(_));
-    let real_servers = server.real_servers.iter().map(|real| RealPlan {
-        name: names::real_server(server, real),
-        checkers: real.checkers.iter().filter_map(spec).collect(),
-    });
+    let real_servers = server
+        .real_servers
+        .iter()
+        .map(|real| RealPlan { checkers: real.checkers.iter().filter_map(spec).collect() });
     VirtualPlan {
         name,
         identity: Identity {
@@ -118,6 +118,7 @@ fn virtual_plan(
             protocol: (!by_mark).then_some(server.protocol),
             family: server.family,
         },
+        protocol: server.protocol,
         method: method(server.method),
         real_servers: real_servers.collect(),
         config: VirtualServerConfig {
