@@ -378,6 +378,31 @@ fn an_advertiser_that_panics_comes_back_as_master_with_its_vip() {
 }
 
 #[test]
+fn checks_of_ha_suspend_run_only_while_the_vip_is_here() {
+    if !in_namespace("checks_of_ha_suspend_run_only_while_the_vip_is_here") {
+        return;
+    }
+    let listener = server();
+    let config = balanced(&listener, "ha_suspend").replace("192.0.2.1", "10.0.0.77");
+    let daemon = House::new(&config).start(NO_DATAPLANE);
+    let suspended = || daemon.house.status().virtual_servers[0].suspended;
+    assert!(suspended());
+    let ip = |what: &str| {
+        let args = ["addr", what, "10.0.0.77/32", "dev", "v0"];
+        assert!(Command::new("ip").args(args).status().unwrap().success());
+    };
+    ip("add");
+    eventually("a check", || {
+        let server = daemon.house.status().virtual_servers.remove(0);
+        (!server.suspended && server.real_servers[0].checks[0].last.is_some()).then_some(())
+    });
+    ip("del");
+    eventually("the suspension", || suspended().then_some(()));
+    let log = daemon.stop();
+    assert!(log.contains("are suspended: 10.0.0.77 is not on this host"), "{log}");
+}
+
+#[test]
 fn notify_scripts_hear_of_everything_in_order() {
     if !in_namespace("notify_scripts_hear_of_everything_in_order") {
         return;

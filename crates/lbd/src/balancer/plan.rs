@@ -1,6 +1,7 @@
 //! What the balancer makes of a configuration: virtual servers for the pool, checkers to run.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use lb_check::{Connection, Http, HttpVersion, Probe, Script, Sni, Spec, Timing, Tls, Url};
@@ -38,6 +39,8 @@ pub(super) struct VirtualPlan {
     pub config: VirtualServerConfig,
     /// The default method, for status.
     pub method: ForwardingMethod,
+    /// `ha_suspend`: its checkers run only while this address is on this host.
+    pub home: Option<IpAddr>,
     /// In the order of [`VirtualServerConfig::real_servers`].
     pub real_servers: Vec<RealPlan>,
 }
@@ -58,6 +61,8 @@ pub(super) struct RealPlan {
     pub name: String,
     /// In the order of [`RealServerConfig::checkers`].
     pub checkers: Vec<Spec>,
+    /// Of each of them: whether every failure is logged, not only that which changes something.
+    pub log_all_failures: Vec<bool>,
 }
 
 impl Plan {
@@ -67,7 +72,8 @@ impl Plan {
         self.servers.is_empty()
     }
 
-    /// Takes every server for up until a check says otherwise, as the one who adopts a table does.
+    /// Takes every server that nothing is known of for up until a check says otherwise, as the one
+    /// who adopts a table does.
     pub(super) fn trust(&mut self) {
         for server in &mut self.servers {
             let configs = server.config.real_servers.iter_mut().flat_map(|r| &mut r.checkers);
@@ -110,6 +116,7 @@ fn virtual_plan(
     let real_servers = server.real_servers.iter().map(|real| RealPlan {
         name: names::real_server(server, real),
         checkers: real.checkers.iter().map(spec).collect(),
+        log_all_failures: real.checkers.iter().map(|checker| checker.log_all_failures).collect(),
     });
     VirtualPlan {
         name,
@@ -119,6 +126,10 @@ fn virtual_plan(
             family: server.family,
         },
         method: method(server.method),
+        home: match server.key {
+            VirtualServerKey::Address(vip) if server.ha_suspend => Some(vip.ip()),
+            _ => None,
+        },
         real_servers: real_servers.collect(),
         config: VirtualServerConfig {
             keys: keys(server, groups),
@@ -126,6 +137,7 @@ fn virtual_plan(
                 scheduler: scheduler(server.scheduler),
                 fallback: server.flag_1,
                 hash_port: server.flag_2,
+                flag_3: server.flag_3,
                 one_packet: server.one_packet,
                 persistence: server.persistence_timeout.map(|timeout| Persistence {
                     timeout,

@@ -159,7 +159,7 @@ impl Supervisor {
         let model = self.model.clone();
         let advertises = self.wants_advertiser(&model);
         if self.wants_balancer(&model)
-            && let Err(error) = self.start_balancer(&model, false)
+            && let Err(error) = self.start_balancer(&model)
         {
             let message = describe(&error);
             if !advertises {
@@ -182,7 +182,7 @@ impl Supervisor {
 
     fn start_advertiser(&mut self, model: &Model) -> anyhow::Result<()> {
         let options = advertiser::Options {
-            adopt: self.advertiser.left().clone(),
+            adopt: self.advertiser.legacy().clone(),
             keep_vips: self.args.dont_release_vrrp,
             scheduling: model.global.advertiser_scheduling,
         };
@@ -191,11 +191,11 @@ impl Supervisor {
         self.advertiser.start(model.into(), options, self.sink.clone())
     }
 
-    fn start_balancer(&mut self, model: &Model, restart: bool) -> anyhow::Result<()> {
+    fn start_balancer(&mut self, model: &Model) -> anyhow::Result<()> {
         let options = balancer::Options {
             dataplane: self.args.dataplane,
             dont_release_ipvs: self.args.dont_release_ipvs,
-            restart,
+            legacy: self.balancer.legacy().clone(),
             scheduling: model.global.balancer_scheduling,
             seed: self.started.as_nanosecond() as u64,
         };
@@ -267,7 +267,7 @@ impl Supervisor {
             Change::Failed { reason, pause } => self.failed("balancer", &reason, pause),
             Change::Due => {
                 let reason = self.balancer.failure().unwrap_or_default().to_owned();
-                match self.start_balancer(&self.model.clone(), true) {
+                match self.start_balancer(&self.model.clone()) {
                     Ok(()) => self.restarted("balancer", reason),
                     Err(error) => {
                         let message = describe(&error);
@@ -403,7 +403,7 @@ impl Supervisor {
             let applied = self.balancer.apply(model.into());
             self.meanwhile(inbox, applied).await?;
         } else if self.wants_balancer(model) {
-            self.start_balancer(model, false).map_err(|error| describe(&error))?;
+            self.start_balancer(model).map_err(|error| describe(&error))?;
         }
         Ok(())
     }
