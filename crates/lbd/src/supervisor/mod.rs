@@ -473,19 +473,25 @@ impl Supervisor {
         });
     }
 
-    /// Writes a dump file in a task of its own.
+    /// Writes the files of a dump in a task of its own.
     fn dump(&self, dump: Dump, clear: bool) {
-        let name = dump.file_name();
         let directory = dump::directory();
-        tracing::info!("Writing {}", directory.join(name).display());
         let (snapshot, model) = (self.snapshot(), self.model.clone());
         let cleared = Arc::clone(&self.cleared);
         tokio::spawn(async move {
             let status = snapshot.await;
-            let Some(text) = dump.text(&model, &status) else { return };
-            if let Err(error) = dump::write(&directory, name, &text) {
-                tracing::error!("cannot write {}: {error}", directory.join(name).display());
-            } else if clear {
+            let mut written = true;
+            for (name, text) in dump.files(&model, &status) {
+                let path = directory.join(name);
+                match dump::write(&directory, name, &text) {
+                    Ok(()) => tracing::info!("Written {}", path.display()),
+                    Err(error) => {
+                        tracing::error!("cannot write {}: {error}", path.display());
+                        written = false;
+                    }
+                }
+            }
+            if clear && written {
                 let mut cleared = cleared.lock().unwrap_or_else(PoisonError::into_inner);
                 for instance in status.vrrp {
                     // What is shown was counted since the last time.
@@ -501,7 +507,9 @@ impl Supervisor {
         let (snapshot, model) = (self.snapshot(), self.model.clone());
         tokio::spawn(async move {
             let status = snapshot.await;
-            dump::data(&model, &status).lines().for_each(|line| tracing::info!("{line}"));
+            for (_, text) in Dump::Data.files(&model, &status) {
+                text.lines().for_each(|line| tracing::info!("{line}"));
+            }
         });
     }
 
