@@ -21,7 +21,8 @@ fn network() -> anyhow::Result<Option<Lab>> {
     let hosts = [("lb", 2), ("s1", 11), ("s2", 12), ("s3", 13), ("c1", 21), ("c2", 22)];
     for (name, octet) in hosts {
         let address = format!("10.0.0.{octet}/24");
-        topology = topology.host(HostSpec::new(name).interface("eth0", "lan", [address.as_str()]));
+        let host = HostSpec::new(name).interface("eth0", "lan", [address.as_str()]);
+        topology = topology.host(host.private("/etc/keepalived"));
     }
     start(topology)
 }
@@ -46,8 +47,13 @@ fn share(client: &Host, count: usize) -> anyhow::Result<BTreeMap<String, usize>>
     Ok(by)
 }
 
-/// The same with datagrams.
-fn share_udp(client: &Host, count: usize) -> anyhow::Result<BTreeMap<String, usize>> {
+/// The same with datagrams, each from a socket of its own: a port that is used again would belong to the same client.
+/// So the sockets stay open, in `used`.
+fn share_udp(
+    client: &Host,
+    used: &mut Vec<UdpSocket>,
+    count: usize,
+) -> anyhow::Result<BTreeMap<String, usize>> {
     client.run(|| {
         let mut by = BTreeMap::new();
         for _ in 0..count {
@@ -59,6 +65,7 @@ fn share_udp(client: &Host, count: usize) -> anyhow::Result<BTreeMap<String, usi
             ensure!(from == VIP, "the answer comes from {from}, not from {VIP}");
             let name = std::str::from_utf8(&answer[..length])?.trim_end();
             *by.entry(name.to_owned()).or_default() += 1;
+            used.push(socket);
         }
         Ok(by)
     })?
@@ -81,12 +88,12 @@ fn server<'a>(status: &'a Status, address: &str) -> &'a RealServer {
     found.expect("the configured real server")
 }
 
-/// A configuration with one virtual server at [`VIP`].
+/// A configuration with one virtual server at [`VIP`]. Without `enable_script_security`: in the user namespace of an
+/// ordinary user the machine's directories are nobody's, and scripts in them would be disabled.
 fn service(protocol: &str, scheduler: &str, settings: &str, real_servers: &[String]) -> String {
     format!(
         r#"
 global_defs {{
-    enable_script_security
     script_user root
 }}
 virtual_server 10.0.0.2 8080 {{
@@ -174,6 +181,14 @@ fn three_weights_share_exactly_and_a_dead_server_is_out_after_its_retries_and_ba
         assert!(check.latency_ms.is_some_and(|ms| ms > 0.0 && ms < 2_000.0));
     }
 
+    let (code, text) = run(lb, &["lbctl", "status", "--json"])?;
+    assert_eq!(code, Some(0), "{text}");
+    assert_eq!(serde_json::from_str::<Status>(&text)?.virtual_servers.len(), 1);
+    let (code, text) = run(lb, &["lbctl", "status"])?;
+    let shown = ["10.0.0.2:8080", "10.0.0.11", "10.0.0.12", "10.0.0.13", "relay", "wrr"];
+    assert_eq!(code, Some(0), "{text}");
+    assert!(shown.iter().all(|part| text.contains(part)), "{text}");
+
     // One connection at a time is open, and shows where it goes.
     let mut kept = KeptAlive::open(client, VIP)?;
     let by = kept.ask()?;
@@ -260,14 +275,15 @@ fn datagrams_are_shared_and_a_dead_server_gets_none() -> Test {
         ],
     );
     let lbd = lbd(lb, &config, &[])?;
-    assert_eq!(share_udp(client, 60)?, counts([("s1", 30), ("s2", 20), ("s3", 10)]));
+    let mut used = Vec::new();
+    assert_eq!(share_udp(client, &mut used, 60)?, counts([("s1", 30), ("s2", 20), ("s3", 10)]));
     assert_eq!(only(&status(lb)?).protocol.as_deref(), Some("udp"));
     drop(s2);
     lbd.wait_for_line("Removing service [10.0.0.12]:udp:80", SOON)?;
-    assert_eq!(share_udp(client, 40)?, counts([("s1", 30), ("s3", 10)]));
+    assert_eq!(share_udp(client, &mut used, 40)?, counts([("s1", 30), ("s3", 10)]));
     let _s2 = serve_one(&lab, "s2")?;
     lbd.wait_for_line("Adding service [10.0.0.12]:udp:80", SOON)?;
-    assert_eq!(share_udp(client, 60)?, counts([("s1", 30), ("s2", 20), ("s3", 10)]));
+    assert_eq!(share_udp(client, &mut used, 60)?, counts([("s1", 30), ("s2", 20), ("s3", 10)]));
     Ok(())
 }
 
@@ -302,7 +318,7 @@ fn a_persistent_client_stays_with_its_server() -> Test {
 
 /// nginx with a server by name, one that fails, and one over TLS.
 const NGINX: &str = "
-daemon off; master_process off; pid /run/nginx/pid; error_log stderr notice;
+user root root; daemon off; master_process off; pid /run/nginx/pid; error_log stderr notice;
 events { }
 http {
     access_log off;

@@ -149,6 +149,12 @@ fn server(
         ha_suspend: draft.ha_suspend,
         sorry_server,
         real_servers,
+        smtp_alert: draft
+            .smtp_alert
+            .or(context.globals.alert_checker)
+            .or(context.globals.alert)
+            .unwrap_or(false),
+        snmp_name: draft.snmp_name,
         key: draft.key,
     })
 }
@@ -343,6 +349,12 @@ fn real_servers(
             notify_up: context.check(real.notify_up, Class::Note),
             notify_down: context.check(real.notify_down, Class::Note),
             checkers,
+            smtp_alert: real
+                .smtp_alert
+                .or(context.globals.alert_checker)
+                .or(context.globals.alert)
+                .unwrap_or(true),
+            snmp_name: real.snmp_name,
         });
     }
     done

@@ -22,7 +22,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::warn;
 
-pub use plan::Plan;
+pub use plan::{Plan, runs};
 pub use pool::Legacy;
 
 use crate::engine::EventSink;

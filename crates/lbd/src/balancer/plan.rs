@@ -113,10 +113,10 @@ fn virtual_plan(
     groups: &HashMap<&str, &[GroupEntry]>,
 ) -> VirtualPlan {
     let by_mark = matches!(server.key, VirtualServerKey::Fwmark(_));
-    let real_servers = server.real_servers.iter().map(|real| RealPlan {
-        name: names::real_server(server, real),
-        checkers: real.checkers.iter().map(spec).collect(),
-        log_all_failures: real.checkers.iter().map(|checker| checker.log_all_failures).collect(),
+    let real_servers = server.real_servers.iter().map(|real| {
+        let checkers = real.checkers.iter().filter_map(|c| Some((spec(c)?, c.log_all_failures)));
+        let (checkers, log_all_failures) = checkers.unzip();
+        RealPlan { name: names::real_server(server, real), checkers, log_all_failures }
     });
     VirtualPlan {
         name,
@@ -188,9 +188,9 @@ fn keys(server: &model::VirtualServer, groups: &HashMap<&str, &[GroupEntry]>) ->
 }
 
 fn real_server(real: &model::RealServer) -> RealServerConfig {
-    let checker = |checker: &model::Checker| CheckerConfig {
-        spec: format!("{:?}", spec(checker).probe),
-        alpha: checker.alpha,
+    let checker = |checker: &model::Checker| {
+        let spec = spec(checker)?;
+        Some(CheckerConfig { spec: format!("{:?}", spec.probe), alpha: checker.alpha })
     };
     RealServerConfig {
         key: DestinationKey { address: real.address.ip(), port: real.address.port() },
@@ -199,12 +199,19 @@ fn real_server(real: &model::RealServer) -> RealServerConfig {
         method: method(real.method),
         upper_threshold: real.upper_threshold,
         lower_threshold: real.lower_threshold,
-        checkers: real.checkers.iter().map(checker).collect(),
+        checkers: real.checkers.iter().filter_map(checker).collect(),
     }
 }
 
-fn spec(checker: &model::Checker) -> Spec {
-    Spec {
+/// `None` for a checker that is not built yet.
+/// Whether a checker is of a kind that runs; of others the status knows nothing.
+#[must_use]
+pub fn runs(checker: &model::Checker) -> bool {
+    spec(checker).is_some()
+}
+
+fn spec(checker: &model::Checker) -> Option<Spec> {
+    Some(Spec {
         probe: match &checker.kind {
             CheckerKind::Tcp { connection: to } => Probe::Tcp(connection(to)),
             CheckerKind::Http(http) => Probe::Http(self::http(http)),
@@ -214,6 +221,12 @@ fn spec(checker: &model::Checker) -> Spec {
                 timeout: *timeout,
                 dynamic: *dynamic,
             }),
+            CheckerKind::Smtp(_)
+            | CheckerKind::Ping { .. }
+            | CheckerKind::Udp(_)
+            | CheckerKind::Dns(_)
+            | CheckerKind::File(_)
+            | CheckerKind::Bfd(_) => return None,
         },
         timing: Timing {
             delay_loop: checker.delay_loop,
@@ -222,7 +235,7 @@ fn spec(checker: &model::Checker) -> Spec {
             warmup: checker.warmup,
             alpha: checker.alpha,
         },
-    }
+    })
 }
 
 fn connection(to: &model::Connection) -> Connection {

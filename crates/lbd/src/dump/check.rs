@@ -7,7 +7,7 @@ use lb_control::status::{Check, RealServer, VirtualServer};
 
 use super::json::quoted;
 use super::page::{Page, begin};
-use crate::names;
+use crate::{balancer, names};
 
 /// Sections in keepalived's order.
 pub(super) fn check(model: &Model, status: &Status) -> String {
@@ -31,7 +31,8 @@ pub(super) fn check(model: &Model, status: &Status) -> String {
     page.section("Health checkers");
     for ((name, config), state) in &servers {
         for (real, real_state) in config.real_servers.iter().zip(&state.real_servers) {
-            for (checker, state) in real.checkers.iter().zip(&real_state.checks) {
+            let checkers = real.checkers.iter().filter(|checker| balancer::runs(checker));
+            for (checker, state) in checkers.zip(&real_state.checks) {
                 page.line(0, "Checker", &state.kind);
                 page.line(1, "Virtual server", name);
                 page.line(1, "Real server", names::real_server(config, real));

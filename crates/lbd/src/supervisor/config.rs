@@ -65,7 +65,11 @@ pub fn check(args: &Args, colour: bool) -> (String, u8) {
 }
 
 fn read(args: &Args, testing: bool) -> Loaded {
-    let options =
-        Options { config_id: args.config_id.clone(), all_include_checks: args.all_config, testing };
+    let options = Options {
+        config_id: args.config_id.clone(),
+        all_include_checks: args.all_config,
+        testing,
+        ..Options::default()
+    };
     lb_config::load(Path::new(&args.config), &options, &RealSystem)
 }

@@ -5,8 +5,8 @@ use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use lb_config::model::{
-    Family, Garp, InitialState, Notify, OldUnicastChecksum, Peers, SyncGroup, Tracked,
-    VirtualAddress, VrrpInstance, VrrpVersion,
+    AddressFlags, Family, Garp, InitialState, Notify, OldUnicastChecksum, Peers, SyncGroup,
+    Tracked, VirtualAddress, VrrpInstance, VrrpVersion,
 };
 use lb_control::EventKind;
 use lb_vrrp::IpPacket;
@@ -58,6 +58,7 @@ pub fn instance(name: &str, interface: &str, vrid: u8, priority: u8) -> VrrpInst
         old_unicast_checksum: OldUnicastChecksum::Detect,
         strict: false,
         notify: Notify::default(),
+        ..VrrpInstance::default()
     }
 }
 
@@ -70,6 +71,7 @@ pub fn vip(address: [u8; 4]) -> VirtualAddress {
         scope: 0,
         label: None,
         no_track: false,
+        flags: AddressFlags::default(),
     }
 }
 
@@ -83,6 +85,7 @@ pub fn group(name: &str, members: &[&str]) -> SyncGroup {
         members: members.iter().map(|name| (*name).to_owned()).collect(),
         tracking_weight: false,
         notify: Notify::default(),
+        smtp_alert: false,
     }
 }
 
