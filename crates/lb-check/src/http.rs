@@ -46,8 +46,9 @@ pub(crate) async fn probe(begun: Begun, http: &Http, url: usize, tls: &tls::Clie
 async fn fetch(begun: Begun, http: &Http, url: &Url, tls: &tls::Client) -> Result<(), Outcome> {
     let stream = socket::finish(begun, &http.connection).await?;
     let wait = http.connection.timeout;
+    // Boxed, so that a thousand connects that hang do not hold room for what may come after.
     let result = match &http.tls {
-        None => exchange(stream, http, url, false).await,
+        None => Box::pin(exchange(stream, http, url, false)).await,
         Some(options) => {
             let sni = match &options.sni {
                 Sni::Off => None,
@@ -55,8 +56,8 @@ async fn fetch(begun: Begun, http: &Http, url: &Url, tls: &tls::Client) -> Resul
                 Sni::Name(name) => Some(name.as_str()),
             };
             let session = tls.handshake(stream, &http.connection, sni);
-            match timeout(wait, session).await {
-                Ok(Ok(session)) => exchange(session, http, url, options.compliant).await,
+            match timeout(wait, Box::pin(session)).await {
+                Ok(Ok(session)) => Box::pin(exchange(session, http, url, options.compliant)).await,
                 Ok(Err(failure)) => Err(failure),
                 Err(_) => Err(Failure::Timeout("in the TLS handshake")),
             }

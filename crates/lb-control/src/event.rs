@@ -205,7 +205,7 @@ impl fmt::Display for EventKind {
                 write!(f, "({name}) Received advert from {from} with lower priority {priority}")
             }
             Self::VrrpPacketError { name, from, reason } => {
-                write!(f, "({name}) ignoring advertisement from {from}: {reason}")
+                write!(f, "({name}) advertisement from {from}: {reason}")
             }
             Self::Script { name, up } => {
                 write!(f, "VRRP_Script({name}) {}", if *up { "succeeded" } else { "failed" })

@@ -33,6 +33,22 @@ pub struct Daemon {
     pub last_reload: Option<Reload>,
     /// What forwards: `ipvs`, `relay` or `none`.
     pub dataplane: String,
+    /// What runs inside; those the configuration has no use for are left out.
+    #[serde(default)]
+    pub engines: Vec<Engine>,
+}
+
+/// One engine of the process.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Engine {
+    /// `advertiser` or `balancer`.
+    pub name: String,
+    /// `false` while it waits to be started again.
+    pub running: bool,
+    /// Times it failed since start.
+    pub failures: u64,
+    /// Why it does not run.
+    pub reason: Option<String>,
 }
 
 /// How a reload ended.
@@ -125,6 +141,31 @@ pub struct VrrpCounters {
     pub pri_zero_sent: u64,
 }
 
+impl VrrpCounters {
+    /// What was counted after `earlier`.
+    #[must_use]
+    pub fn since(&self, earlier: &Self) -> Self {
+        self.each(earlier, u64::saturating_sub)
+    }
+
+    /// Both counts together.
+    #[must_use]
+    pub fn plus(&self, other: &Self) -> Self {
+        self.each(other, u64::saturating_add)
+    }
+
+    fn each(&self, other: &Self, f: impl Fn(u64, u64) -> u64) -> Self {
+        macro_rules! fields {
+            ($($name:ident)*) => { Self { $($name: f(self.$name, other.$name)),* } };
+        }
+        fields!(
+            advert_rcvd advert_sent become_master release_master packet_len_err
+            advert_interval_err ip_ttl_err invalid_type_rcvd addr_list_err invalid_authtype
+            authtype_mismatch auth_failure checksum_err version_err pri_zero_rcvd pri_zero_sent
+        )
+    }
+}
+
 /// One virtual server, or one address of a group.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct VirtualServer {
@@ -148,6 +189,9 @@ pub struct VirtualServer {
     pub quorum_met: bool,
     /// Whether the sorry server serves.
     pub sorry_active: bool,
+    /// Whether its checks wait because its VIP is not on this host (`ha_suspend`).
+    #[serde(default)]
+    pub suspended: bool,
     /// `address:port` of the sorry server.
     pub sorry_server: Option<String>,
     /// In the order of the configuration.

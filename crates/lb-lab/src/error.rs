@@ -58,6 +58,16 @@ pub enum Error {
         /// Directories, separated by colons.
         looked: String,
     },
+    /// A program that should run has ended with a failure.
+    #[error("`{program}` on `{host}` has failed ({status})")]
+    Failed {
+        /// Where.
+        host: String,
+        /// Its command line.
+        program: String,
+        /// How it ended.
+        status: std::process::ExitStatus,
+    },
     /// The kernel refused something.
     #[error("cannot {what}")]
     System {

@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 use crate::lab::Lab;
 use crate::probe::{Probe, Prober, Trace};
 use crate::topology::{FaultKind, MASTER, Play};
-use crate::wait::wait_until;
+use crate::wait::wait_for;
 
 /// How long the service may take to come up.
 const START: Duration = Duration::from_secs(20);
@@ -18,6 +18,9 @@ const START: Duration = Duration::from_secs(20);
 const RECOVERY: Duration = Duration::from_secs(20);
 /// The window of `served_before` and `served_after`, and how long the service must be calm before the first fault.
 const QUIET: Duration = Duration::from_secs(1);
+
+/// A loss is noted this much after its limit at the latest.
+const NOTED: Duration = Duration::from_millis(100);
 
 /// What a client saw of a lab: the object that `lbctl lab --json` prints.
 ///
@@ -82,7 +85,7 @@ pub struct Fault {
     pub recovered_ms: f64,
     /// Whether the time without a loss began within 20 seconds.
     pub recovered: bool,
-    /// Requests sent from the fault on.
+    /// Requests sent from the fault on, and those that waited for an answer when it happened.
     pub sent: usize,
     /// Those of them that were lost.
     pub lost: usize,
@@ -124,17 +127,21 @@ pub enum Progress<'a> {
 /// Sends requests through the VIP and lets the faults of `play` happen, one after another.
 ///
 /// # Errors
-/// [`Error::Timeout`] when the service does not come up, or the fault's own error.
+/// [`Error::Timeout`] when the service does not come up, [`Error::Failed`] when a program ends before it does, or the fault's own error.
 pub fn play(lab: &Lab, play: &Play, mut tell: impl FnMut(&Progress<'_>)) -> Result<Report> {
     let start = Instant::now();
     let client = lab.host(&play.client)?;
     let url = format!("http://{}{}", play.vip, play.path);
     let limit = Duration::from_millis(play.timeout_ms);
-    wait_until(&format!("an answer from {url}"), START, || {
+    let answers = || {
         client
             .http_get(play.vip, &play.path, limit)
             .is_ok_and(|answer| !answer.status.is_server_error())
-    })?;
+    };
+    wait_for(&format!("an answer from {url}"), START, || match failed(lab) {
+        Some(failed) => Some(Err(failed)),
+        None => answers().then_some(Ok(())),
+    })??;
     let ready = start.elapsed();
 
     let step = Duration::from_millis(play.interval_ms);
@@ -166,16 +173,16 @@ pub fn play(lab: &Lab, play: &Play, mut tell: impl FnMut(&Progress<'_>)) -> Resu
         let at = Instant::now();
         inflict(lab, fault.kind, &target)?;
         let after = settle(&prober, at, limit, Duration::from_millis(fault.calm_ms));
-        let seen = after.trace.between(at, after.end);
+        let seen = after.trace.open_between(at, after.end, limit);
         let served_before = after.trace.between(at.checked_sub(QUIET).unwrap_or(first), at).by();
         faults.push(Fault {
             kind: fault.kind,
             was_master,
             at_ms: ms(at.saturating_duration_since(first)),
-            // The hole may begin with the last request before the fault.
+            // The hole begins with the last request answered before the fault.
             outage_ms: ms(after
                 .trace
-                .between(at.checked_sub(step * 2).unwrap_or(at), after.end)
+                .between(at.checked_sub(limit).unwrap_or(first), after.end)
                 .outage()),
             recovered_ms: seen
                 .last_lost()
@@ -235,6 +242,20 @@ pub fn inflict(lab: &Lab, kind: FaultKind, target: &str) -> Result<()> {
     }
 }
 
+/// A program that has ended with a failure, where nothing should have ended yet.
+fn failed(lab: &Lab) -> Option<Error> {
+    lab.hosts().iter().find_map(|host| {
+        host.programs().iter().find_map(|program| {
+            let status = program.status().filter(|status| !status.success())?;
+            Some(Error::Failed {
+                host: host.name().to_owned(),
+                program: program.command().to_owned(),
+                status,
+            })
+        })
+    })
+}
+
 fn master(lab: &Lab, play: &Play) -> Option<String> {
     lab.holders(play.vip.ip()).first().map(|name| (*name).to_owned())
 }
@@ -252,8 +273,8 @@ fn settle(prober: &Prober, from: Instant, limit: Duration, calm: Duration) -> Se
     let give_up = from + RECOVERY + calm;
     loop {
         let now = Instant::now();
-        // What was sent later may still be answered.
-        let end = now.checked_sub(limit).unwrap_or(from);
+        // What was sent later may still be answered, or its loss not be noted yet.
+        let end = now.checked_sub(limit + NOTED).unwrap_or(from);
         let trace = prober.trace();
         let since = trace
             .between(from, end)

@@ -97,7 +97,7 @@ fn programs_live_in_their_host_and_die_with_it() -> Test {
     let sleeper = a.spawn([
         "sh",
         "-c",
-        "echo up; trap 'echo bye; exit 7' TERM; while :; do sleep 0.01; done",
+        "trap 'echo bye; exit 7' TERM; echo up; while :; do sleep 0.01; done",
     ])?;
     sleeper.wait_for_line("up", SOON)?;
     sleeper.signal(nix::sys::signal::Signal::SIGTERM)?;

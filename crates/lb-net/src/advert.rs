@@ -219,8 +219,8 @@ impl AdvertSocket {
     #[must_use]
     pub fn has_queued(&self) -> bool {
         match &self.outbox {
-            Addressed::Inet(outbox) => !outbox.is_empty(),
-            Addressed::Inet6(outbox) => !outbox.is_empty(),
+            Addressed::Inet(outbox) => outbox.len() > 0,
+            Addressed::Inet6(outbox) => outbox.len() > 0,
         }
     }
 

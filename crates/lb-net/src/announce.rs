@@ -1,11 +1,11 @@
 //! Tells the neighbours where an address is now.
 
-use std::{fs, io};
 use std::net::IpAddr;
+use std::{fs, io};
 
 use socket2::{Domain, Socket, Type};
 
-use crate::mmsg::Outbox;
+use crate::mmsg::{Outbox, SEND_MAX};
 use crate::{Error, packet};
 
 /// How a gratuitous ARP says it. RFC 5227 §3 has neighbours take both alike.
@@ -51,6 +51,12 @@ impl Announcer {
             Error::system("opening the packet socket for gratuitous ARP", "CAP_NET_RAW"),
         )?;
         Ok(Self { socket, outbox: Outbox::new() })
+    }
+
+    /// Whether another system call's worth is queued: a good moment to flush.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.outbox.len() >= SEND_MAX
     }
 
     /// Queues one announcement until [`Announcer::flush`].

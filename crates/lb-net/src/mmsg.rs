@@ -13,7 +13,7 @@ use std::ptr;
 use nix::errno::Errno;
 
 /// The kernel takes no more at once (`UIO_MAXIOV`).
-const SEND_MAX: usize = 1024;
+pub(crate) const SEND_MAX: usize = 1024;
 
 /// A C socket address.
 ///
@@ -49,8 +49,8 @@ impl<A: SocketAddress> Outbox<A> {
         self.packets.push((self.octets.len(), to));
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        self.packets.is_empty()
+    pub(crate) fn len(&self) -> usize {
+        self.packets.len()
     }
 
     /// Sends everything in order and empties the box; a packet that the kernel refuses is reported

@@ -30,7 +30,8 @@ pub struct Member {
 /// Where a group that stands at `now` has to go, given its members.
 ///
 /// - FAULT while any member is faulty; out of it only when none is.
-/// - BACKUP as soon as one member of a MASTER group has left that role.
+/// - BACKUP as soon as one member of a MASTER group has left that role; one that is new to the
+///   group follows it instead.
 /// - MASTER when every member holds the addresses or is willing to.
 ///
 /// A group without members goes nowhere.
@@ -41,7 +42,7 @@ pub fn next(now: Role, members: impl IntoIterator<Item = Member>) -> Role {
     for member in members {
         any = true;
         faulty |= member.faulty;
-        all_masters &= member.role == Role::Master;
+        all_masters &= matches!(member.role, Role::Master | Role::Init);
         all_willing &= member.role == Role::Master || member.willing;
     }
     match now {
@@ -77,6 +78,13 @@ mod tests {
         assert_eq!(next(Role::Master, [MASTER, LISTENING]), Role::Backup);
         assert_eq!(next(Role::Master, [MASTER, FAULTY]), Role::Fault);
         assert_eq!(next(Role::Backup, [WILLING, FAULTY]), Role::Fault);
+    }
+
+    #[test]
+    fn a_new_member_follows_its_group() {
+        let new = Member { role: Role::Init, ..LISTENING };
+        assert_eq!(next(Role::Master, [MASTER, new]), Role::Master);
+        assert_eq!(next(Role::Backup, [WILLING, new]), Role::Backup);
     }
 
     #[test]

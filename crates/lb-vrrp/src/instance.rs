@@ -5,8 +5,10 @@ use std::time::{Duration, Instant};
 
 use crate::checksum::Checksum;
 use crate::config::{Config, OldUnicastChecksum, Peers};
+use crate::counters::Counters;
 use crate::error::WireError;
 use crate::group::Role;
+use crate::message::{Action, Input, Sender};
 use crate::timing::{master_down_interval, skew_time};
 use crate::types::{Family, IpPacket, Priority, Version};
 use crate::wire::{Advert, Auth};
@@ -88,118 +90,6 @@ impl State {
     }
 }
 
-/// What an instance is told.
-#[derive(Clone, Copy, Debug)]
-pub enum Input<'a> {
-    /// Begin. RFC 9568 §6.4.1.
-    Startup,
-    /// End.
-    Shutdown,
-    /// A deadline may have passed.
-    Timer,
-    /// A packet for this VRID arrived.
-    Packet(IpPacket<'a>),
-    /// What is tracked gives this priority.
-    Priority(Priority),
-    /// A cause of FAULT arose: its own, or that of another member of its group.
-    Fault {
-        /// Its own.
-        own: bool,
-    },
-    /// The last cause of FAULT is gone.
-    Recover,
-    /// Somebody else removed a virtual address.
-    VipLost,
-    /// The sync group becomes MASTER; or the instance was MASTER before its engine failed.
-    Promote,
-    /// The sync group ceases to be MASTER.
-    Demote,
-}
-
-/// What an instance wants done, in this order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Action {
-    /// Send an advertisement of this priority: [`Instance::emit`].
-    Send(Priority),
-    /// Add the virtual addresses.
-    AddVips,
-    /// Remove the virtual addresses; announce them no more.
-    RemoveVips,
-    /// Announce the virtual addresses by gratuitous ARP, now and later again.
-    Announce,
-    /// Announce them again, since a lower priority believed it were MASTER.
-    AnnounceLower,
-    /// A role was entered.
-    Notify(Role),
-    /// A member of a sync group would become MASTER: ask the group.
-    Willing,
-    /// As MASTER, a lower priority was heard.
-    LowerPriority(Sender),
-    /// A packet broke a rule: the first time since the state or the sender changed.
-    Report {
-        /// Who sent it.
-        from: IpAddr,
-        /// The rule.
-        error: WireError,
-    },
-}
-
-/// Another router of this instance.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Sender {
-    /// Source of its advertisements.
-    pub address: IpAddr,
-    /// Priority in them.
-    pub priority: Priority,
-}
-
-/// Counters since start, named as in keepalived's JSON.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[allow(missing_docs)] // the names are those of RFC 6527 and keepalived
-pub struct Counters {
-    pub advert_rcvd: u64,
-    pub advert_sent: u64,
-    pub become_master: u64,
-    pub release_master: u64,
-    pub packet_len_err: u64,
-    pub advert_interval_err: u64,
-    pub ip_ttl_err: u64,
-    pub invalid_type_rcvd: u64,
-    pub addr_list_err: u64,
-    pub invalid_authtype: u64,
-    pub authtype_mismatch: u64,
-    pub auth_failure: u64,
-    pub checksum_err: u64,
-    pub version_err: u64,
-    pub pri_zero_rcvd: u64,
-    pub pri_zero_sent: u64,
-}
-
-impl Counters {
-    /// The counter of a broken rule; rules that keepalived does not count have none.
-    fn of(&mut self, error: WireError) -> Option<&mut u64> {
-        Some(match error {
-            WireError::Truncated { .. }
-            | WireError::Length { .. }
-            | WireError::TotalLength { .. } => &mut self.packet_len_err,
-            WireError::Ttl { .. } | WireError::PeerTtl { .. } => &mut self.ip_ttl_err,
-            WireError::Version { .. } => &mut self.version_err,
-            WireError::AuthTypeUnknown { .. } => &mut self.invalid_authtype,
-            WireError::AuthTypeMismatch { .. } => &mut self.authtype_mismatch,
-            WireError::Password => &mut self.auth_failure,
-            WireError::Interval { .. } => &mut self.advert_interval_err,
-            WireError::Kind { .. } => &mut self.invalid_type_rcvd,
-            WireError::Checksum => &mut self.checksum_err,
-            WireError::AddressList => &mut self.addr_list_err,
-            WireError::Carp { .. }
-            | WireError::Vrid { .. }
-            | WireError::Destination { .. }
-            | WireError::Source
-            | WireError::OwnAddress => return None,
-        })
-    }
-}
-
 /// What the transition table sees.
 #[derive(Clone, Copy)]
 enum Event<'a> {
@@ -210,6 +100,7 @@ enum Event<'a> {
     Priority(Priority),
     Fault { own: bool },
     Recover,
+    Advertise,
     VipLost,
     Promote,
     Demote,
@@ -251,6 +142,7 @@ impl Instance {
             Input::Priority(priority) => Event::Priority(priority),
             Input::Fault { own } => Event::Fault { own },
             Input::Recover => Event::Recover,
+            Input::Advertise => Event::Advertise,
             Input::VipLost => Event::VipLost,
             Input::Promote => Event::Promote,
             Input::Demote => Event::Demote,
@@ -374,6 +266,7 @@ impl Instance {
                 }
                 out.extend([Action::AnnounceLower]);
             }
+            (State::Master { .. }, Event::Advertise) => self.send(self.effective_priority(), out),
             // Somebody meddles: let go and retake it soon.
             (State::Master { .. }, Event::VipLost) => {
                 self.send(Priority::STOP, out);
@@ -623,13 +516,6 @@ impl Instance {
         &self.counters
     }
 
-    /// Counts and pushes an advertisement outside of any rule: the reload of a master.
-    pub fn advertise_now(&mut self, out: &mut impl Extend<Action>) {
-        if matches!(self.state, State::Master { .. }) {
-            self.send(self.effective_priority(), out);
-        }
-    }
-
     /// Our own source address, which decides between equals.
     pub fn set_source(&mut self, source: Option<IpAddr>) {
         self.source = source;
@@ -695,3 +581,6 @@ impl Instance {
         advert.emit(source, destination, out);
     }
 }
+
+#[cfg(test)]
+mod tests;

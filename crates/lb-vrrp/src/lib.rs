@@ -10,9 +10,11 @@
 
 mod checksum;
 mod config;
+mod counters;
 mod error;
 pub mod group;
 mod instance;
+mod message;
 mod timing;
 pub mod track;
 mod types;
@@ -21,8 +23,10 @@ mod wire;
 
 pub use checksum::Checksum;
 pub use config::{Config, OldUnicastChecksum, Peer, Peers};
+pub use counters::Counters;
 pub use error::WireError;
-pub use instance::{Action, Counters, Input, Instance, Sender, State};
+pub use instance::{Duel, Instance, State};
+pub use message::{Action, Input, Sender};
 pub use timing::{master_down_interval, skew_time};
 pub use types::{Family, IpPacket, Priority, Version, Vrid};
 pub use vips::Vips;

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use clap::builder::PossibleValue;
 use clap::{Arg, ArgAction, Command, CommandFactory, FromArgMatches, Parser, ValueEnum};
 
+use crate::balancer::DataplaneChoice;
 use crate::log::Facility;
 
 /// What the command line says.
@@ -17,6 +18,8 @@ use crate::log::Facility;
 #[command(
     name = "lbd",
     about = "Keeps virtual IPs alive (VRRP) and spreads their load over real servers",
+    long_about = None,
+    max_term_width = 80,
     disable_version_flag = true,
     disable_help_flag = true,
     args_override_self = true,
@@ -26,134 +29,168 @@ use crate::log::Facility;
 )]
 pub struct Args {
     /// Configuration file, or a pattern of several
-    #[arg(short = 'f', long = "use-file", value_name = "FILE", default_value = DEFAULT_CONFIG)]
+    #[arg(short = 'f', long = "use-file", value_name = "FILE", default_value = DEFAULT_CONFIG, help_heading = "Configuration")]
     pub config: PathBuf,
     /// Check the configuration and exit; append the diagnostics to FILE instead of stderr
-    #[arg(short = 't', long, value_name = "FILE", num_args = 0..=1, require_equals = true)]
+    #[arg(short = 't', long, value_name = "FILE", num_args = 0..=1, require_equals = true, help_heading = "Configuration")]
     pub config_test: Option<Option<PathBuf>>,
     /// Refuse a configuration that draws warnings
-    #[arg(long)]
+    #[arg(long, help_heading = "Configuration")]
     pub strict: bool,
     /// Identity for the `@ID` lines of the configuration (default: the host name)
-    #[arg(short = 'i', long, value_name = "ID")]
+    #[arg(short = 'i', long, value_name = "ID", help_heading = "Configuration")]
     pub config_id: Option<String>,
     /// Every `include` must find readable files
-    #[arg(short = 'e', long)]
+    #[arg(short = 'e', long, help_heading = "Configuration")]
     pub all_config: bool,
     /// Write the configuration to the log at start
-    #[arg(short = 'd', long)]
+    #[arg(short = 'd', long, help_heading = "Configuration")]
     pub dump_conf: bool,
 
     /// Stay in the foreground
-    #[arg(short = 'n', long)]
+    #[arg(short = 'n', long, help_heading = "Process and log")]
     pub dont_fork: bool,
     /// Log to the console (stderr) too; in the foreground only
-    #[arg(short = 'l', long)]
+    #[arg(short = 'l', long, help_heading = "Process and log")]
     pub log_console: bool,
     /// Log details; twice for more
-    #[arg(short = 'D', long, action = ArgAction::Count)]
+    #[arg(short = 'D', long, action = ArgAction::Count, help_heading = "Process and log")]
     pub log_detail: u8,
     /// Syslog facility: 0 to 7, local0 to local7, user or daemon
-    #[arg(short = 'S', long, value_name = "FACILITY", default_value = "daemon")]
+    #[arg(
+        short = 'S',
+        long,
+        value_name = "FACILITY",
+        default_value = "daemon",
+        help_heading = "Process and log"
+    )]
     pub log_facility: Facility,
     /// Log to FILE too
-    #[arg(short = 'g', long, value_name = "FILE", num_args = 0..=1, require_equals = true, default_missing_value = DEFAULT_LOG_FILE)]
+    #[arg(short = 'g', long, value_name = "FILE", num_args = 0..=1, require_equals = true, default_missing_value = DEFAULT_LOG_FILE, help_heading = "Process and log")]
     pub log_file: Option<PathBuf>,
     /// Flush the log file after each record (always so)
-    #[arg(long)]
+    #[arg(long, help_heading = "Process and log")]
     pub flush_log_file: bool,
     /// Do not log to syslog
-    #[arg(short = 'G', long)]
+    #[arg(short = 'G', long, help_heading = "Process and log")]
     pub no_syslog: bool,
 
     /// Run VRRP only, no virtual servers
-    #[arg(short = 'P', long)]
+    #[arg(short = 'P', long, help_heading = "What runs")]
     pub vrrp: bool,
     /// Run virtual servers only, no VRRP
-    #[arg(short = 'C', long)]
+    #[arg(short = 'C', long, help_heading = "What runs")]
     pub check: bool,
     /// Run no BFD
-    #[arg(short = 'B', long = "no_bfd")]
+    #[arg(short = 'B', long = "no_bfd", help_heading = "What runs")]
     pub no_bfd: bool,
     /// Run every engine, with or without configuration for it
-    #[arg(long)]
+    #[arg(long, help_heading = "What runs")]
     pub all: bool,
-    /// What forwards: the kernel, this process, or nothing (health checks alone)
-    #[arg(long, value_enum, default_value_t)]
+    /// What forwards: ipvs (the kernel), relay (this process), none (health checks alone), or auto
+    #[arg(
+        long,
+        value_enum,
+        value_name = "WHAT",
+        default_value = "auto",
+        hide_possible_values = true,
+        help_heading = "What runs"
+    )]
     pub dataplane: DataplaneChoice,
     /// Remove addresses at a transition even if they were not recorded as set (always so)
-    #[arg(short = 'X', long)]
+    #[arg(short = 'X', long, help_heading = "What runs")]
     pub release_vips: bool,
     /// Leave the virtual addresses where they are at stop
-    #[arg(short = 'V', long)]
+    #[arg(short = 'V', long, help_heading = "What runs")]
     pub dont_release_vrrp: bool,
     /// Leave the IPVS entries where they are at stop
-    #[arg(short = 'I', long)]
+    #[arg(short = 'I', long, help_heading = "What runs")]
     pub dont_release_ipvs: bool,
     /// Stop when an engine fails, instead of restarting it
-    #[arg(short = 'R', long)]
+    #[arg(short = 'R', long, help_heading = "What runs")]
     pub dont_respawn: bool,
 
     /// Control socket of `lbctl`
-    #[arg(long, value_name = "PATH", env = "LBD_SOCKET", hide_env_values = true)]
+    #[arg(
+        long,
+        value_name = "PATH",
+        env = "LBD_SOCKET",
+        hide_env_values = true,
+        help_heading = "Files and surroundings"
+    )]
     pub socket: Option<PathBuf>,
     /// PID file
-    #[arg(short = 'p', long, value_name = "FILE")]
+    #[arg(short = 'p', long, value_name = "FILE", help_heading = "Files and surroundings")]
     pub pid: Option<PathBuf>,
     /// PID file for what watches the VRRP process; holds the same number
-    #[arg(short = 'r', long = "vrrp_pid", value_name = "FILE")]
+    #[arg(
+        short = 'r',
+        long = "vrrp_pid",
+        value_name = "FILE",
+        help_heading = "Files and surroundings"
+    )]
     pub vrrp_pid: Option<PathBuf>,
     /// PID file for what watches the checker process; holds the same number
-    #[arg(short = 'c', long = "checkers_pid", value_name = "FILE")]
+    #[arg(
+        short = 'c',
+        long = "checkers_pid",
+        value_name = "FILE",
+        help_heading = "Files and surroundings"
+    )]
     pub checkers_pid: Option<PathBuf>,
     /// PID file of the BFD process
-    #[arg(short = 'b', long = "bfd_pid", value_name = "FILE")]
+    #[arg(
+        short = 'b',
+        long = "bfd_pid",
+        value_name = "FILE",
+        help_heading = "Accepted, without effect yet"
+    )]
     pub bfd_pid: Option<PathBuf>,
     /// Run in this network namespace (ip-netns(8))
-    #[arg(short = 's', long, value_name = "NAME")]
+    #[arg(short = 's', long, value_name = "NAME", help_heading = "Files and surroundings")]
     pub namespace: Option<String>,
     /// File mode creation mask, octal
-    #[arg(short = 'u', long, value_name = "MASK", value_parser = parse_umask)]
+    #[arg(short = 'u', long, value_name = "MASK", value_parser = parse_umask, help_heading = "Files and surroundings")]
     pub umask: Option<u32>,
     /// Ignore SIGINT
-    #[arg(long)]
+    #[arg(long, help_heading = "Files and surroundings")]
     pub ignore_sigint: bool,
     /// Print the number of a signal: STOP, RELOAD, DATA, STATS, STATS_CLEAR, JSON or TDUMP
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", help_heading = "About")]
     pub signum: Option<String>,
 
     /// Log address additions and removals in the checker
-    #[arg(short = 'a', long)]
+    #[arg(short = 'a', long, help_heading = "Accepted, without effect yet")]
     pub address_monitoring: bool,
     /// Enable SNMP
-    #[arg(short = 'x', long)]
+    #[arg(short = 'x', long, help_heading = "Accepted, without effect yet")]
     pub snmp: bool,
     /// AgentX socket
-    #[arg(short = 'A', long, value_name = "SOCKET")]
+    #[arg(short = 'A', long, value_name = "SOCKET", help_heading = "Accepted, without effect yet")]
     pub snmp_agent_socket: Option<String>,
-    /// Act as genhash
-    #[arg(short = 'T', long)]
+    /// Act as genhash (not supported yet); must be first
+    #[arg(short = 'T', long, help_heading = "Accepted, without effect yet")]
     pub genhash: bool,
     /// Allow a core dump of any size
-    #[arg(short = 'm', long)]
+    #[arg(short = 'm', long, help_heading = "Files and surroundings")]
     pub core_dump: bool,
-    /// The same, and set the kernel's core_pattern
-    #[arg(short = 'M', long, value_name = "PATTERN", num_args = 0..=1, require_equals = true)]
+    /// As -m; the kernel's core_pattern is left alone
+    #[arg(short = 'M', long, value_name = "PATTERN", num_args = 0..=1, require_equals = true, help_heading = "Accepted, without effect yet")]
     pub core_dump_pattern: Option<Option<String>>,
     /// Memory checks of keepalived's debug builds
-    #[arg(long)]
+    #[arg(long, help_heading = "Accepted, without effect yet")]
     pub no_mem_check: bool,
     /// Memory checks of keepalived's debug builds
-    #[arg(short = 'L', long)]
+    #[arg(short = 'L', long, help_heading = "Accepted, without effect yet")]
     pub mem_check_log: bool,
     /// Memory checks of keepalived's debug builds
-    #[arg(short = 'O', long)]
+    #[arg(short = 'O', long, help_heading = "Accepted, without effect yet")]
     pub openssl_mem_check: bool,
     /// Performance records
-    #[arg(long, value_name = "WHEN", num_args = 0..=1, require_equals = true)]
+    #[arg(long, value_name = "WHEN", num_args = 0..=1, require_equals = true, help_heading = "Accepted, without effect yet")]
     pub perf: Option<Option<String>>,
     /// Debug facilities
-    #[arg(long, value_name = "FLAGS", num_args = 0..=1, require_equals = true)]
+    #[arg(long, value_name = "FLAGS", num_args = 0..=1, require_equals = true, help_heading = "Accepted, without effect yet")]
     pub debug: Option<Option<String>>,
     /// Internal to keepalived
     #[arg(long, value_name = "N", hide = true)]
@@ -161,12 +198,15 @@ pub struct Args {
     /// Set by `lbd` when it starts itself in the background.
     #[arg(long, hide = true)]
     pub detached: bool,
+    /// The engine that SIGRTMAX makes fail; for tests.
+    #[arg(long, value_name = "ENGINE", hide = true)]
+    pub test_fault: Option<String>,
 
     /// Print the version
-    #[arg(short = 'v', long)]
+    #[arg(short = 'v', long, help_heading = "About")]
     pub version: bool,
     /// Print this text
-    #[arg(short = 'h', long, action = ArgAction::Help)]
+    #[arg(short = 'h', long, action = ArgAction::HelpShort, help_heading = "About")]
     help: Option<bool>,
 
     /// Stray arguments; named and ignored, as keepalived does.
@@ -178,32 +218,18 @@ pub struct Args {
 pub const DEFAULT_CONFIG: &str = "/etc/keepalived/keepalived.conf";
 const DEFAULT_LOG_FILE: &str = "/tmp/keepalived.log";
 
-/// What forwards packets, as `--dataplane` says.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum DataplaneChoice {
-    /// IPVS where the kernel has it, else the relay.
-    #[default]
-    Auto,
-    /// The kernel's IPVS.
-    Ipvs,
-    /// This process.
-    Relay,
-    /// Nothing: health checks and notifications only.
-    None,
-}
-
 impl ValueEnum for DataplaneChoice {
     fn value_variants<'a>() -> &'a [Self] {
         &[Self::Auto, Self::Ipvs, Self::Relay, Self::None]
     }
 
     fn to_possible_value(&self) -> Option<PossibleValue> {
-        Some(match self {
-            Self::Auto => PossibleValue::new("auto").help("ipvs if the kernel has it, else relay"),
-            Self::Ipvs => PossibleValue::new("ipvs").help("IPVS in the kernel"),
-            Self::Relay => PossibleValue::new("relay").help("lbd itself, in user space"),
-            Self::None => PossibleValue::new("none").help("nothing: health checks alone"),
-        })
+        Some(PossibleValue::new(match self {
+            Self::Auto => "auto",
+            Self::Ipvs => "ipvs",
+            Self::Relay => "relay",
+            Self::None => "none",
+        }))
     }
 }
 
@@ -226,7 +252,11 @@ impl Args {
         let mem = "there is nothing to check: this program does not manage its memory by hand";
         let later = [
             (self.snmp, "-x (--snmp)", "SNMP is not supported yet"),
-            (self.snmp_agent_socket.is_some(), "-A (--snmp-agent-socket)", "SNMP is not supported yet"),
+            (
+                self.snmp_agent_socket.is_some(),
+                "-A (--snmp-agent-socket)",
+                "SNMP is not supported yet",
+            ),
             (self.bfd_pid.is_some(), "-b (--bfd_pid)", "BFD is not supported yet"),
             (self.address_monitoring, "-a (--address-monitoring)", "not supported yet"),
             (
@@ -240,6 +270,7 @@ impl Args {
             (self.perf.is_some(), "--perf", "not supported yet; perf(1) can attach to the process"),
             (self.debug.is_some(), "--debug", "not supported yet; -D -D logs the most there is"),
             (self.config_fd.is_some(), "--config-fd", "internal to keepalived"),
+            (self.genhash, "-T (--genhash)", "it must be the first argument"),
         ];
         later
             .into_iter()
@@ -335,7 +366,10 @@ fn parse_umask(text: &str) -> Result<u32, String> {
         None if text.starts_with('0') => u32::from_str_radix(text, 8),
         None => text.parse(),
     };
-    parsed.ok().filter(|mask| *mask <= 0o777).ok_or_else(|| format!("`{text}` is not a umask; write it like 0177"))
+    parsed
+        .ok()
+        .filter(|mask| *mask <= 0o777)
+        .ok_or_else(|| format!("`{text}` is not a umask; write it like 0177"))
 }
 
 #[cfg(test)]
@@ -343,7 +377,9 @@ mod tests {
     use super::*;
 
     fn parse(line: &str) -> Result<Args, clap::Error> {
-        Args::parse_from_os(std::iter::once("lbd").chain(line.split_whitespace()).map(OsString::from))
+        Args::parse_from_os(
+            std::iter::once("lbd").chain(line.split_whitespace()).map(OsString::from),
+        )
     }
 
     #[test]
@@ -392,13 +428,15 @@ mod tests {
                      --all-config --config-id=x --signum=STOP --config-test=x --config-fd=3 \
                      --ignore-sigint --perf=all --debug=X --version";
         let args = parse(longs).unwrap();
-        assert_eq!(args.later().len(), 10);
+        assert_eq!(args.later().len(), 12);
         parse("--perf --debug --config-test --log-file").unwrap();
     }
 
     #[test]
     fn what_nobody_knows_and_a_missing_value_are_errors() {
-        for line in ["-Z", "-nZ", "--nonsense", "-f", "--pid", "-S local9", "-u 9z", "--dataplane=x"] {
+        for line in
+            ["-Z", "-nZ", "--nonsense", "-f", "--pid", "-S local9", "-u 9z", "--dataplane=x"]
+        {
             assert!(parse(line).is_err(), "{line}");
         }
     }

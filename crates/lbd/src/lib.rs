@@ -2,5 +2,11 @@
 
 pub mod advertiser;
 pub mod balancer;
+pub mod cli;
+pub mod detach;
+pub mod dump;
 pub mod engine;
+pub mod log;
 pub mod names;
+pub mod script;
+pub mod supervisor;

@@ -54,7 +54,8 @@ impl FromStr for Facility {
 
     /// `0` to `7` and `local0` to `local7`, `user`, `daemon`.
     fn from_str(text: &str) -> Result<Self, String> {
-        let local = |digits: &str| digits.parse().ok().filter(|n| *n <= 7).map(|n: u8| Self(16 + n));
+        let local =
+            |digits: &str| digits.parse().ok().filter(|n| *n <= 7).map(|n: u8| Self(16 + n));
         match text {
             "user" => Some(Self(1)),
             "daemon" => Some(Self(3)),
@@ -206,7 +207,9 @@ impl Writer {
                     at: Zoned::now(),
                     level: Level::WARN,
                     ident: ident(""),
-                    text: format!("{lost} log lines were lost: the log could not be written fast enough"),
+                    text: format!(
+                        "{lost} log lines were lost: the log could not be written fast enough"
+                    ),
                 });
             }
         }
@@ -216,6 +219,8 @@ impl Writer {
     fn write(&mut self, line: &Line) {
         let time = line.at.strftime("%a %b %e %H:%M:%S %Y");
         let severity = match line.level {
+            // A complaint about a configuration names its place first, then its severity.
+            _ if line.text.contains("error: ") || line.text.contains("warning: ") => "",
             Level::ERROR => "error: ",
             Level::WARN => "warning: ",
             _ => "",
@@ -265,7 +270,8 @@ impl Syslog {
             process::id(),
             line.text
         );
-        let sent = self.socket.as_ref().is_some_and(|socket| socket.send(datagram.as_bytes()).is_ok());
+        let sent =
+            self.socket.as_ref().is_some_and(|socket| socket.send(datagram.as_bytes()).is_ok());
         if !sent {
             // It is started again like any other daemon.
             self.socket = Self::connect();

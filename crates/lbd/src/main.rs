@@ -1,3 +1,245 @@
-//! `lbd`
+//! `lbd`: see lbd(8).
 
-fn main() {}
+use std::fs::{File, OpenOptions};
+use std::io::{self, IsTerminal, Write};
+use std::panic::{self, PanicHookInfo};
+use std::path::{Path, PathBuf, absolute};
+use std::process::ExitCode;
+use std::thread;
+
+use clap::error::ErrorKind;
+use lbd::cli::Args;
+use lbd::detach;
+use lbd::log::{self, Log};
+use lbd::supervisor::pidfile::PidFile;
+use lbd::supervisor::{self, FATAL, Fatal, OK, PERMISSION, config, signals};
+use nix::sched::{CloneFlags, setns};
+use nix::sys::resource::{RLIM_INFINITY, Resource, setrlimit};
+use nix::sys::stat::{Mode, umask};
+
+/// Mode of the files that keepalived writes is 0600.
+const UMASK: u32 = 0o177;
+
+fn main() -> ExitCode {
+    if is_genhash() {
+        eprintln!(
+            "lbd: genhash mode is not supported yet; `curl -s URL | md5sum` prints the same digest"
+        );
+        return ExitCode::from(FATAL);
+    }
+    ExitCode::from(match Args::parse_from_os(std::env::args_os()) {
+        Ok(args) => run(args),
+        Err(error) => {
+            // As keepalived, on stderr in any case; there is nowhere to complain if that fails.
+            let _ = write!(io::stderr(), "{error}");
+            if error.kind() == ErrorKind::DisplayHelp { OK } else { FATAL }
+        }
+    })
+}
+
+/// genhash has options of its own, so it is recognised before any is read: by the name of the program
+/// or by the first argument.
+fn is_genhash() -> bool {
+    let mut args = std::env::args_os();
+    let name =
+        args.next().is_some_and(|name| Path::new(&name).file_name() == Some("genhash".as_ref()));
+    name || args.next().is_some_and(|first| first == "-T" || first == "--genhash")
+}
+
+fn run(args: Args) -> u8 {
+    if args.version {
+        eprintln!("lbd {} (speaks the language of keepalived 2.4)", env!("CARGO_PKG_VERSION"));
+        return OK;
+    }
+    if let Some(name) = &args.signum {
+        return match signals::number(name) {
+            Some(number) => {
+                println!("{number}");
+                OK
+            }
+            None => {
+                eprintln!(
+                    "lbd: unknown signal `{name}`; there are STOP, RELOAD, DATA, STATS, STATS_CLEAR, JSON and TDUMP"
+                );
+                FATAL
+            }
+        };
+    }
+    if !args.stray.is_empty() && !args.detached {
+        let stray: Vec<_> = args.stray.iter().map(|word| word.to_string_lossy()).collect();
+        eprintln!("lbd: ignored arguments that are no options: {}", stray.join(" "));
+    }
+    if let Some(target) = &args.config_test {
+        return check(&args, target.as_deref());
+    }
+    if !args.dont_fork && !args.detached {
+        return detach::into_background().unwrap_or_else(|error| {
+            eprintln!("lbd: cannot start in the background: {error}; -n stays in the foreground");
+            FATAL
+        });
+    }
+    daemon(args).unwrap_or_else(|status| status)
+}
+
+/// `-t`
+fn check(args: &Args, target: Option<&Path>) -> u8 {
+    let colour = target.is_none() && io::stderr().is_terminal();
+    let (text, status) = config::check(args, colour);
+    let written = match target {
+        None => io::stderr().write_all(text.as_bytes()),
+        Some(path) => OpenOptions::new()
+            .append(true)
+            .create(true)
+            .open(path)
+            .and_then(|mut file| file.write_all(text.as_bytes())),
+    };
+    match (written, target) {
+        (Err(error), Some(path)) => {
+            eprintln!("lbd: cannot write {}: {error}", path.display());
+            FATAL
+        }
+        _ => status,
+    }
+}
+
+/// Runs in this process, in the foreground or detached by [`detach`]. `Err` is the exit status of
+/// a daemon that did not start and has said why.
+fn daemon(mut args: Args) -> Result<u8, u8> {
+    // Before the log runs, stderr is the place to complain.
+    let early = |message: String| {
+        eprintln!("lbd: {message}");
+        FATAL
+    };
+    make_absolute(&mut args)
+        .map_err(|error| early(format!("cannot find the current directory: {error}")))?;
+    let console = args.log_console && !args.detached;
+    if args.detached {
+        detach::leave_terminal()
+            .map_err(|error| early(format!("cannot leave the terminal: {error}")))?;
+    }
+    if let Some(name) = &args.namespace {
+        enter_namespace(name).map_err(|error| {
+            early(format!("cannot enter network namespace {name}: {error}; `ip netns list` shows those there are"))
+        })?;
+    }
+    umask(Mode::from_bits_truncate(args.umask.unwrap_or(UMASK)));
+    let log = Log::start(&log::Config {
+        console,
+        syslog: (!args.no_syslog).then_some(args.log_facility),
+        file: args.log_file.clone(),
+        detail: args.log_detail,
+    });
+    let _log = log.map_err(|error| {
+        let file = args.log_file.as_deref().unwrap_or(Path::new("")).display();
+        early(format!("cannot start the log {file}: {error}; -g FILE picks another"))
+    })?;
+    panic::set_hook(Box::new(log_panic));
+    let failed = |fatal: Fatal| {
+        tracing::error!("{}", fatal.message);
+        if !console {
+            eprintln!("lbd: {}", fatal.message);
+        }
+        fatal.status
+    };
+    tracing::info!("Starting lbd {}", env!("CARGO_PKG_VERSION"));
+    args.later().iter().for_each(|line| tracing::warn!("{line}"));
+    if args.core_dump || args.core_dump_pattern.is_some() {
+        let _ = setrlimit(Resource::RLIMIT_CORE, RLIM_INFINITY, RLIM_INFINITY)
+            .inspect_err(|error| tracing::warn!("cannot allow core dumps: {error}"));
+    }
+    tracing::info!("Configuration file {}", args.config.display());
+    let (model, complaints) = config::load(&args).map_err(|refused| {
+        config::log(&refused.lines);
+        if !console {
+            eprint!("{}", refused.rendered);
+        }
+        refused.status
+    })?;
+    config::log(&complaints);
+    if let (None, Some(mask)) = (args.umask, model.global.umask) {
+        umask(Mode::from_bits_truncate(mask));
+    }
+    let _pid_files = pid_files(&args).map_err(failed)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| {
+        failed(Fatal { message: format!("cannot start: {error}"), status: FATAL })
+    })?;
+    let socket = args.socket.clone().unwrap_or_else(|| default_socket(args.namespace.as_deref()));
+    let detached = args.detached;
+    let ready = || {
+        if detached && let Err(error) = detach::ready() {
+            tracing::warn!("cannot let go of the terminal: {error}");
+        }
+    };
+    runtime.block_on(supervisor::run(args, model, socket, ready)).map_err(failed)
+}
+
+/// A panic is a line of the log. Without a backtrace, whatever `RUST_BACKTRACE` says: to read the symbols takes longer
+/// than an advertiser may be silent.
+fn log_panic(info: &PanicHookInfo<'_>) {
+    let thread = thread::current();
+    let what = info.to_string().replace('\n', " ");
+    tracing::error!("thread {} {what}", thread.name().unwrap_or("without a name"));
+}
+
+/// The daemon leaves the directory it was started in.
+fn make_absolute(args: &mut Args) -> io::Result<()> {
+    let paths = [
+        Some(&mut args.config),
+        args.log_file.as_mut(),
+        args.socket.as_mut(),
+        args.pid.as_mut(),
+        args.vrrp_pid.as_mut(),
+        args.checkers_pid.as_mut(),
+    ];
+    for path in paths.into_iter().flatten() {
+        *path = absolute(&*path)?;
+    }
+    Ok(())
+}
+
+fn enter_namespace(name: &str) -> io::Result<()> {
+    let file = File::open(Path::new("/run/netns").join(name))?;
+    Ok(setns(file, CloneFlags::CLONE_NEWNET)?)
+}
+
+/// keepalived's names, so that what watches it finds us: all of them hold our number.
+fn pid_files(args: &Args) -> Result<Vec<PidFile>, Fatal> {
+    let directory = match &args.namespace {
+        Some(name) => Path::new("/run/keepalived").join(name),
+        None => PathBuf::from("/run"),
+    };
+    let parent = args.pid.clone().unwrap_or_else(|| directory.join("keepalived.pid"));
+    let parent = PidFile::create(&parent, "-p").map_err(|error| Fatal {
+        status: if is_refused(&error) { PERMISSION } else { FATAL },
+        message: error.to_string(),
+    })?;
+    let mut files = vec![parent];
+    let children = [
+        (&args.vrrp_pid, "vrrp.pid", "-r", !args.check || args.vrrp),
+        (&args.checkers_pid, "checkers.pid", "-c", !args.vrrp || args.check),
+    ];
+    for (path, name, option, wanted) in children {
+        // Who moved the first file away from its place did not mean to leave the others there.
+        let default = args.pid.is_none().then(|| directory.join(name));
+        if let (Some(path), true) = (path.clone().or(default), wanted) {
+            match PidFile::create(&path, option) {
+                Ok(file) => files.push(file),
+                Err(error) => tracing::warn!("{error}"),
+            }
+        }
+    }
+    Ok(files)
+}
+
+fn is_refused(error: &supervisor::pidfile::PidFileError) -> bool {
+    use supervisor::pidfile::PidFileError::Write;
+    matches!(error, Write { source, .. } if source.kind() == io::ErrorKind::PermissionDenied)
+}
+
+fn default_socket(namespace: Option<&str>) -> PathBuf {
+    match namespace {
+        Some(name) => Path::new("/run/lbd").join(format!("{name}.sock")),
+        None => PathBuf::from(lb_control::DEFAULT_SOCKET),
+    }
+}

@@ -18,7 +18,6 @@ use lb_lab::{FaultKind, Lab, Options, Topology};
 /// requests through the virtual address while a web server and then the master director are killed; at the end
 /// stands what it saw. Needs root, or user namespaces for ordinary users. Leaves nothing behind, however it ends.
 #[derive(clap::Args)]
-#[command(args_conflicts_with_subcommands = true)]
 pub struct Args {
     #[command(subcommand)]
     command: Option<Command>,
@@ -92,6 +91,11 @@ pub fn serve(args: &ServerArgs) -> Result<ExitCode> {
 
 /// Runs `lbctl lab`.
 pub fn run(args: Args) -> Result<ExitCode> {
+    if args.command.is_some() && (args.file.is_some() || args.hold || args.json) {
+        bail!(
+            "a FILE, --hold and --json build a lab; they do not go with a command for one that is held"
+        );
+    }
     match args.command {
         None => lab(&args),
         Some(Command::Exec { host, command }) => hold::exec(&args.name, &host, &command),

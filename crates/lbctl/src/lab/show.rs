@@ -168,18 +168,18 @@ pub fn report(report: &Report) {
         report.url
     );
     anstream::println!("   {} answered: {}", report.answered, shares(&report.answered_by));
+    let latency = report.latency_ms;
+    anstream::println!(
+        "   half of them within {}, 99 % within {}, the slowest after {}",
+        span(latency.median),
+        span(latency.p99),
+        span(latency.max)
+    );
     let style = if report.lost == 0 { GOOD } else { BAD };
     anstream::println!(
         "   {style}{} lost{style:#} (no answer within {} ms)",
         report.lost,
         report.timeout_ms
-    );
-    let latency = report.latency_ms;
-    anstream::println!(
-        "   half of the answers within {}, 99 % within {}, the slowest after {}",
-        span(latency.median),
-        span(latency.p99),
-        span(latency.max)
     );
     if report.faults.is_empty() {
         return;

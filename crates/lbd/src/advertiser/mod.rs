@@ -3,6 +3,7 @@
 //! [`node`] decides, in a value without sockets or clock; what is around it does as it says, on a
 //! thread of its own that nothing else can delay. [`Advertiser`] is the supervisor's end of it.
 
+mod keeper;
 mod kernel;
 pub mod node;
 mod outgoing;
@@ -77,7 +78,7 @@ impl Advertiser {
         let body = {
             let (waker, masters) = (Arc::clone(&waker), Arc::clone(&masters));
             move || {
-                let run = || match Thread::new(plan, options, events, inbox, waker, masters) {
+                let run = || match Thread::new(plan, &options, events, inbox, waker, masters) {
                     Ok(mut thread) => {
                         let _ = started.send(Ok(()));
                         thread.run().map_err(|error| format!("the kernel failed: {error}"))

@@ -9,8 +9,9 @@
 //!    [`Input::Start`].
 //! 2. Sleep until [`Node::deadline`] or until a socket is readable. First give every packet that
 //!    waits, then link and address changes, then [`Input::Timer`], all with one `now`.
-//! 3. Do the actions in their order before the next input; `Send` by [`Node::emit`] into one buffer
-//!    for all consecutive `Send`s, then one `sendmmsg(2)` a socket.
+//! 3. Do the actions of that `now` in their order, those of a reload before any further input;
+//!    `Send` by [`Node::emit`] into one buffer for all consecutive `Send`s, then one `sendmmsg(2)`
+//!    a socket.
 //! 4. After [`Input::Stop`] go on until [`Node::stopped`].
 
 mod deadlines;
@@ -118,7 +119,12 @@ impl Node {
             scratch: Vec::new(),
             later: Vec::new(),
         };
+        let tracked = (plan.instances.iter())
+            .filter(|instance| adopt.contains(&instance.name))
+            .flat_map(|instance| instance.track_scripts.iter().map(|tracked| tracked.name.clone()));
+        let tracked: BTreeSet<String> = tracked.collect();
         node.install(plan);
+        node.scripts.trust(&tracked);
         node
     }
 
@@ -177,7 +183,9 @@ impl Node {
     }
 
     /// Appends one advertisement of an instance: its octets to `payload`, and to `datagrams` one
-    /// entry a destination. Appends nothing when the instance cannot send (no link, no source).
+    /// entry a destination. Appends nothing when the instance cannot send: no link or source, or a
+    /// link that is down. The kernel would keep what goes to a peer until the link is up again, and
+    /// then an old "I stop" would be believed.
     pub fn emit(
         &self,
         instance: InstanceId,
@@ -187,8 +195,11 @@ impl Node {
     ) {
         let Some(slot) = self.slot(instance) else { return };
         let Some(source) = slot.instance.source() else { return };
-        if slot.config.interface.is_some() && slot.link.is_none() {
-            return;
+        if slot.config.interface.is_some() {
+            let link = slot.link.and_then(|link| self.links.get(link));
+            if !link.is_some_and(|link| link.up || slot.config.dont_track_primary) {
+                return;
+            }
         }
         let mut to = |destination: IpAddr, ttl: Option<u8>| {
             let start = payload.len();

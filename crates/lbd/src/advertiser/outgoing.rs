@@ -2,10 +2,12 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::io;
+use std::mem;
 use std::net::IpAddr;
 
-use crate::advertiser::kernel::{Kernel, VipChange};
-use crate::advertiser::node::{Action, Datagram, InstanceId, LinkIndex, Node};
+use crate::advertiser::keeper::VipChange;
+use crate::advertiser::kernel::Kernel;
+use crate::advertiser::node::{Action, Datagram, InstanceId, LinkIndex, Node, Vip};
 use crate::advertiser::sockets::Sockets;
 
 /// Collects actions so that those of one kind leave in one system call.
@@ -17,7 +19,9 @@ pub(super) struct Outgoing {
     changes: Vec<VipChange>,
     /// Instances with something in `changes`.
     changed: HashSet<InstanceId>,
-    /// Announcements are queued already; these are whose.
+    /// Whose VIPs to announce, and how often.
+    announcements: Vec<(InstanceId, u32)>,
+    /// The instances in `announcements`.
     announced: HashSet<InstanceId>,
     /// Whether a link's host is a router, asked once a batch.
     routers: BTreeMap<LinkIndex, bool>,
@@ -37,7 +41,7 @@ impl Outgoing {
         match action {
             Action::Send { instance, priority } => {
                 if self.changed.contains(&instance) || self.announced.contains(&instance) {
-                    self.flush(sockets, kernel)?;
+                    self.flush(node, sockets, kernel)?;
                 }
                 self.payload.clear();
                 self.datagrams.clear();
@@ -49,38 +53,38 @@ impl Outgoing {
                 }
             }
             Action::AddVips { instance, vips } => {
-                self.change(instance, vips, true, sockets, kernel)?;
+                self.end_announcement(instance, node, sockets, kernel)?;
+                self.change(instance, vips, true);
             }
             Action::RemoveVips { instance, vips } => {
-                self.change(instance, vips, false, sockets, kernel)?;
+                self.end_announcement(instance, node, sockets, kernel)?;
+                self.change(instance, vips, false);
             }
             Action::Announce { instance, rounds } => {
                 self.announced.insert(instance);
-                for _ in 0..rounds {
-                    for (link, vip) in node.vips(instance) {
-                        let router = self.is_router(link, vip.address, kernel);
-                        kernel.announce(link, vip.address, router);
-                    }
-                }
+                self.announcements.push((instance, rounds));
             }
             Action::Sockets | Action::Event(_) => {}
         }
         Ok(())
     }
 
-    fn change(
+    fn change(&mut self, instance: InstanceId, vips: Vec<Vip>, present: bool) {
+        self.changed.insert(instance);
+        self.changes.extend(vips.into_iter().map(|vip| VipChange { vip, present }));
+    }
+
+    /// A change must not overtake an announcement of the same instance.
+    fn end_announcement(
         &mut self,
         instance: InstanceId,
-        vips: Vec<crate::advertiser::node::Vip>,
-        present: bool,
+        node: &Node,
         sockets: &mut Sockets,
         kernel: &mut Kernel,
     ) -> io::Result<()> {
         if self.announced.contains(&instance) {
-            self.flush(sockets, kernel)?;
+            self.flush(node, sockets, kernel)?;
         }
-        self.changed.insert(instance);
-        self.changes.extend(vips.into_iter().map(|vip| VipChange { vip, present }));
         Ok(())
     }
 
@@ -95,18 +99,33 @@ impl Outgoing {
     }
 
     /// Ends the batch: everything is sent and changed.
-    pub(super) fn flush(&mut self, sockets: &mut Sockets, kernel: &mut Kernel) -> io::Result<()> {
+    pub(super) fn flush(
+        &mut self,
+        node: &Node,
+        sockets: &mut Sockets,
+        kernel: &mut Kernel,
+    ) -> io::Result<()> {
         sockets.flush();
         if !self.changes.is_empty() {
-            kernel.change(&self.changes)?;
-            self.changes.clear();
+            kernel.change(mem::take(&mut self.changes))?;
             self.changed.clear();
         }
-        if !self.announced.is_empty() {
-            kernel.flush_announcements();
+        if !self.announcements.is_empty() {
+            self.announce(node, kernel)?;
             self.announced.clear();
-            self.routers.clear();
         }
         Ok(())
+    }
+
+    fn announce(&mut self, node: &Node, kernel: &Kernel) -> io::Result<()> {
+        self.routers.clear();
+        let mut all = Vec::new();
+        for (instance, rounds) in mem::take(&mut self.announcements) {
+            for (link, vip) in node.vips(instance) {
+                let router = self.is_router(link, vip.address, kernel);
+                all.extend(kernel.announcement(link, vip.address, router).map(|it| (it, rounds)));
+            }
+        }
+        kernel.announce(all)
     }
 }

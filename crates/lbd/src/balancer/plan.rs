@@ -1,6 +1,7 @@
 //! What the balancer makes of a configuration: virtual servers for the pool, checkers to run.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use lb_check::{Connection, Http, HttpVersion, Probe, Script, Sni, Spec, Timing, Tls, Url};
@@ -36,8 +37,12 @@ pub(super) struct VirtualPlan {
     /// What makes it the same one after a reload.
     pub identity: Identity,
     pub config: VirtualServerConfig,
+    /// In the names of its real servers.
+    pub protocol: model::Protocol,
     /// The default method, for status.
     pub method: ForwardingMethod,
+    /// `ha_suspend`: its checkers run only while this address is on this host.
+    pub home: Option<IpAddr>,
     /// In the order of [`VirtualServerConfig::real_servers`].
     pub real_servers: Vec<RealPlan>,
 }
@@ -54,10 +59,10 @@ pub(super) struct Identity {
 /// One real server.
 #[derive(Clone, Debug)]
 pub(super) struct RealPlan {
-    /// keepalived's name for it.
-    pub name: String,
     /// In the order of [`RealServerConfig::checkers`].
     pub checkers: Vec<Spec>,
+    /// Of each of them: whether every failure is logged, not only that which changes something.
+    pub log_all_failures: Vec<bool>,
 }
 
 impl Plan {
@@ -67,7 +72,8 @@ impl Plan {
         self.servers.is_empty()
     }
 
-    /// Takes every server for up until a check says otherwise, as the one who adopts a table does.
+    /// Takes every server that nothing is known of for up until a check says otherwise, as the one
+    /// who adopts a table does.
     pub(super) fn trust(&mut self) {
         for server in &mut self.servers {
             let configs = server.config.real_servers.iter_mut().flat_map(|r| &mut r.checkers);
@@ -107,9 +113,10 @@ fn virtual_plan(
     groups: &HashMap<&str, &[GroupEntry]>,
 ) -> VirtualPlan {
     let by_mark = matches!(server.key, VirtualServerKey::Fwmark(_));
-    let real_servers = server.real_servers.iter().map(|real| RealPlan {
-        name: names::real_server(server, real),
-        checkers: real.checkers.iter().filter_map(spec).collect(),
+    let real_servers = server.real_servers.iter().map(|real| {
+        let checkers = real.checkers.iter().filter_map(|c| Some((spec(c)?, c.log_all_failures)));
+        let (checkers, log_all_failures) = checkers.unzip();
+        RealPlan { checkers, log_all_failures }
     });
     VirtualPlan {
         name,
@@ -118,7 +125,12 @@ fn virtual_plan(
             protocol: (!by_mark).then_some(server.protocol),
             family: server.family,
         },
+        protocol: server.protocol,
         method: method(server.method),
+        home: match server.key {
+            VirtualServerKey::Address(vip) if server.ha_suspend => Some(vip.ip()),
+            _ => None,
+        },
         real_servers: real_servers.collect(),
         config: VirtualServerConfig {
             keys: keys(server, groups),
@@ -126,6 +138,7 @@ fn virtual_plan(
                 scheduler: scheduler(server.scheduler),
                 fallback: server.flag_1,
                 hash_port: server.flag_2,
+                flag_3: server.flag_3,
                 one_packet: server.one_packet,
                 persistence: server.persistence_timeout.map(|timeout| Persistence {
                     timeout,
@@ -192,6 +205,12 @@ fn real_server(real: &model::RealServer) -> RealServerConfig {
 }
 
 /// `None` for a checker that is not built yet.
+/// Whether a checker is of a kind that runs; of others the status knows nothing.
+#[must_use]
+pub fn runs(checker: &model::Checker) -> bool {
+    spec(checker).is_some()
+}
+
 fn spec(checker: &model::Checker) -> Option<Spec> {
     Some(Spec {
         probe: match &checker.kind {
@@ -293,5 +312,83 @@ fn scheduler(scheduler: LvsScheduler) -> Scheduler {
         LvsScheduler::Fo => Scheduler::Fo,
         LvsScheduler::Ovf => Scheduler::Ovf,
         LvsScheduler::Twos => Scheduler::Twos,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plan(text: &str) -> Plan {
+        let options = lb_config::Options::default();
+        let loaded = lb_config::parse_str("t.conf", text, &options, &lb_config::RealSystem);
+        Plan::from(&loaded.model.unwrap_or_else(|| panic!("{:?}", loaded.diagnostics)))
+    }
+
+    fn keys(server: &VirtualPlan) -> Vec<String> {
+        server.config.keys.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn a_group_has_a_service_for_each_of_its_entries() {
+        let plan = plan(
+            "virtual_server_group G {\n 192.0.2.1-3 80\n fwmark 7\n}\n\
+             virtual_server group G {\n protocol TCP\n lb_kind NAT\n lb_algo rr\n\
+             real_server 10.0.0.1 80 {\n}\n}\n\
+             virtual_server group G {\n protocol UDP\n lb_kind NAT\n lb_algo rr\n\
+             real_server 10.0.0.1 80 {\n}\n}\n",
+        );
+        let [tcp, udp] = &plan.servers[..] else { panic!("{:?}", plan.servers) };
+        assert_eq!((tcp.name.as_str(), udp.name.as_str()), ("[G]:0", "[G]:1"));
+        let addresses = ["TCP 192.0.2.1:80", "TCP 192.0.2.2:80", "TCP 192.0.2.3:80", "FWM 7"];
+        assert_eq!(keys(tcp), addresses);
+        assert_eq!(keys(udp)[0], "UDP 192.0.2.1:80");
+        assert_ne!(tcp.identity, udp.identity);
+    }
+
+    #[test]
+    fn a_mark_has_a_family_and_no_protocol() {
+        let plan = plan(
+            "virtual_server fwmark 9 {\n lb_kind DR\n lb_algo wrr\n\
+             real_server 2001:db8::1 80 {\n weight 5\n}\n}\n",
+        );
+        let server = &plan.servers[0];
+        assert_eq!((server.name.as_str(), server.identity.protocol), ("FWM 9", None));
+        assert_eq!(server.config.keys, [ServiceKey::Fwmark { family: Family::Inet6, mark: 9 }]);
+        assert_eq!(server.config.service.scheduler, Scheduler::Wrr);
+        assert_eq!(server.config.real_servers[0].weight, 5);
+        assert_eq!(server.config.real_servers[0].method, ForwardingMethod::Route);
+    }
+
+    #[test]
+    fn tunnel_options_reach_the_destination() {
+        let plan = plan(
+            "virtual_server 192.0.2.1 80 {\n protocol TCP\n lb_kind TUN\n lb_algo wlc\n\
+             real_server 10.0.0.1 80 {\n lvs_method TUN type gue port 6080 remcsum\n}\n\
+             real_server 10.0.0.2 80 {\n lvs_method TUN type gre csum\n}\n}\n",
+        );
+        let methods: Vec<_> =
+            plan.servers[0].config.real_servers.iter().map(|real| real.method).collect();
+        let gue = TunnelType::Gue { port: 6080, checksum: TunnelChecksum::Remote };
+        let gre = TunnelType::Gre { checksum: true };
+        assert_eq!(methods, [gue, gre].map(ForwardingMethod::Tunnel));
+    }
+
+    #[test]
+    fn checkers_keep_their_meaning() {
+        let plan = plan(
+            "virtual_server 192.0.2.1 443 {\n delay_loop 7\n protocol TCP\n lb_kind NAT\n\
+             lb_algo rr\n virtualhost www.example.org:8443\n\
+             real_server 10.0.0.1 443 {\n SSL_GET {\n enable_sni\n http_protocol 1.1\n\
+             url {\n path /up\n status_code 200-204\n}\n connect_timeout 2\n retry 4\n}\n}\n}\n",
+        );
+        let spec = &plan.servers[0].real_servers[0].checkers[0];
+        let Probe::Http(http) = &spec.probe else { panic!("{spec:?}") };
+        assert_eq!(http.tls, Some(Tls { sni: Sni::Host, compliant: false }));
+        assert_eq!(http.version, HttpVersion::Http11);
+        assert_eq!(http.connection.timeout, Duration::from_secs(2));
+        assert_eq!(http.urls[0].host.as_deref(), Some("www.example.org:8443"));
+        assert_eq!(http.urls[0].status_codes, [(200, 204)]);
+        assert_eq!((spec.timing.delay_loop, spec.timing.retry), (Duration::from_secs(7), 4));
     }
 }

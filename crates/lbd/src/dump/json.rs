@@ -59,7 +59,8 @@ fn data(config: &VrrpInstance, state: &Vrrp) -> Value {
     });
     if let Value::Object(data) = &mut data {
         scripts(&config.notify, data);
-        let addresses = |vips: &[VirtualAddress]| vips.iter().map(|v| address(v, config, master)).collect();
+        let addresses =
+            |vips: &[VirtualAddress]| vips.iter().map(|v| address(v, config, master)).collect();
         array(data, "vips", addresses(&config.vips));
         array(data, "evips", addresses(&config.excluded_vips));
         let names = |tracked: &[Tracked]| tracked.iter().map(|t| t.name.clone()).collect();

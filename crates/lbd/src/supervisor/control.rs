@@ -120,7 +120,8 @@ async fn serve(stream: UnixStream, commands: &mpsc::Sender<Command>) {
     let mut reader = BufReader::new(reader);
     loop {
         let mut request = Vec::new();
-        let read = (&mut reader).take(LONGEST).read_until(b'\n', &mut request);
+        let mut limited = (&mut reader).take(LONGEST);
+        let read = limited.read_until(b'\n', &mut request);
         let Ok(Ok(1..)) = timeout(PATIENCE, read).await else { return };
         let whole = request.ends_with(b"\n");
         let body = if whole {
@@ -153,7 +154,8 @@ fn understand(request: &[u8], privileged: bool) -> Result<RequestBody, ResponseB
             version.v
         )));
     }
-    let request: Request = serde_json::from_slice(request).map_err(|e| error(&format!("not a request: {e}")))?;
+    let request: Request =
+        serde_json::from_slice(request).map_err(|e| error(&format!("not a request: {e}")))?;
     match request.body {
         RequestBody::Reload if !privileged => Err(error("only root may reload; try it with sudo")),
         body => Ok(body),
@@ -168,7 +170,10 @@ async fn perform(request: RequestBody, commands: &mpsc::Sender<Command>) -> Resp
             if commands.send(Command::Status(answer)).await.is_err() {
                 return ending();
             }
-            status.await.map_or_else(|_| ending(), |status| ResponseBody::Status { status: Box::new(status) })
+            status.await.map_or_else(
+                |_| ending(),
+                |status| ResponseBody::Status { status: Box::new(status) },
+            )
         }
         RequestBody::Reload => {
             let (answer, verdict) = oneshot::channel();

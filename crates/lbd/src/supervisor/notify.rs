@@ -1,16 +1,17 @@
 //! Notify scripts: which of them an event runs, in which order, with which arguments.
 
 use std::collections::HashMap;
+use std::hash::Hash;
 use std::sync::Arc;
 use std::time::Duration;
 
 use lb_config::Model;
-use lb_config::model::{Notify, Script};
+use lb_config::model::{Notify, RealServer, Script, VirtualServer};
 use lb_control::{EventKind, VrrpState};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::timeout;
 
-use crate::script;
+use crate::{names, script};
 
 /// Scripts that run at one time; more wait for their turn.
 const AT_ONCE: usize = 1024;
@@ -33,6 +34,10 @@ struct UpDown {
 }
 
 impl UpDown {
+    fn is_some(&self) -> bool {
+        self.up.is_some() || self.down.is_some()
+    }
+
     fn script(&self, up: bool) -> Option<&Script> {
         if up { self.up.as_ref() } else { self.down.as_ref() }
     }
@@ -67,10 +72,13 @@ impl Notifications {
             let quorum = UpDown { up: server.quorum_up.clone(), down: server.quorum_down.clone() };
             for real in &server.real_servers {
                 let scripts = UpDown { up: real.notify_up.clone(), down: real.notify_down.clone() };
-                let key = (name.clone(), names::real_server(server, real));
-                self.real_servers.insert(key, scripts);
+                // Of ten thousand servers few have scripts, and few had.
+                if scripts.is_some() || !self.real_servers.is_empty() {
+                    let key = (name.clone(), real_name(server, real));
+                    put(&mut self.real_servers, key, scripts);
+                }
             }
-            self.virtual_servers.insert(name, quorum);
+            put(&mut self.virtual_servers, name, quorum);
         }
     }
 
@@ -80,25 +88,41 @@ impl Notifications {
         match event {
             EventKind::VrrpInstance { name, state, priority } => {
                 let scripts = self.instances.get(name);
-                scripts.map_or_else(Vec::new, |notify| vrrp_runs(notify, "INSTANCE", name, *state, *priority))
+                scripts.map_or_else(Vec::new, |notify| {
+                    vrrp_runs(notify, "INSTANCE", name, *state, *priority)
+                })
             }
             EventKind::VrrpGroup { name, state } => {
                 let scripts = self.groups.get(name);
                 scripts.map_or_else(Vec::new, |notify| vrrp_runs(notify, "GROUP", name, *state, 0))
             }
             EventKind::VrrpMasterRxLowerPri { name, .. } => {
-                let script = self.instances.get(name).and_then(|notify| notify.master_rx_lower_pri.as_ref());
+                let script =
+                    self.instances.get(name).and_then(|notify| notify.master_rx_lower_pri.as_ref());
                 plain(script)
             }
             EventKind::RealServer { virtual_server, real_server, up } => {
                 let scripts = self.real_servers.get(&(virtual_server.clone(), real_server.clone()));
                 plain(scripts.and_then(|scripts| scripts.script(*up)))
             }
-            EventKind::Quorum { virtual_server, up, .. } => {
-                plain(self.virtual_servers.get(virtual_server).and_then(|scripts| scripts.script(*up)))
-            }
+            EventKind::Quorum { virtual_server, up, .. } => plain(
+                self.virtual_servers.get(virtual_server).and_then(|scripts| scripts.script(*up)),
+            ),
             _ => Vec::new(),
         }
+    }
+}
+
+fn real_name(server: &VirtualServer, real: &RealServer) -> String {
+    names::real_server(server.protocol, real.address.ip(), real.address.port())
+}
+
+/// Remembers scripts, or that there are none any more.
+fn put<K: Eq + Hash>(all: &mut HashMap<K, UpDown>, key: K, scripts: UpDown) {
+    if scripts.is_some() {
+        all.insert(key, scripts);
+    } else {
+        all.remove(&key);
     }
 }
 
@@ -108,7 +132,11 @@ fn plain(script: Option<&Script>) -> Vec<Run> {
 
 fn vrrp_runs(notify: &Notify, kind: &str, name: &str, state: VrrpState, priority: u8) -> Vec<Run> {
     // Who did not ask for DELETED gets FAULT, as keepalived does it.
-    let state = if state == VrrpState::Deleted && !notify.report_deleted { VrrpState::Fault } else { state };
+    let state = if state == VrrpState::Deleted && !notify.report_deleted {
+        VrrpState::Fault
+    } else {
+        state
+    };
     let specific = match state {
         VrrpState::Init => return Vec::new(),
         VrrpState::Backup => &notify.backup,
@@ -123,49 +151,6 @@ fn vrrp_runs(notify: &Notify, kind: &str, name: &str, state: VrrpState, priority
         runs.push(Run { script: script.clone(), extra });
     }
     runs
-}
-
-/// What events call virtual and real servers.
-pub mod names {
-    use std::collections::HashMap;
-
-    use lb_config::Model;
-    use lb_config::model::{Protocol, RealServer, VirtualServer, VirtualServerKey};
-
-    /// Every virtual server with its name: `[192.0.2.1]:tcp:80`, `FWM 1`, or `[GROUP]:N` with its
-    /// place among those that use the group.
-    pub fn virtual_servers(model: &Model) -> impl Iterator<Item = (String, &VirtualServer)> {
-        let mut places: HashMap<&str, usize> = HashMap::new();
-        model.virtual_servers.iter().map(move |server| {
-            let name = match &server.key {
-                VirtualServerKey::Address(address) => {
-                    format!("[{}]:{}:{}", address.ip(), protocol(server.protocol), address.port())
-                }
-                VirtualServerKey::Fwmark(mark) => format!("FWM {mark}"),
-                VirtualServerKey::Group(group) => {
-                    let place = places.entry(group).or_default();
-                    let name = format!("[{group}]:{place}");
-                    *place += 1;
-                    name
-                }
-            };
-            (name, server)
-        })
-    }
-
-    /// `[10.0.0.1]:tcp:80`
-    #[must_use]
-    pub fn real_server(server: &VirtualServer, real: &RealServer) -> String {
-        format!("[{}]:{}:{}", real.address.ip(), protocol(server.protocol), real.address.port())
-    }
-
-    fn protocol(protocol: Protocol) -> &'static str {
-        match protocol {
-            Protocol::Tcp => "tcp",
-            Protocol::Udp => "udp",
-            Protocol::Sctp => "sctp",
-        }
-    }
 }
 
 /// Starts scripts in the order they are put in, without waiting for one before the next: a script
@@ -203,7 +188,10 @@ impl Runner {
     pub fn run(&self, run: Run) {
         if let Err(error) = self.queue.try_send(run) {
             let run = error.into_inner();
-            tracing::error!("script `{}` not run: {QUEUE} others wait already", run.script.argv.join(" "));
+            tracing::error!(
+                "script `{}` not run: {QUEUE} others wait already",
+                run.script.argv.join(" ")
+            );
         }
     }
 
@@ -255,9 +243,16 @@ mod tests {
 
     #[test]
     fn the_specific_script_comes_before_the_generic_one() {
-        let all = notifications(Notify { master: script("m"), any: script("any"), ..Notify::default() });
-        assert_eq!(words(&all.runs(&instance(VrrpState::Master))), ["m", "any INSTANCE VI_1 MASTER 150"]);
-        assert_eq!(words(&all.runs(&instance(VrrpState::Backup))), ["any INSTANCE VI_1 BACKUP 150"]);
+        let all =
+            notifications(Notify { master: script("m"), any: script("any"), ..Notify::default() });
+        assert_eq!(
+            words(&all.runs(&instance(VrrpState::Master))),
+            ["m", "any INSTANCE VI_1 MASTER 150"]
+        );
+        assert_eq!(
+            words(&all.runs(&instance(VrrpState::Backup))),
+            ["any INSTANCE VI_1 BACKUP 150"]
+        );
         assert_eq!(words(&all.runs(&instance(VrrpState::Stop))), ["any INSTANCE VI_1 STOP 150"]);
         let group = EventKind::VrrpGroup { name: "G".into(), state: VrrpState::Master };
         assert_eq!(words(&all.runs(&group)), ["m", "any GROUP G MASTER 0"]);
@@ -265,11 +260,22 @@ mod tests {
 
     #[test]
     fn deleted_is_fault_for_who_did_not_ask_for_it() {
-        let notify = Notify { fault: script("f"), deleted: script("d"), any: script("any"), ..Notify::default() };
+        let notify = Notify {
+            fault: script("f"),
+            deleted: script("d"),
+            any: script("any"),
+            ..Notify::default()
+        };
         let all = notifications(notify.clone());
-        assert_eq!(words(&all.runs(&instance(VrrpState::Deleted))), ["f", "any INSTANCE VI_1 FAULT 150"]);
+        assert_eq!(
+            words(&all.runs(&instance(VrrpState::Deleted))),
+            ["f", "any INSTANCE VI_1 FAULT 150"]
+        );
         let all = notifications(Notify { report_deleted: true, ..notify });
-        assert_eq!(words(&all.runs(&instance(VrrpState::Deleted))), ["d", "any INSTANCE VI_1 DELETED 150"]);
+        assert_eq!(
+            words(&all.runs(&instance(VrrpState::Deleted))),
+            ["d", "any INSTANCE VI_1 DELETED 150"]
+        );
     }
 
     #[test]
@@ -286,7 +292,8 @@ mod tests {
         let hang = Script { argv: ["/bin/sleep", "100"].map(String::from).to_vec(), owner: None };
         runner.run(Run { script: hang, extra: Vec::new() });
         let file = dir.path().join("ran");
-        let touch = Script { argv: vec!["/bin/touch".into(), file.display().to_string()], owner: None };
+        let touch =
+            Script { argv: vec!["/bin/touch".into(), file.display().to_string()], owner: None };
         runner.run(Run { script: touch, extra: Vec::new() });
         runner.drain(Duration::from_millis(500)).await;
         assert!(file.exists());

@@ -1,10 +1,12 @@
 //! PID files.
 
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Seek, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use nix::errno::Errno;
+use nix::fcntl::{Flock, FlockArg};
 use nix::sys::signal;
 use nix::unistd::Pid;
 use thiserror::Error;
@@ -14,14 +16,16 @@ use thiserror::Error;
 pub struct PidFile {
     path: PathBuf,
     /// Open for the lock on it.
-    _file: File,
+    _file: Flock<File>,
 }
 
 /// Why there is none.
 #[derive(Debug, Error)]
 pub enum PidFileError {
     /// Somebody else's number is in it, and that process lives.
-    #[error("{program} runs already as process {pid}, says {path}; stop it first, or pick another file with -p")]
+    #[error(
+        "{program} runs already as process {pid}, says {path}; stop it first, or pick another file with -p"
+    )]
     Running {
         /// The file.
         path: PathBuf,
@@ -51,7 +55,9 @@ impl PidFile {
         let failed = |source| PidFileError::Write { path: path.to_owned(), option, source };
         if let Some(dir) = path.parent() {
             // The directory of the namespaces' files is ours; any other has to be there.
-            if dir.ends_with("keepalived") || dir.parent().is_some_and(|d| d.ends_with("keepalived")) {
+            if dir.ends_with("keepalived")
+                || dir.parent().is_some_and(|d| d.ends_with("keepalived"))
+            {
                 make_directory(dir).map_err(failed)?;
             }
         }
@@ -67,13 +73,14 @@ impl PidFile {
         let mut text = String::new();
         let _ = Read::by_ref(&mut file).take(32).read_to_string(&mut text); // not a number: not a PID file
         let pid: i32 = text.trim().parse().unwrap_or(0);
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                return Err(PidFileError::Running { path: path.to_owned(), pid, program: "lbd".into() });
+        let mut file = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+            Ok(file) => file,
+            Err((_, Errno::EWOULDBLOCK)) => {
+                let (path, program) = (path.to_owned(), "lbd".to_owned());
+                return Err(PidFileError::Running { path, pid, program });
             }
-            Err(TryLockError::Error(error)) => return Err(failed(error)),
-        }
+            Err((_, error)) => return Err(failed(error.into())),
+        };
         if let Some(program) = alive(pid) {
             return Err(PidFileError::Running { path: path.to_owned(), pid, program });
         }
@@ -106,7 +113,10 @@ pub(super) fn make_directory(dir: &Path) -> std::io::Result<()> {
 
 /// The name of a process that is a daemon of our kind: numbers are used again for others.
 fn alive(pid: i32) -> Option<String> {
-    if pid <= 1 || u32::try_from(pid) == Ok(std::process::id()) || signal::kill(Pid::from_raw(pid), None).is_err() {
+    if pid <= 1
+        || u32::try_from(pid) == Ok(std::process::id())
+        || signal::kill(Pid::from_raw(pid), None).is_err()
+    {
         return None;
     }
     let name = fs::read_to_string(format!("/proc/{pid}/comm")).ok()?.trim().to_owned();

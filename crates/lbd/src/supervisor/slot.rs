@@ -14,6 +14,8 @@ const HEALTHY: Duration = Duration::from_secs(60);
 const LONGEST: Duration = Duration::from_secs(60);
 /// How long an engine may take to say how it is.
 const ANSWER: Duration = Duration::from_secs(2);
+/// How long an engine may take to put a plan in force.
+const APPLY: Duration = Duration::from_secs(30);
 
 /// What the supervisor wants of an engine. It runs on a thread of its own.
 pub trait Engine: Sized {
@@ -23,6 +25,8 @@ pub trait Engine: Sized {
     type Options: Clone;
     /// What it says of itself.
     type Snapshot: Default + Send + 'static;
+    /// What one that failed leaves to the one that is started in its place.
+    type Legacy: Default;
     /// `advertiser` or `balancer`.
     const NAME: &'static str;
 
@@ -37,15 +41,19 @@ pub trait Engine: Sized {
     fn status(&self) -> oneshot::Receiver<Self::Snapshot>;
     /// Ends it in order.
     fn stop(&self) -> oneshot::Receiver<()>;
+    /// What it leaves; after it has ended.
+    fn legacy(&mut self) -> Self::Legacy;
     /// Waits until it ended without being told, and says why. Cancel safe.
     fn ended(&mut self) -> impl Future<Output = String> + Send;
 }
 
 /// Where one engine is.
 #[derive(Debug)]
-pub struct Slot<E> {
+pub struct Slot<E: Engine> {
     state: State<E>,
     failures: Failures,
+    /// What the last engine left when it failed.
+    legacy: E::Legacy,
 }
 
 #[derive(Debug)]
@@ -108,14 +116,19 @@ impl<E: Engine> Slot<E> {
     /// Empty.
     #[must_use]
     pub fn off() -> Self {
-        Self { state: State::Off, failures: Failures::default() }
+        Self { state: State::Off, failures: Failures::default(), legacy: E::Legacy::default() }
     }
 
     /// Starts the engine in this slot.
     ///
     /// # Errors
     /// What the engine says; the slot is as before.
-    pub fn start(&mut self, plan: E::Plan, options: E::Options, events: EventSink) -> anyhow::Result<()> {
+    pub fn start(
+        &mut self,
+        plan: E::Plan,
+        options: E::Options,
+        events: EventSink,
+    ) -> anyhow::Result<()> {
         let engine = E::start(plan, options, events)?;
         self.state = State::Running { engine, since: Instant::now() };
         Ok(())
@@ -142,6 +155,11 @@ impl<E: Engine> Slot<E> {
         }
     }
 
+    /// What the engine that failed has left.
+    pub fn legacy(&self) -> &E::Legacy {
+        &self.legacy
+    }
+
     /// Restarts since the daemon began.
     pub fn restarts(&self) -> u64 {
         self.failures.total
@@ -154,6 +172,7 @@ impl<E: Engine> Slot<E> {
             State::Running { engine, since } => {
                 let reason = engine.ended().await;
                 let lived = since.elapsed();
+                self.legacy = engine.legacy();
                 let pause = self.wait_after(lived, &reason);
                 Change::Failed { reason, pause }
             }
@@ -177,18 +196,23 @@ impl<E: Engine> Slot<E> {
         pause
     }
 
-    /// Puts another plan in force. True when an engine runs and took it.
-    ///
-    /// # Errors
-    /// What the engine says; it goes on with the old plan.
-    pub async fn apply(&self, plan: E::Plan) -> Result<bool, String> {
-        match self.engine() {
-            None => Ok(false),
-            Some(engine) => match engine.apply(plan).await {
-                Ok(result) => result.map(|()| true),
-                // It panicked; the new plan is what it is started again with.
-                Err(_) => Ok(false),
-            },
+    /// Puts another plan in force, if the engine runs. The future fails with what the engine says;
+    /// it goes on with the old plan then.
+    pub fn apply(
+        &self,
+        plan: E::Plan,
+    ) -> impl Future<Output = Result<(), String>> + Send + 'static {
+        let answer = self.engine().map(|engine| engine.apply(plan));
+        async move {
+            match answer {
+                None => Ok(()),
+                Some(answer) => match timeout(APPLY, answer).await {
+                    Ok(Ok(result)) => result,
+                    // It panicked; the new plan is what it is started again with.
+                    Ok(Err(_)) => Ok(()),
+                    Err(_) => Err(format!("the {} does not answer", E::NAME)),
+                },
+            }
         }
     }
 
@@ -197,20 +221,23 @@ impl<E: Engine> Slot<E> {
         let answer = self.engine().map(Engine::status);
         async move {
             match answer {
-                Some(answer) => timeout(ANSWER, answer).await.ok().and_then(Result::ok).unwrap_or_default(),
+                Some(answer) => {
+                    timeout(ANSWER, answer).await.ok().and_then(Result::ok).unwrap_or_default()
+                }
                 None => E::Snapshot::default(),
             }
         }
     }
 
-    /// Ends the engine in order and empties the slot; true when it ended within `limit`.
-    pub async fn stop(&mut self, limit: Duration) -> bool {
-        let stopped = match self.engine() {
-            Some(engine) => timeout(limit, engine.stop()).await.is_ok(),
-            None => true,
-        };
-        self.state = State::Off;
-        stopped
+    /// Ends the engine in order, if it runs; the future is true when it ended within `limit`.
+    pub fn stop(&self, limit: Duration) -> impl Future<Output = bool> + Send + 'static {
+        let ended = self.engine().map(Engine::stop);
+        async move {
+            match ended {
+                Some(ended) => timeout(limit, ended).await.is_ok(),
+                None => true,
+            }
+        }
     }
 }
 
@@ -227,6 +254,7 @@ mod tests {
         type Plan = Option<&'static str>;
         type Options = ();
         type Snapshot = Vec<u8>;
+        type Legacy = &'static str;
         const NAME: &'static str = "fake";
 
         fn start(plan: Self::Plan, (): (), _: EventSink) -> anyhow::Result<Self> {
@@ -246,6 +274,10 @@ mod tests {
 
         fn stop(&self) -> oneshot::Receiver<()> {
             oneshot::channel().1
+        }
+
+        fn legacy(&mut self) -> &'static str {
+            "VI_1"
         }
 
         async fn ended(&mut self) -> String {
@@ -282,6 +314,7 @@ mod tests {
         }
         assert_eq!(pauses, [0, 1, 2, 4, 8, 16, 32, 60, 60]);
         assert_eq!(slot.restarts(), 9);
+        assert_eq!(*slot.legacy(), "VI_1");
     }
 
     #[test]
@@ -308,10 +341,10 @@ mod tests {
         let mut slot = Slot::<Fake>::off();
         assert!(slot.status().await.is_empty());
         assert!(slot.stop(seconds(1)).await);
-        assert_eq!(slot.apply(None).await, Ok(false));
+        assert_eq!(slot.apply(None).await, Ok(()));
         slot.start(None, (), EventSink::channel().0).unwrap();
         assert_eq!(slot.status().await, [1]);
         // A panic under way is no refusal.
-        assert_eq!(slot.apply(None).await, Ok(false));
+        assert_eq!(slot.apply(None).await, Ok(()));
     }
 }

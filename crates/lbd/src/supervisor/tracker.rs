@@ -35,8 +35,12 @@ impl Tracker {
 
     /// Makes the running scripts those of the configuration; unchanged ones keep their rhythm.
     pub fn apply(&mut self, model: &Model) {
-        let tracked: BTreeSet<&str> =
-            model.vrrp_instances.iter().flat_map(|i| &i.track_scripts).map(|t| t.name.as_str()).collect();
+        let tracked: BTreeSet<&str> = model
+            .vrrp_instances
+            .iter()
+            .flat_map(|i| &i.track_scripts)
+            .map(|t| t.name.as_str())
+            .collect();
         let wanted: BTreeMap<&str, &VrrpScript> = model
             .vrrp_scripts
             .iter()
@@ -101,7 +105,10 @@ mod tests {
     fn config(command: &str) -> VrrpScript {
         VrrpScript {
             name: "s".into(),
-            script: Script { argv: ["/bin/sh", "-c", command].map(String::from).to_vec(), owner: None },
+            script: Script {
+                argv: ["/bin/sh", "-c", command].map(String::from).to_vec(),
+                owner: None,
+            },
             interval: Duration::from_millis(20),
             timeout: Duration::from_millis(100),
             rise: 1,
@@ -115,7 +122,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let flag = dir.path().join("flag");
         let (sender, mut results) = mpsc::unbounded_channel();
-        let task = tokio::spawn(run_forever(config(&format!("test -e {}", flag.display())), sender));
+        let task =
+            tokio::spawn(run_forever(config(&format!("test -e {}", flag.display())), sender));
         assert!(!results.recv().await.unwrap().success);
         std::fs::write(&flag, "").unwrap();
         while !results.recv().await.unwrap().success {}

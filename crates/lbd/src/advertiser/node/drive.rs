@@ -8,7 +8,7 @@ use lb_control::{EventKind, VrrpState};
 use lb_vrrp::group::{self, Member, Role};
 use lb_vrrp::{Input, IpPacket};
 
-use super::slot::{MAX_SLACK, Slot};
+use super::slot::{MAX_SLACK, Since, Slot};
 use super::{Action, InstanceId, LinkIndex, Node, Phase};
 
 /// Role in the words of events and status.
@@ -24,17 +24,18 @@ pub(super) fn state(role: Role) -> VrrpState {
 impl Node {
     pub(super) fn start(&mut self, now: Instant, out: &mut Vec<Action>) {
         self.refresh_links(out);
-        for id in self.order.clone() {
-            self.evaluate(now, id, out);
-        }
+        self.evaluate(now, self.order.clone(), out);
         self.mark_resuming();
         self.remove_leftovers(out);
         self.phase = Phase::Running;
         for id in self.order.clone() {
             let listen_at = now + self.startup_delay;
             if let Some(slot) = self.slot_mut(id) {
-                slot.since = Some(now);
-                slot.instance.ignore_until(listen_at);
+                slot.since = Some(Since::new(now));
+                // Who resumes has listened long ago.
+                if !slot.resume {
+                    slot.instance.ignore_until(listen_at);
+                }
             }
         }
         for id in self.order.clone() {
@@ -199,7 +200,7 @@ impl Node {
             }
             lb_vrrp::Action::AnnounceLower => self.announce_lower(now, id, out),
             lb_vrrp::Action::Notify(role) => {
-                slot.since = Some(now);
+                slot.since = Some(Since::new(now));
                 slot.resume = false;
                 out.push(slot.event(state(role)));
             }
@@ -309,7 +310,8 @@ impl Node {
                     Input::Fault { own: !slot.faults.is_empty() }
                 }
                 (Role::Backup | Role::Master, Role::Fault) => Input::Recover,
-                (Role::Backup, Role::Init) if slot.waits.is_empty() => Input::Startup,
+                (_, Role::Init) if !slot.waits.is_empty() => continue,
+                (Role::Backup, Role::Init) => Input::Startup,
                 (Role::Backup, Role::Master) => Input::Demote,
                 (Role::Master, Role::Init | Role::Backup) => Input::Promote,
                 _ => continue,

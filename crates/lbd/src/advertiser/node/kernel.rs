@@ -29,8 +29,23 @@ impl Node {
             return;
         }
         self.refresh_links(out);
+        self.evaluate(now, affected.iter().copied().collect(), out);
         for id in affected {
-            self.evaluate(now, id, out);
+            self.restore_vips(id, names, out);
+        }
+    }
+
+    /// A link came up under a master that did not mind its absence: its VIPs belong there.
+    fn restore_vips(&self, id: InstanceId, names: &[String], out: &mut Vec<Action>) {
+        let Some(slot) = self.slot(id).filter(|slot| slot.role() == Role::Master) else { return };
+        let mut vips = slot.owned_vips(&self.links);
+        vips.retain(|vip| {
+            let link = self.links.get(vip.link);
+            link.is_some_and(|link| link.up && names.contains(&link.name))
+        });
+        if !vips.is_empty() {
+            out.push(Action::AddVips { instance: id, vips });
+            slot.announce(id, slot.config.garp.repeat, out);
         }
     }
 
@@ -101,10 +116,10 @@ impl Node {
             affected.extend(users);
         }
         if self.phase == Phase::Running {
-            for id in affected {
-                self.refresh_source(id);
-                self.evaluate(now, id, out);
+            for id in &affected {
+                self.refresh_source(*id);
             }
+            self.evaluate(now, affected, out);
         }
     }
 
@@ -135,8 +150,18 @@ impl Node {
         }
     }
 
-    /// Works out the faults and the priority of an instance, and acts on them.
-    pub(super) fn evaluate(&mut self, now: Instant, id: InstanceId, out: &mut Vec<Action>) {
+    /// Works out the faults and the priorities of instances, and then acts on them: a group must
+    /// not move by what one member knows already and another one does not.
+    pub(super) fn evaluate(&mut self, now: Instant, ids: Vec<InstanceId>, out: &mut Vec<Action>) {
+        for id in &ids {
+            self.assess(now, *id, out);
+        }
+        for id in ids {
+            self.settle(now, id, out);
+        }
+    }
+
+    fn assess(&mut self, now: Instant, id: InstanceId, out: &mut Vec<Action>) {
         let Some(slot) = self.slot(id) else { return };
         let mut faults = slot.link_faults(&self.links);
         let mut waits = Vec::new();
@@ -174,6 +199,5 @@ impl Node {
                 out.push(Action::Event(EventKind::VrrpPriority { name, from, to }));
             }
         }
-        self.settle(now, id, out);
     }
 }

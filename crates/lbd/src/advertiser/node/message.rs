@@ -76,13 +76,13 @@ pub enum Input<'a> {
         /// Exit status 0, in time.
         success: bool,
     },
-    /// A new configuration is in force.
+    /// A new configuration is in force. After [`Input::Start`].
     Reload(Plan),
     /// End: masters say so and let go. [`Node::stopped`](super::Node::stopped) tells when it is done.
     Stop,
 }
 
-/// What a node wants done, to be done in this order before the node is told anything more.
+/// What a node wants done, in this order.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Action {
     /// Send one advertisement to the group or to every peer; [`Node::emit`](super::Node::emit) makes it.

@@ -10,7 +10,7 @@ use lb_control::VrrpState;
 use lb_vrrp::Input;
 use lb_vrrp::group::Role;
 
-use super::slot::{Slot, vrrp_config};
+use super::slot::{Since, Slot, vrrp_config};
 use super::{Action, Group, InstanceId, Node, Vip};
 use crate::advertiser::plan::Plan;
 
@@ -42,16 +42,8 @@ impl Node {
     /// Replaces the configuration: matched instances go on, new ones begin, removed ones end.
     pub(super) fn reload(&mut self, now: Instant, plan: Plan, out: &mut Vec<Action>) {
         // Every master says once more that it lives, lest the work below takes long.
-        let mut actions = Vec::new();
         for id in self.order.clone() {
-            if let Some(slot) = self.slot_mut(id) {
-                slot.instance.advertise_now(&mut actions);
-            }
-            if actions.pop().is_some()
-                && let Some(priority) = self.slot(id).map(|slot| slot.instance.effective_priority())
-            {
-                out.push(Action::Send { instance: id, priority });
-            }
+            self.apply(now, id, Input::Advertise, out);
         }
         let before: HashMap<InstanceId, Vec<Vip>> = self
             .order
@@ -66,13 +58,13 @@ impl Node {
         for id in self.order.clone() {
             self.exchange_vips(now, id, before.get(&id).map_or(&[], Vec::as_slice), out);
             if let Some(slot) = self.slot_mut(id) {
-                slot.since.get_or_insert(now);
+                slot.since.get_or_insert_with(|| Since::new(now));
             }
         }
         for id in self.order.clone() {
             self.reconfigure(now, id);
-            self.evaluate(now, id, out);
         }
+        self.evaluate(now, self.order.clone(), out);
     }
 
     /// Lays out slots, groups and indexes for a plan. Returns the instances that it removes.

@@ -1,6 +1,6 @@
 //! Tracked scripts and who depends on them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
 use lb_config::model::{VrrpInstance, VrrpScript};
@@ -46,6 +46,16 @@ impl Scripts {
         }
     }
 
+    /// Takes these for successful until their next result: an instance that was MASTER a moment
+    /// ago, before the engine failed, need not wait for them again.
+    pub(super) fn trust(&mut self, names: &BTreeSet<String>) {
+        for (_, script) in self.0.iter_mut().filter(|(name, _)| names.contains(*name)) {
+            let (rise, fall) = (script.definition.rise, script.definition.fall);
+            script.verdict = track::Script::new(rise, fall, false);
+            script.verdict.handle(true);
+        }
+    }
+
     /// Its verdict; `None` before its first result, or when there is no such script.
     pub(super) fn up(&self, name: &str) -> Option<bool> {
         self.0.get(name)?.verdict.up()
@@ -65,8 +75,6 @@ impl Node {
         let Some(up) = script.verdict.handle(success) else { return };
         let users = script.users.clone();
         out.push(Action::Event(EventKind::Script { name: name.to_owned(), up }));
-        for id in users {
-            self.evaluate(now, id, out);
-        }
+        self.evaluate(now, users, out);
     }
 }

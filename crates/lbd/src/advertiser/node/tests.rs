@@ -6,14 +6,15 @@
 mod network;
 
 use std::net::IpAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use lb_config::model::{Peers, Script, UnicastPeer, VrrpScript};
 use lb_control::VrrpState;
 
-use super::Input;
-use network::{Network, group, instance, plan, tracked, vip};
+use super::{Action, Input, InstanceId, Node, Socket, SocketFamily, Vip};
+use crate::advertiser::plan::Plan;
+use network::{Network, Random, group, instance, plan, tracked, vip};
 
 const VIP: [u8; 4] = [10, 0, 1, 100];
 const VIP_2: [u8; 4] = [10, 0, 2, 100];
@@ -75,7 +76,7 @@ fn a_master_that_stops_is_replaced_after_the_skew() {
     net.tell(0, Input::Stop);
     assert!(net.hosts[0].node.stopped());
     assert_eq!(net.hosts[0].node.deadline(), None);
-    assert_eq!(net.holders(VIP), []);
+    assert!(net.holders(VIP).is_empty());
     assert_eq!(net.hosts[0].sent.last(), Some(&(10_000, 0)));
     net.run_until(20_000);
     assert_story(
@@ -112,7 +113,7 @@ fn unicast_peers_elect_too() {
     assert_eq!(net.holders(VIP), [1]);
 }
 
-fn gateway(priority: u8) -> crate::advertiser::plan::Plan {
+fn gateway(priority: u8) -> Plan {
     let mut plan =
         plan([instance("LAN", "eth1", 1, priority), instance("WAN", "eth2", 2, priority)]);
     plan.groups = vec![group("GW", &["LAN", "WAN"])];
@@ -159,12 +160,75 @@ fn a_member_that_yields_takes_its_group_along() {
     net.host(2, plan([instance("LAN", "eth1", 1, 200)]));
     net.run_until(20_000);
     assert_eq!(net.holders(VIP), [1]);
-    assert_eq!(net.holders(VIP_2), []);
+    assert!(net.holders(VIP_2).is_empty());
     // No priority 0 was sent for the others.
     assert!(net.hosts[0].sent.iter().all(|(_, priority)| *priority == 100));
 }
 
-fn checked(priority: u8, weight: i16) -> crate::advertiser::plan::Plan {
+#[test]
+fn a_member_that_a_reload_adds_follows_its_group() {
+    let mut net = Network::new();
+    let mut one = gateway(200);
+    one.instances.truncate(1);
+    one.groups = vec![group("GW", &["LAN"])];
+    net.host(2, one);
+    net.run_until(10_000);
+    assert!(net.holders(VIP_2).is_empty());
+    net.story();
+    net.tell(0, Input::Reload(gateway(200)));
+    assert_eq!((net.holders(VIP), net.holders(VIP_2)), (vec![0], vec![0]));
+    assert_story(&mut net, &[(10_000, 0, "(WAN) Entering MASTER STATE")]);
+}
+
+#[test]
+fn a_faulty_member_that_a_reload_adds_takes_its_group_along_before_it_begins() {
+    let mut net = Network::new();
+    let mut one = gateway(200);
+    one.instances.truncate(1);
+    one.groups = vec![group("GW", &["LAN"])];
+    net.host(1, one);
+    net.run_until(10_000);
+    net.story();
+    net.tell(0, Input::Reload(gateway(200)));
+    assert_story(
+        &mut net,
+        &[
+            (10_000, 0, "(LAN) Entering FAULT STATE"),
+            (10_000, 0, "(WAN) Entering FAULT STATE"),
+            (10_000, 0, "VRRP_Group(GW) Syncing instances to FAULT state"),
+        ],
+    );
+}
+
+#[test]
+fn groups_never_split_and_agree_after_the_network_heals() {
+    for seed in 1..=40 {
+        let mut random = Random::new(seed);
+        let mut net = Network::new().lossy(4, seed);
+        for priority in [100, 200, 150] {
+            net.host(2, gateway(priority));
+        }
+        for step in 1..=20 {
+            let (host, link) = (random.below(3) as usize, random.below(2) as u32 + 1);
+            match random.below(3) {
+                0 => net.cut(host, link, random.below(2) == 0),
+                1 => net.carrier(host, link, random.below(2) == 0),
+                _ => net.tell(host, Input::Reload(gateway([100, 200, 150][host]))),
+            }
+            net.run_until(step * 2_000);
+        }
+        net.heal();
+        for (host, link) in [(0, 1), (0, 2), (1, 1), (1, 2), (2, 1), (2, 2)] {
+            net.carrier(host, link, true);
+        }
+        // Out of FAULT within one interval of the slowest, in order within one more.
+        net.run_until(40_000 + 2 * 3_620);
+        assert_eq!(net.holders(VIP), [1], "seed {seed}: {:?}", net.log);
+        assert_eq!(net.holders(VIP_2), [1], "seed {seed}: {:?}", net.log);
+    }
+}
+
+fn checked(priority: u8, weight: i16) -> Plan {
     let mut config = instance("VI_1", "eth1", 1, priority);
     config.track_scripts = vec![tracked("chk", weight)];
     let mut plan = plan([config]);
@@ -196,7 +260,7 @@ fn a_weighted_script_changes_the_election() {
     assert_story(&mut net, &[(10_000, 0, "(VI_1) Changing effective priority from 110 to 90")]);
     net.run_until(20_000);
     assert_eq!(net.holders(VIP), [1]);
-    let status = net.hosts[0].node.status(std::time::Instant::now(), Timestamp::UNIX_EPOCH);
+    let status = net.hosts[0].node.status(Instant::now(), Timestamp::UNIX_EPOCH);
     assert_eq!((status[0].priority, status[0].effective_priority), (110, 90));
     assert_eq!(status[0].master.as_ref().map(|master| master.priority), Some(100));
 }
@@ -210,7 +274,7 @@ fn a_script_without_weight_decides_about_fault() {
     assert_story(&mut net, &[]);
     net.tell(0, Input::Script { name: "chk", success: false });
     assert_story(&mut net, &[(10_000, 0, "(VI_1) Entering FAULT STATE")]);
-    let status = net.hosts[0].node.status(std::time::Instant::now(), Timestamp::UNIX_EPOCH);
+    let status = net.hosts[0].node.status(Instant::now(), Timestamp::UNIX_EPOCH);
     assert_eq!(status[0].faults, ["script chk failed"]);
     net.tell(0, Input::Script { name: "chk", success: true });
     net.tell(0, Input::Script { name: "chk", success: true });
@@ -243,7 +307,7 @@ fn a_reload_changes_the_difference_only() {
 
     config.vips.remove(0);
     net.tell(0, Input::Reload(plan([config])));
-    assert_eq!(net.holders(VIP), []);
+    assert!(net.holders(VIP).is_empty());
     assert_eq!(net.holders([10, 0, 1, 101]), [0]);
     net.run_until(20_000);
     net.story();
@@ -264,7 +328,7 @@ fn an_interface_that_is_missing_is_a_fault_until_it_is_there() {
     net.host(0, plan([instance("VI_1", "eth1", 1, 200)]));
     assert_story(&mut net, &[(0, 0, "(VI_1) Entering FAULT STATE")]);
     let faults = |net: &Network| {
-        let status = net.hosts[0].node.status(std::time::Instant::now(), Timestamp::UNIX_EPOCH);
+        let status = net.hosts[0].node.status(Instant::now(), Timestamp::UNIX_EPOCH);
         (status[0].state, status[0].faults.clone())
     };
     let missing = "interface eth1 does not exist".to_owned();
@@ -293,13 +357,136 @@ fn a_vip_that_somebody_removes_is_retaken_after_the_skew() {
     net.run_until(10_000);
     net.story();
     net.tell(0, Input::Address { link: 1, address: VIP.into(), present: false });
-    assert_eq!(net.holders(VIP), []);
+    assert!(net.holders(VIP).is_empty());
     net.run_until(11_000);
     // Skew of 200: 218.75 ms.
     assert_story(
         &mut net,
         &[(10_000, 0, "(VI_1) Entering BACKUP STATE"), (10_218, 0, "(VI_1) Entering MASTER STATE")],
     );
+}
+
+#[test]
+fn a_lower_priority_that_believed_it_were_master_is_announced_over() {
+    let mut net = pair();
+    net.cut(1, 1, true);
+    // Host 1 advertises at 829 ms of each second, host 0 at 218: mended so, host 0 hears first.
+    net.run_until(20_500);
+    assert_eq!(net.holders(VIP), [0, 1]);
+    net.cut(1, 1, false);
+    let before = net.hosts[0].announced.len();
+    net.run_until(30_000);
+    assert_eq!(net.holders(VIP), [0]);
+    let announced = &net.hosts[0].announced[before..];
+    let [(at, 5), (again, 5)] = *announced else { panic!("{announced:?}") };
+    assert_eq!(again - at, 5_000);
+}
+
+#[test]
+fn announcements_are_refreshed() {
+    let mut net = Network::new();
+    let mut config = instance("VI_1", "eth1", 1, 200);
+    config.garp.refresh = Duration::from_secs(10);
+    config.garp.refresh_repeat = 2;
+    net.host(1, plan([config]));
+    net.run_until(40_000);
+    // First after delay and refresh.
+    assert_eq!(
+        net.hosts[0].announced,
+        [(3_218, 5), (8_218, 5), (18_218, 2), (28_218, 2), (38_218, 2)]
+    );
+}
+
+#[test]
+fn a_vip_on_another_link_depends_on_it() {
+    let mut net = Network::new();
+    let mut config = instance("VI_1", "eth1", 1, 200);
+    config.excluded_vips = vec![vip([10, 0, 2, 100])];
+    config.excluded_vips[0].interface = Some("eth2".to_owned());
+    net.host(2, plan([config]));
+    net.run_until(5_000);
+    assert!(net.hosts[0].vips.contains(&(2, VIP_2.into())));
+    net.carrier(0, 2, false);
+    assert!(net.hosts[0].vips.is_empty());
+    net.carrier(0, 2, true);
+    net.run_until(10_000);
+    assert_eq!(net.holders(VIP_2), [0]);
+}
+
+#[test]
+fn an_untracked_vip_returns_with_its_link() {
+    let mut net = Network::new();
+    let mut config = instance("VI_1", "eth1", 1, 200);
+    config.excluded_vips = vec![vip([10, 0, 2, 100])];
+    config.excluded_vips[0].interface = Some("eth2".to_owned());
+    config.excluded_vips[0].no_track = true;
+    net.host(2, plan([config]));
+    net.run_until(5_000);
+    net.tell(0, Input::LinkGone { link: 2 });
+    assert_eq!(net.holders(VIP), [0]);
+    net.tell(0, Input::Link { link: 9, name: "eth2", up: true });
+    assert!(net.hosts[0].vips.contains(&(9, VIP_2.into())));
+}
+
+#[test]
+fn nobody_begins_before_the_startup_delay_is_over() {
+    let mut net = Network::new();
+    let startup_delay = Duration::from_secs(20);
+    net.host(1, Plan { startup_delay, ..plan([instance("VI_1", "eth1", 1, 200)]) });
+    net.run_until(30_000);
+    assert_story(
+        &mut net,
+        &[(0, 0, "(VI_1) Entering BACKUP STATE"), (23_218, 0, "(VI_1) Entering MASTER STATE")],
+    );
+}
+
+#[test]
+fn leftovers_of_an_earlier_life_are_removed() {
+    let mut node = Node::new(plan([instance("VI_1", "eth1", 1, 200)]), &Default::default());
+    let (now, mut actions) = (Instant::now(), Vec::new());
+    node.handle(now, Input::Link { link: 1, name: "eth1", up: true }, &mut actions);
+    for address in [[10, 0, 1, 1], VIP] {
+        let input = Input::Address { link: 1, address: address.into(), present: true };
+        node.handle(now, input, &mut actions);
+    }
+    assert_eq!(actions, []);
+    node.handle(now, Input::Start, &mut actions);
+    let removed = Vip { link: 1, address: vip(VIP) };
+    let remove = Action::RemoveVips { instance: InstanceId(0), vips: vec![removed] };
+    assert_eq!(actions[..2], [Action::Sockets, remove]);
+    let status = node.status(now, Timestamp::UNIX_EPOCH);
+    assert_eq!(status[0].state, VrrpState::Backup);
+    let group = Some([224, 0, 0, 18].into());
+    let socket = Socket { link: Some(1), family: SocketFamily::Inet, group };
+    assert_eq!(node.sockets().iter().copied().collect::<Vec<_>>(), [socket]);
+}
+
+#[test]
+fn unicast_instances_may_share_a_vrid() {
+    let mut configs = [instance("A", "eth1", 1, 200), instance("B", "eth1", 1, 200)];
+    for (config, peer) in configs.iter_mut().zip([2, 3]) {
+        let address = IpAddr::from([10, 0, 1, peer]);
+        let peers = vec![UnicastPeer { address, ttl: (0, 255) }];
+        config.peers = Peers::Unicast { peers, check_source: true, ttl: None };
+    }
+    configs[1].vips = vec![vip([10, 0, 1, 200])];
+    configs[1].source = Some([10, 0, 1, 11].into());
+    let mut net = Network::new();
+    net.host(1, plan(configs));
+    for vips in [VIP, [10, 0, 1, 200]] {
+        let mut config = instance("C", "eth1", 1, 100);
+        let address = IpAddr::from([10, 0, 1, if vips == VIP { 1 } else { 11 }]);
+        let peers = vec![UnicastPeer { address, ttl: (0, 255) }];
+        config.peers = Peers::Unicast { peers, check_source: true, ttl: None };
+        config.vips = vec![vip(vips)];
+        net.host(1, plan([config]));
+    }
+    net.run_until(10_000);
+    let status = net.hosts[0].node.status(Instant::now(), Timestamp::UNIX_EPOCH);
+    assert_eq!(status.iter().map(|s| s.state).collect::<Vec<_>>(), [VrrpState::Master; 2]);
+    net.run_until(20_000);
+    assert_eq!(net.holders(VIP), [0]);
+    assert_eq!(net.holders([10, 0, 1, 200]), [0]);
 }
 
 #[test]
@@ -315,13 +502,20 @@ fn a_restarted_engine_adopts_what_it_was_master_of() {
 }
 
 #[test]
+fn a_restarted_engine_does_not_wait_for_scripts_again() {
+    let mut net = Network::new();
+    net.resume(1, checked(110, 0), &["VI_1"]);
+    assert_story(&mut net, &[(0, 0, "(VI_1) Entering MASTER STATE")]);
+}
+
+#[test]
 fn a_late_node_hears_what_waits_before_it_judges() {
     let mut net = pair();
     net.story();
     // Host 1 sleeps for a minute in which host 0 advertises; nothing is lost, only late.
-    let late = std::time::Instant::now() + Duration::from_secs(120);
+    let late = Instant::now() + Duration::from_secs(120);
     let (mut payload, mut datagrams, mut actions) = (Vec::new(), Vec::new(), Vec::new());
-    let id = super::InstanceId(0);
+    let id = InstanceId(0);
     net.hosts[0].node.emit(id, lb_vrrp::Priority(200), &mut payload, &mut datagrams);
     let packet = lb_vrrp::IpPacket {
         source: datagrams[0].source,
@@ -334,6 +528,25 @@ fn a_late_node_hears_what_waits_before_it_judges() {
     node.handle(late, Input::Packet { link: 1, packet }, &mut actions);
     node.handle(late, Input::Timer, &mut actions);
     assert_eq!(actions, []);
+}
+
+#[test]
+fn nothing_is_sent_on_a_link_that_is_down() {
+    let datagrams = |dont_track_primary| {
+        let mut config = instance("VI_1", "eth1", 1, 200);
+        config.dont_track_primary = dont_track_primary;
+        let mut net = Network::new();
+        net.host(1, plan([config]));
+        net.run_until(10_000);
+        net.tell(0, Input::Link { link: 1, name: "eth1", up: false });
+        let (mut payload, mut datagrams) = (Vec::new(), Vec::new());
+        let stop = lb_vrrp::Priority::STOP;
+        net.hosts[0].node.emit(InstanceId(0), stop, &mut payload, &mut datagrams);
+        datagrams.len()
+    };
+    assert_eq!(datagrams(false), 0);
+    // Whoever does not trust the state of the link sends all the same.
+    assert_eq!(datagrams(true), 1);
 }
 
 #[test]

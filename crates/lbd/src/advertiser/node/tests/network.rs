@@ -10,6 +10,7 @@ use lb_config::model::{
 };
 use lb_control::EventKind;
 use lb_vrrp::IpPacket;
+use lb_vrrp::group::Role;
 
 use crate::advertiser::node::{Action, Datagram, Input, LinkIndex, Node, Socket};
 use crate::advertiser::plan::Plan;
@@ -117,7 +118,23 @@ pub struct Network {
     /// Cables that are cut, by host and link.
     cut: BTreeSet<(usize, LinkIndex)>,
     /// One packet in this many is lost, by this generator's word.
-    loss: Option<(u64, u64)>,
+    loss: Option<(u64, Random)>,
+}
+
+/// xorshift64, good enough to lose packets by.
+pub struct Random(u64);
+
+impl Random {
+    pub fn new(seed: u64) -> Self {
+        Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
+    }
+
+    pub fn below(&mut self, limit: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % limit
+    }
 }
 
 struct Flying {
@@ -146,8 +163,14 @@ impl Network {
 
     /// Loses one packet in `one_in`.
     pub fn lossy(mut self, one_in: u64, seed: u64) -> Self {
-        self.loss = Some((one_in, seed.max(1)));
+        self.loss = Some((one_in, Random::new(seed)));
         self
+    }
+
+    /// From now on nothing is lost.
+    pub fn heal(&mut self) {
+        self.loss = None;
+        self.cut.clear();
     }
 
     /// Adds a host with links 1 to `links` and starts it.
@@ -177,6 +200,16 @@ impl Network {
         self.hosts[host].node.handle(self.now, input, &mut actions);
         for action in actions {
             self.act(host, action);
+        }
+        let node = &self.hosts[host].node;
+        for group in &node.groups {
+            let members = group.members.iter().filter_map(|id| node.slot(*id));
+            let masters = members.filter(|slot| slot.role() == Role::Master).count();
+            assert!(
+                masters == 0 || masters == group.members.len() || node.stopped(),
+                "host {host}: group {} is split",
+                group.name
+            );
         }
     }
 
@@ -312,12 +345,10 @@ impl Network {
         self.tell(flying.to, Input::Packet { link, packet });
     }
 
-    /// xorshift64, good enough to lose packets by.
     fn lose(&mut self) -> bool {
-        let Some((one_in, state)) = &mut self.loss else { return false };
-        *state ^= *state << 13;
-        *state ^= *state >> 7;
-        *state ^= *state << 17;
-        state.is_multiple_of(*one_in)
+        match &mut self.loss {
+            Some((one_in, random)) => random.below(*one_in) == 0,
+            None => false,
+        }
     }
 }

@@ -1,0 +1,329 @@
+//! The status as tables of a terminal.
+
+use std::fmt::Write as _;
+use std::net::IpAddr;
+
+use anstyle::{AnsiColor, Style};
+use comfy_table::{Attribute, Cell, CellAlignment, Color, ContentArrangement, Row, Table, presets};
+use jiff::Timestamp;
+use lb_control::status::{Check, Daemon, RealServer, VirtualServer, Vrrp};
+use lb_control::{Status, VrrpState};
+
+/// VIPs shown of one instance.
+const VIPS: usize = 8;
+
+const GOOD: Style = AnsiColor::Green.on_default();
+const BAD: Style = AnsiColor::Red.on_default().bold();
+
+/// The whole status at `now`, at most `width` columns wide, in colour.
+pub fn render(status: &Status, now: Timestamp, width: u16) -> String {
+    let mut out = String::new();
+    // Writing to a string does not fail.
+    let _ = daemon(&status.daemon, now, &mut out);
+    if !status.vrrp.is_empty() {
+        let _ = writeln!(out, "\n{}", trimmed(&instances(&status.vrrp, now, width)));
+        let _ = faults(&status.vrrp, &mut out);
+    }
+    if !status.virtual_servers.is_empty() {
+        let _ = writeln!(out, "\n{}", trimmed(&servers(&status.virtual_servers, now, width)));
+    }
+    if status.vrrp.is_empty() && status.virtual_servers.is_empty() {
+        let _ = writeln!(out, "\nno vrrp_instance and no virtual_server in the configuration");
+    }
+    out
+}
+
+/// The table without the blanks that fill its lines.
+fn trimmed(table: &Table) -> String {
+    table.lines().map(|line| line.trim_end().to_owned()).collect::<Vec<_>>().join("\n")
+}
+
+fn daemon(daemon: &Daemon, now: Timestamp, out: &mut String) -> std::fmt::Result {
+    let up = ago(daemon.started, now);
+    writeln!(
+        out,
+        "lbd {}, process {}, up {up}, dataplane {}",
+        daemon.version, daemon.pid, daemon.dataplane
+    )?;
+    writeln!(out, "configuration {}", daemon.config)?;
+    if let Some(reload) = &daemon.last_reload {
+        let (style, word) = if reload.accepted { (GOOD, "accepted") } else { (BAD, "refused") };
+        let when = ago(reload.at, now);
+        writeln!(out, "last reload {when} ago {style}{word}{style:#}: {}", reload.verdict)?;
+    }
+    for engine in daemon.engines.iter().filter(|engine| !engine.running || engine.failures > 0) {
+        let times =
+            if engine.failures == 1 { "once" } else { &format!("{} times", engine.failures) };
+        if engine.running {
+            writeln!(
+                out,
+                "{BAD}the {} failed {times} and was started again{BAD:#}; see the log",
+                engine.name
+            )?;
+        } else {
+            let reason = engine.reason.as_deref().unwrap_or("see the log");
+            writeln!(
+                out,
+                "{BAD}the {} does not run{BAD:#}, failed {times}: {reason}",
+                engine.name
+            )?;
+        }
+    }
+    Ok(())
+}
+
+fn table(width: u16, header: &[&str]) -> Table {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING).enforce_styling();
+    table.style_text_only();
+    table.set_content_arrangement(ContentArrangement::Dynamic).set_width(width);
+    let dim = |text: &&str| Cell::new(text).add_attribute(Attribute::Dim);
+    table.set_header(header.iter().map(dim));
+    table
+}
+
+/// Columns stand apart by two blanks; the first begins at the edge.
+fn pad(table: &mut Table) {
+    for (index, column) in table.column_iter_mut().enumerate() {
+        column.set_padding((if index == 0 { 0 } else { 2 }, 0));
+    }
+}
+
+fn instances(instances: &[Vrrp], now: Timestamp, width: u16) -> Table {
+    let mut table = table(
+        width,
+        &["INSTANCE", "STATE", "SINCE", "PRIORITY", "INTERFACE", "VRID", "ADDRESSES", "MASTER"],
+    );
+    for instance in instances {
+        table.add_row([
+            Cell::new(&instance.name),
+            state(instance.state),
+            Cell::new(ago(instance.since, now)),
+            priority(instance),
+            Cell::new(&instance.interface),
+            Cell::new(instance.vrid),
+            Cell::new(addresses(&instance.vips)),
+            Cell::new(master(instance)),
+        ]);
+    }
+    pad(&mut table);
+    table
+}
+
+fn state(state: VrrpState) -> Cell {
+    let cell = Cell::new(state);
+    match state {
+        VrrpState::Master => cell.fg(Color::Green).add_attribute(Attribute::Bold),
+        VrrpState::Fault => cell.fg(Color::Red).add_attribute(Attribute::Bold),
+        VrrpState::Init | VrrpState::Backup | VrrpState::Stop | VrrpState::Deleted => cell,
+    }
+}
+
+/// The priority in force, and the configured one where that differs.
+fn priority(instance: &Vrrp) -> Cell {
+    if instance.effective_priority == instance.priority {
+        Cell::new(instance.priority)
+    } else {
+        Cell::new(format!("{} of {}", instance.effective_priority, instance.priority))
+            .fg(Color::Yellow)
+    }
+}
+
+fn addresses(vips: &[String]) -> String {
+    let mut lines: Vec<&str> = vips.iter().take(VIPS).map(String::as_str).collect();
+    let more = format!("and {} more", vips.len().saturating_sub(VIPS));
+    if vips.len() > VIPS {
+        lines.push(&more);
+    }
+    lines.join("\n")
+}
+
+fn master(instance: &Vrrp) -> String {
+    match (&instance.master, instance.state) {
+        (_, VrrpState::Master) => "this host".to_owned(),
+        (Some(master), _) => format!("{}, {}", master.address, master.priority),
+        (None, _) => "unknown".to_owned(),
+    }
+}
+
+fn faults(instances: &[Vrrp], out: &mut String) -> std::fmt::Result {
+    for instance in instances {
+        for fault in &instance.faults {
+            writeln!(out, "{BAD}{} is in FAULT{BAD:#}: {fault}", instance.name)?;
+        }
+    }
+    Ok(())
+}
+
+fn servers(servers: &[VirtualServer], now: Timestamp, width: u16) -> Table {
+    let mut table =
+        table(width, &["SERVER", "WEIGHT", "HEALTH", "LAST CHECK", "LATENCY", "ACTIVE"]);
+    for server in servers {
+        table.add_row(virtual_server(server));
+        for real in &server.real_servers {
+            table.add_row(real_server(real, now));
+        }
+        if let Some(sorry) = &server.sorry_server {
+            let (weight, health) = if server.sorry_active {
+                ("1", Cell::new("serves").fg(Color::Yellow))
+            } else {
+                ("0", Cell::new("waits"))
+            };
+            table.add_row([
+                Cell::new(format!("  {sorry}")),
+                Cell::new(weight),
+                health,
+                Cell::new("sorry server"),
+            ]);
+        }
+    }
+    pad(&mut table);
+    for right in [1, 4, 5] {
+        if let Some(column) = table.column_mut(right) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    table
+}
+
+fn virtual_server(server: &VirtualServer) -> Row {
+    let name = match (&server.address, server.fwmark, &server.group) {
+        (Some(address), ..) => address.clone(),
+        (None, Some(mark), _) => format!("fwmark {mark}"),
+        (None, None, group) => format!("group {}", group.as_deref().unwrap_or_default()),
+    };
+    let name = match &server.protocol {
+        Some(protocol) => format!("{name} {protocol}"),
+        None => name,
+    };
+    let weight: i64 = server.real_servers.iter().map(|real| real.effective_weight).sum();
+    let health = match (server.quorum_met, server.sorry_active) {
+        (true, _) => Cell::new("up").fg(Color::Green),
+        (false, true) => Cell::new("sorry").fg(Color::Yellow),
+        (false, false) => Cell::new("down").fg(Color::Red),
+    };
+    let active: u64 = server.real_servers.iter().map(|real| real.connections.active).sum();
+    Row::from([
+        Cell::new(name).add_attribute(Attribute::Bold),
+        Cell::new(weight),
+        health.add_attribute(Attribute::Bold),
+        Cell::new(format!(
+            "{} {}, quorum {}{}",
+            server.scheduler,
+            server.forwarding,
+            server.quorum,
+            if server.suspended { ", checks suspended" } else { "" }
+        )),
+        Cell::new(""),
+        Cell::new(active),
+    ])
+}
+
+fn real_server(real: &RealServer, now: Timestamp) -> Row {
+    // Behind a firewall mark every server serves the port that was asked for.
+    let port = if real.port == 0 { String::new() } else { format!(":{}", real.port) };
+    let address = match real.address.parse() {
+        Ok(IpAddr::V6(address)) => format!("  [{address}]{port}"),
+        _ => format!("  {}{port}", real.address),
+    };
+    let weight = if real.effective_weight == real.weight {
+        Cell::new(real.weight)
+    } else {
+        Cell::new(format!("{} of {}", real.effective_weight, real.weight)).fg(Color::Yellow)
+    };
+    let health = if real.alive {
+        Cell::new("up").fg(Color::Green)
+    } else {
+        Cell::new("down").fg(Color::Red)
+    };
+    let lines = |text: &dyn Fn(&Check) -> String| {
+        real.checks.iter().map(text).collect::<Vec<_>>().join("\n")
+    };
+    let checks = if real.checks.is_empty() {
+        "not checked".to_owned()
+    } else {
+        lines(&|check| last(check, now))
+    };
+    let latency =
+        lines(&|check| check.latency_ms.map_or_else(String::new, |ms| format!("{ms:.1} ms")));
+    Row::from([
+        Cell::new(address),
+        weight,
+        health,
+        Cell::new(checks),
+        Cell::new(latency),
+        Cell::new(real.connections.active),
+    ])
+}
+
+/// `TCP_CHECK ok, 2s ago`
+fn last(check: &Check, now: Timestamp) -> String {
+    match &check.last {
+        Some(last) => format!("{} {}, {} ago", check.kind, last.message, ago(last.at, now)),
+        None => format!("{} pending", check.kind),
+    }
+}
+
+/// `45s`, `3m 12s`, `2h 5m`, `3d 4h`: two units are enough to act on.
+fn ago(then: Timestamp, now: Timestamp) -> String {
+    let seconds = now.duration_since(then).as_secs().max(0);
+    let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86_400);
+    match () {
+        () if days > 0 => format!("{days}d {}h", hours % 24),
+        () if hours > 0 => format!("{hours}h {}m", minutes % 60),
+        () if minutes > 0 => format!("{minutes}m {}s", seconds % 60),
+        () => format!("{seconds}s"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_second(1_795_000_000 + seconds).unwrap()
+    }
+
+    fn example() -> Status {
+        serde_json::from_str(include_str!("example.json")).unwrap()
+    }
+
+    fn plain(status: &Status, width: u16) -> String {
+        anstream::adapter::strip_str(&render(status, at(0), width)).to_string()
+    }
+
+    #[test]
+    fn everything_fits_eighty_columns() {
+        let text = plain(&example(), 80);
+        // Sentences are the terminal's to wrap.
+        let tables = text.lines().filter(|line| !line.contains(": "));
+        tables.for_each(|line| assert!(line.chars().count() <= 80, "{line}"));
+        insta::assert_snapshot!(text);
+    }
+
+    #[test]
+    fn a_wide_terminal_needs_no_second_line() {
+        insta::assert_snapshot!(plain(&example(), 140));
+    }
+
+    #[test]
+    fn nothing_to_do_is_said() {
+        let status = Status { vrrp: Vec::new(), virtual_servers: Vec::new(), ..example() };
+        assert!(plain(&status, 80).contains("no vrrp_instance"));
+    }
+
+    #[test]
+    fn times_have_two_units() {
+        let spans = [
+            (0, "0s"),
+            (59, "59s"),
+            (192, "3m 12s"),
+            (7500, "2h 5m"),
+            (273_600, "3d 4h"),
+            (-5, "0s"),
+        ];
+        for (seconds, text) in spans {
+            assert_eq!(ago(at(0), at(seconds)), text);
+        }
+    }
+}

@@ -1,0 +1,75 @@
+//! Reads the configuration and says what is wrong with it.
+
+use std::path::Path;
+
+use lb_config::{Class, Loaded, Model, Options, RealSystem, Severity};
+
+use crate::cli::Args;
+
+/// A configuration that must not be used.
+#[derive(Debug)]
+pub struct Refused {
+    /// Every complaint as it is shown to a person.
+    pub rendered: String,
+    /// Every complaint as a line.
+    pub lines: Vec<String>,
+    /// The first that matters, with file, line and column.
+    pub first: String,
+    /// Exit status of a daemon that was to start with it: 6 for a file that cannot be used, else 2.
+    pub status: u8,
+}
+
+/// Reads the configuration that the command line names.
+///
+/// # Errors
+/// It is refused: for what keepalived refuses, or, if `--strict`, for what it complains of.
+pub fn load(args: &Args) -> Result<(Model, Vec<String>), Refused> {
+    let mut loaded = read(args, false);
+    let lines: Vec<String> = loaded.one_liners().collect();
+    let complaints = loaded.diagnostics.exit_code_of_check() != 0;
+    match loaded.model.take() {
+        Some(model) if !(args.strict && complaints) => Ok((model, lines)),
+        _ => Err(refusal(&loaded, lines)),
+    }
+}
+
+fn refusal(loaded: &Loaded, mut lines: Vec<String>) -> Refused {
+    let errors = || loaded.diagnostics.iter().filter(|d| d.severity == Severity::Error);
+    let unusable = errors().any(|d| d.class == Class::IncludeCheck || d.id == "configuration-file");
+    let position = loaded.diagnostics.iter().position(|d| d.severity == Severity::Error);
+    let mut rendered = loaded.render(false);
+    if position.is_none() {
+        lines.iter_mut().for_each(|line| line.push_str("; --strict makes it an error"));
+        rendered += "--strict makes these warnings errors\n";
+    }
+    let first = lines.get(position.unwrap_or(0)).cloned().unwrap_or_default();
+    Refused { rendered, lines, first, status: if unusable { 6 } else { 2 } }
+}
+
+/// Logs complaints, each under its severity.
+pub fn log(lines: &[String]) {
+    for line in lines {
+        if line.starts_with("error: ") || line.contains(": error: ") {
+            tracing::error!("{line}");
+        } else {
+            tracing::warn!("{line}");
+        }
+    }
+}
+
+/// What `-t` found: the text to show and the exit status.
+#[must_use]
+pub fn check(args: &Args, colour: bool) -> (String, u8) {
+    let loaded = read(args, true);
+    (loaded.render(colour), loaded.diagnostics.exit_code_of_check())
+}
+
+fn read(args: &Args, testing: bool) -> Loaded {
+    let options = Options {
+        config_id: args.config_id.clone(),
+        all_include_checks: args.all_config,
+        testing,
+        ..Options::default()
+    };
+    lb_config::load(Path::new(&args.config), &options, &RealSystem)
+}

@@ -1,0 +1,77 @@
+//! The two engines as the supervisor sees them.
+
+use std::collections::BTreeSet;
+
+use lb_control::status;
+use tokio::sync::oneshot;
+
+use super::slot::Engine;
+use crate::advertiser::{self, Advertiser};
+use crate::balancer::{self, Balancer};
+use crate::engine::EventSink;
+
+impl Engine for Advertiser {
+    type Plan = advertiser::plan::Plan;
+    type Options = advertiser::Options;
+    type Snapshot = Vec<status::Vrrp>;
+    /// Names of the instances that are MASTER, VIPs and all.
+    type Legacy = BTreeSet<String>;
+    const NAME: &'static str = "advertiser";
+
+    fn start(plan: Self::Plan, options: Self::Options, events: EventSink) -> anyhow::Result<Self> {
+        Ok(Self::start(plan, options, events)?)
+    }
+
+    fn apply(&self, plan: Self::Plan) -> oneshot::Receiver<Result<(), String>> {
+        self.apply(plan)
+    }
+
+    fn status(&self) -> oneshot::Receiver<Self::Snapshot> {
+        self.status()
+    }
+
+    fn stop(&self) -> oneshot::Receiver<()> {
+        self.stop()
+    }
+
+    fn legacy(&mut self) -> Self::Legacy {
+        self.masters()
+    }
+
+    async fn ended(&mut self) -> String {
+        self.ended().await
+    }
+}
+
+impl Engine for Balancer {
+    type Plan = balancer::Plan;
+    type Options = balancer::Options;
+    /// The dataplane's name and the virtual servers.
+    type Snapshot = (String, Vec<status::VirtualServer>);
+    type Legacy = Option<balancer::Legacy>;
+    const NAME: &'static str = "balancer";
+
+    fn start(plan: Self::Plan, options: Self::Options, events: EventSink) -> anyhow::Result<Self> {
+        Ok(Self::start(plan, options, events)?)
+    }
+
+    fn apply(&self, plan: Self::Plan) -> oneshot::Receiver<Result<(), String>> {
+        self.apply(plan)
+    }
+
+    fn status(&self) -> oneshot::Receiver<Self::Snapshot> {
+        self.status()
+    }
+
+    fn stop(&self) -> oneshot::Receiver<()> {
+        self.stop()
+    }
+
+    fn legacy(&mut self) -> Self::Legacy {
+        self.take_legacy()
+    }
+
+    async fn ended(&mut self) -> String {
+        self.ended().await
+    }
+}

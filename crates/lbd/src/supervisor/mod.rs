@@ -1,0 +1,606 @@
+//! The supervisor: starts engines, restarts them, and passes on what happens.
+//!
+//! It runs on one thread. Nothing here waits for a script, a client or the kernel's tables: engines
+//! have threads of their own, clients and scripts have tasks.
+
+pub mod config;
+pub mod control;
+mod engines;
+pub mod notify;
+pub mod pidfile;
+pub mod signals;
+pub mod slot;
+pub mod tracker;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::pin::pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use lb_config::Model;
+use lb_control::status::{self, Status, VrrpCounters};
+use lb_control::{Event, EventKind, VrrpState};
+use sd_notify::NotifyState;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, MissedTickBehavior, interval};
+
+use crate::advertiser::{self, Advertiser};
+use crate::balancer::{self, Balancer};
+use crate::cli::Args;
+use crate::dump::{self, Dump};
+use crate::engine::EventSink;
+use crate::script;
+use control::{Command, Control};
+use notify::{Notifications, Runner};
+use signals::{Signal, Signals};
+use slot::{Change, Slot};
+use tracker::{ScriptResult, Tracker};
+
+/// A stop may take so long if the configuration does not say otherwise (`child_wait_time`).
+const STOP: Duration = Duration::from_secs(5);
+/// How long the last notify scripts are waited for.
+const LAST_SCRIPTS: Duration = Duration::from_secs(1);
+
+/// Exit status: orderly end.
+pub const OK: u8 = 0;
+/// Exit status: it cannot go on.
+pub const FATAL: u8 = 1;
+/// Exit status: a permission or capability is missing.
+pub const PERMISSION: u8 = 4;
+
+/// Why the daemon does not start.
+#[derive(Debug)]
+pub struct Fatal {
+    /// What is wrong and what to do, one sentence.
+    pub message: String,
+    /// Exit status.
+    pub status: u8,
+}
+
+/// Everything that arrives, besides signals.
+struct Inbox {
+    events: mpsc::UnboundedReceiver<Event>,
+    results: mpsc::UnboundedReceiver<ScriptResult>,
+    commands: mpsc::Receiver<Command>,
+}
+
+/// The supervisor's own state.
+#[derive(Debug)]
+struct Supervisor {
+    args: Args,
+    model: Model,
+    started: Timestamp,
+    last_reload: Option<status::Reload>,
+    advertiser: Slot<Advertiser>,
+    balancer: Slot<Balancer>,
+    sink: EventSink,
+    notifications: Notifications,
+    runner: Runner,
+    tracker: Tracker,
+    /// What each instance entered last.
+    states: BTreeMap<String, VrrpState>,
+    /// Counters at the time they were last cleared.
+    cleared: Arc<Mutex<BTreeMap<String, VrrpCounters>>>,
+}
+
+/// Runs the daemon from the start of its engines to their end; `ready` is called between.
+/// Returns the exit status.
+///
+/// # Errors
+/// It does not start; nothing is left behind then.
+pub async fn run(
+    args: Args,
+    model: Model,
+    socket: PathBuf,
+    ready: impl FnOnce(),
+) -> Result<u8, Fatal> {
+    let fatal = |what: &str, error: std::io::Error| Fatal {
+        message: format!("{what}: {error}"),
+        status: FATAL,
+    };
+    let mut signals =
+        Signals::new(args.ignore_sigint).map_err(|e| fatal("cannot take signals over", e))?;
+    let (sink, events) = EventSink::channel();
+    let (results_in, results) = mpsc::unbounded_channel();
+    let (commands_in, commands) = mpsc::channel(16);
+    let mut inbox = Inbox { events, results, commands };
+    let mut supervisor = Supervisor {
+        notifications: Notifications::new(&model),
+        runner: Runner::start(),
+        tracker: Tracker::new(results_in),
+        args,
+        model,
+        started: Timestamp::now(),
+        last_reload: None,
+        advertiser: Slot::off(),
+        balancer: Slot::off(),
+        sink,
+        states: BTreeMap::new(),
+        cleared: Arc::default(),
+    };
+    if let Some((script, limit)) = &supervisor.model.global.startup_script {
+        run_hook("startup_script", script, *limit).await;
+    }
+    supervisor.start_engines()?;
+    supervisor.tracker.apply(&supervisor.model);
+    // Without it the VIPs are as alive as with it: a complaint, no reason to stop.
+    let control = Control::listen(&socket, commands_in)
+        .inspect_err(|message| tracing::error!("{message}"))
+        .ok();
+    tell_systemd(&[NotifyState::Ready]);
+    ready();
+    tracing::info!("Startup complete");
+    if supervisor.args.dump_conf {
+        supervisor.log_configuration();
+    }
+    let status = supervisor.serve(&mut inbox, &mut signals).await;
+    drop(control);
+    supervisor.stop(&mut inbox).await;
+    Ok(status)
+}
+
+impl Supervisor {
+    fn wants_advertiser(&self, model: &Model) -> bool {
+        // -C without -P leaves VRRP out, and the reverse; both together mean both.
+        (!self.args.check || self.args.vrrp) && (self.args.all || !model.vrrp_instances.is_empty())
+    }
+
+    fn wants_balancer(&self, model: &Model) -> bool {
+        (!self.args.vrrp || self.args.check) && (self.args.all || !model.virtual_servers.is_empty())
+    }
+
+    /// Starts what the configuration has work for.
+    ///
+    /// A host without a dataplane still keeps its VIPs alive: the balancer's failure is fatal only
+    /// when there is nothing else to do.
+    fn start_engines(&mut self) -> Result<(), Fatal> {
+        let model = self.model.clone();
+        let advertises = self.wants_advertiser(&model);
+        if self.wants_balancer(&model)
+            && let Err(error) = self.start_balancer(&model)
+        {
+            let message = describe(&error);
+            if !advertises {
+                return Err(Fatal { status: exit_status(&error), message });
+            }
+            tracing::error!("{message}; VRRP runs without it, and it is tried again");
+            self.balancer.start_failed(&message);
+        }
+        if advertises && let Err(error) = self.start_advertiser(&model) {
+            return Err(Fatal { status: exit_status(&error), message: describe(&error) });
+        }
+        if !self.advertiser.is_on() && !self.balancer.is_on() {
+            tracing::warn!(
+                "{} has no vrrp_instance and no virtual_server: there is nothing to do until a reload",
+                self.args.config.display()
+            );
+        }
+        Ok(())
+    }
+
+    fn start_advertiser(&mut self, model: &Model) -> anyhow::Result<()> {
+        let options = advertiser::Options {
+            adopt: self.advertiser.legacy().clone(),
+            keep_vips: self.args.dont_release_vrrp,
+            scheduling: model.global.advertiser_scheduling,
+        };
+        // Its counters begin at 0.
+        self.cleared.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.advertiser.start(model.into(), options, self.sink.clone())
+    }
+
+    fn start_balancer(&mut self, model: &Model) -> anyhow::Result<()> {
+        let options = balancer::Options {
+            dataplane: self.args.dataplane,
+            dont_release_ipvs: self.args.dont_release_ipvs,
+            legacy: self.balancer.legacy().clone(),
+            scheduling: model.global.balancer_scheduling,
+            seed: self.started.as_nanosecond() as u64,
+        };
+        self.balancer.start(model.into(), options, self.sink.clone())
+    }
+
+    /// Runs until it is told to stop, or an engine fails that must not be restarted.
+    async fn serve(&mut self, inbox: &mut Inbox, signals: &mut Signals) -> u8 {
+        let watchdog = sd_notify::watchdog_enabled().map(|limit| limit / 2);
+        let mut watchdog_tick = interval(watchdog.unwrap_or(Duration::from_secs(3600)));
+        watchdog_tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                signal = signals.next() => match signal {
+                    Signal::Stop => return OK,
+                    Signal::Reload => {
+                        // Its verdict is an event and in the status.
+                        let _ = self.reload(inbox).await;
+                    }
+                    Signal::Dump { dump, clear } => self.dump(dump, clear),
+                    Signal::ThreadDump => self.test_fault(),
+                },
+                Some(event) = inbox.events.recv() => self.handle(event),
+                Some(result) = inbox.results.recv() => self.pass_on(&result),
+                Some(command) = inbox.commands.recv() => match command {
+                    Command::Status(answer) => self.answer_status(answer),
+                    Command::Reload(answer) => {
+                        let verdict = self.reload(inbox).await;
+                        let _ = answer.send(verdict); // the client may have gone
+                    }
+                },
+                change = self.advertiser.changed() => {
+                    if let Some(status) = self.advertiser_changed(change) {
+                        return status;
+                    }
+                }
+                change = self.balancer.changed() => {
+                    if let Some(status) = self.balancer_changed(change) {
+                        return status;
+                    }
+                }
+                _ = watchdog_tick.tick(), if watchdog.is_some() => tell_systemd(&[NotifyState::Watchdog]),
+            }
+        }
+    }
+
+    fn advertiser_changed(&mut self, change: Change) -> Option<u8> {
+        match change {
+            Change::Failed { reason, pause } => self.failed("advertiser", &reason, pause),
+            Change::Due => {
+                let reason = self.advertiser.failure().unwrap_or_default().to_owned();
+                match self.start_advertiser(&self.model.clone()) {
+                    Ok(()) => self.restarted("advertiser", reason),
+                    Err(error) => {
+                        let message = describe(&error);
+                        let pause = self.advertiser.start_failed(&message);
+                        tracing::error!(
+                            "the advertiser does not start: {message}; next try in {pause:?}"
+                        );
+                    }
+                }
+                None
+            }
+        }
+    }
+
+    fn balancer_changed(&mut self, change: Change) -> Option<u8> {
+        match change {
+            Change::Failed { reason, pause } => self.failed("balancer", &reason, pause),
+            Change::Due => {
+                let reason = self.balancer.failure().unwrap_or_default().to_owned();
+                match self.start_balancer(&self.model.clone()) {
+                    Ok(()) => self.restarted("balancer", reason),
+                    Err(error) => {
+                        let message = describe(&error);
+                        let pause = self.balancer.start_failed(&message);
+                        tracing::error!(
+                            "the balancer does not start: {message}; next try in {pause:?}"
+                        );
+                    }
+                }
+                None
+            }
+        }
+    }
+
+    /// What to do about an engine that failed: the exit status if the daemon must end for it.
+    fn failed(&self, engine: &str, reason: &str, pause: Duration) -> Option<u8> {
+        if self.args.dont_respawn {
+            tracing::error!("the {engine} failed: {reason}; stopping, as --dont-respawn says");
+            return Some(FATAL);
+        }
+        tracing::error!("the {engine} failed: {reason}; it is started again in {pause:?}");
+        None
+    }
+
+    fn restarted(&self, engine: &str, reason: String) {
+        self.sink.emit(EventKind::EngineRestarted { engine: engine.to_owned(), reason });
+    }
+
+    /// One event to everyone who subscribes: the log, scripts, our own memory, the service manager.
+    fn handle(&mut self, event: Event) {
+        log_event(&event.kind);
+        for run in self.notifications.runs(&event.kind) {
+            self.runner.run(run);
+        }
+        if let EventKind::VrrpInstance { name, state, .. } = event.kind {
+            match state {
+                VrrpState::Deleted => self.states.remove(&name),
+                _ => self.states.insert(name, state),
+            };
+            self.tell_summary();
+        }
+    }
+
+    fn pass_on(&self, result: &ScriptResult) {
+        if let Some(advertiser) = self.advertiser.engine() {
+            advertiser.script(&result.name, result.success);
+        }
+    }
+
+    fn tell_summary(&self) {
+        if std::env::var_os("NOTIFY_SOCKET").is_none() {
+            return;
+        }
+        let count = |state| self.states.values().filter(|s| **s == state).count();
+        let summary = format!(
+            "{} MASTER, {} BACKUP, {} FAULT",
+            count(VrrpState::Master),
+            count(VrrpState::Backup),
+            count(VrrpState::Fault)
+        );
+        tell_systemd(&[NotifyState::Status(&summary)]);
+    }
+
+    /// Handles what engines and scripts say until `work` is done.
+    async fn meanwhile<T>(&mut self, inbox: &mut Inbox, work: impl Future<Output = T>) -> T {
+        let mut work = pin!(work);
+        loop {
+            tokio::select! {
+                biased;
+                Some(event) = inbox.events.recv() => self.handle(event),
+                Some(result) = inbox.results.recv() => self.pass_on(&result),
+                done = &mut work => return done,
+            }
+        }
+    }
+
+    /// Puts the file as it is now in force, whole or not at all.
+    async fn reload(&mut self, inbox: &mut Inbox) -> Result<String, String> {
+        tracing::info!("Reloading {}", self.args.config.display());
+        if let Ok(now) = NotifyState::monotonic_usec_now() {
+            tell_systemd(&[NotifyState::Reloading, now]);
+        }
+        let verdict = self.try_reload(inbox).await;
+        let config = self.args.config.display().to_string();
+        self.last_reload = Some(status::Reload {
+            at: Timestamp::now(),
+            accepted: verdict.is_ok(),
+            verdict: verdict.clone().unwrap_or_else(|reason| reason),
+        });
+        self.sink.emit(match &verdict {
+            Ok(_) => EventKind::Reloaded { config },
+            Err(reason) => EventKind::ReloadRefused { config, reason: reason.clone() },
+        });
+        tell_systemd(&[NotifyState::Ready]);
+        verdict
+    }
+
+    async fn try_reload(&mut self, inbox: &mut Inbox) -> Result<String, String> {
+        let (model, complaints) = config::load(&self.args).map_err(|refused| {
+            config::log(&refused.lines);
+            refused.first
+        })?;
+        config::log(&complaints);
+        // New instances announce themselves while they are put in force.
+        self.notifications.update(&model);
+        let applied = self.apply(&model, inbox).await;
+        if let Err(reason) = applied {
+            // What the first engine took, it gives back; the other took nothing.
+            let old = self.model.clone();
+            self.notifications.update(&old);
+            let back = self.advertiser.apply((&old).into());
+            if let Err(error) = self.meanwhile(inbox, back).await {
+                tracing::error!("cannot go back to the old configuration: {error}");
+            }
+            return Err(reason);
+        }
+        self.tracker.apply(&model);
+        self.model = model;
+        Ok(match complaints.len() {
+            0 => "the new configuration is in force".to_owned(),
+            n => format!("the new configuration is in force, with {n} complaints in the log"),
+        })
+    }
+
+    async fn apply(&mut self, model: &Model, inbox: &mut Inbox) -> Result<(), String> {
+        if self.advertiser.is_on() {
+            let applied = self.advertiser.apply(model.into());
+            self.meanwhile(inbox, applied).await?;
+        } else if self.wants_advertiser(model) {
+            self.start_advertiser(model).map_err(|error| describe(&error))?;
+        }
+        if self.balancer.is_on() {
+            let applied = self.balancer.apply(model.into());
+            self.meanwhile(inbox, applied).await?;
+        } else if self.wants_balancer(model) {
+            self.start_balancer(model).map_err(|error| describe(&error))?;
+        }
+        Ok(())
+    }
+
+    /// Ends everything in order: masters let go, then the forwarding entries go away, then the last
+    /// scripts end.
+    async fn stop(&mut self, inbox: &mut Inbox) {
+        tracing::info!("Stopping");
+        tell_systemd(&[NotifyState::Stopping]);
+        let deadline = Instant::now() + self.model.global.child_wait_time.unwrap_or(STOP);
+        self.tracker.stop();
+        let ended = self.advertiser.stop(deadline - Instant::now());
+        if !self.meanwhile(inbox, ended).await {
+            tracing::error!("the advertiser did not end in time");
+        }
+        let ended = self.balancer.stop(deadline - Instant::now());
+        if !self.meanwhile(inbox, ended).await {
+            tracing::error!("the balancer did not end in time");
+        }
+        while let Ok(event) = inbox.events.try_recv() {
+            self.handle(event);
+        }
+        self.runner.drain(LAST_SCRIPTS).await;
+        if let Some((script, limit)) = &self.model.global.shutdown_script {
+            run_hook("shutdown_script", script, *limit).await;
+        }
+        tracing::info!("Stopped");
+    }
+
+    /// The whole status, asked of the engines without waiting for them here.
+    fn snapshot(&self) -> impl Future<Output = Status> + Send + 'static {
+        let vrrp = self.advertiser.status();
+        let balancer = self.balancer.status();
+        let cleared = Arc::clone(&self.cleared);
+        let mut daemon = status::Daemon {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: std::process::id(),
+            started: self.started,
+            config: self.args.config.display().to_string(),
+            last_reload: self.last_reload.clone(),
+            dataplane: "none".to_owned(),
+            engines: [engine(&self.advertiser), engine(&self.balancer)]
+                .into_iter()
+                .flatten()
+                .collect(),
+        };
+        async move {
+            let mut vrrp = vrrp.await;
+            let (dataplane, virtual_servers) = balancer.await;
+            if !dataplane.is_empty() {
+                daemon.dataplane = dataplane;
+            }
+            let cleared = cleared.lock().unwrap_or_else(PoisonError::into_inner);
+            for instance in &mut vrrp {
+                if let Some(earlier) = cleared.get(&instance.name) {
+                    instance.counters = instance.counters.since(earlier);
+                }
+            }
+            Status { version: STATUS_VERSION, daemon, vrrp, virtual_servers }
+        }
+    }
+
+    fn answer_status(&self, answer: oneshot::Sender<Status>) {
+        let snapshot = self.snapshot();
+        tokio::spawn(async move {
+            let _ = answer.send(snapshot.await); // the client may have gone
+        });
+    }
+
+    /// Writes the files of a dump in a task of its own.
+    fn dump(&self, dump: Dump, clear: bool) {
+        let directory = dump::directory();
+        let (snapshot, model) = (self.snapshot(), self.model.clone());
+        let cleared = Arc::clone(&self.cleared);
+        tokio::spawn(async move {
+            let status = snapshot.await;
+            let mut written = true;
+            for (name, text) in dump.files(&model, &status) {
+                let path = directory.join(name);
+                match dump::write(&directory, name, &text) {
+                    Ok(()) => tracing::info!("Written {}", path.display()),
+                    Err(error) => {
+                        tracing::error!("cannot write {}: {error}", path.display());
+                        written = false;
+                    }
+                }
+            }
+            if clear && written {
+                let mut cleared = cleared.lock().unwrap_or_else(PoisonError::into_inner);
+                for instance in status.vrrp {
+                    // What is shown was counted since the last time.
+                    let counters = cleared.entry(instance.name).or_default();
+                    *counters = counters.plus(&instance.counters);
+                }
+            }
+        });
+    }
+
+    /// `-d`: what a dump of the data would say, to the log.
+    fn log_configuration(&self) {
+        let (snapshot, model) = (self.snapshot(), self.model.clone());
+        tokio::spawn(async move {
+            let status = snapshot.await;
+            for (_, text) in Dump::Data.files(&model, &status) {
+                text.lines().for_each(|line| tracing::info!("{line}"));
+            }
+        });
+    }
+
+    /// Makes the engine fail that `--test-fault` names.
+    fn test_fault(&self) {
+        match self.args.test_fault.as_deref() {
+            Some("advertiser") => self.advertiser.engine().into_iter().for_each(Advertiser::fail),
+            Some("balancer") => {
+                self.balancer.engine().into_iter().for_each(|b| b.fail("told to by --test-fault"));
+            }
+            _ => tracing::info!("there is no thread dump; eu-stack or gdb show the threads"),
+        }
+    }
+}
+
+/// Version of [`Status`].
+const STATUS_VERSION: u32 = 1;
+
+fn engine<E: slot::Engine>(slot: &Slot<E>) -> Option<status::Engine> {
+    slot.is_on().then(|| status::Engine {
+        name: E::NAME.to_owned(),
+        running: slot.engine().is_some(),
+        failures: slot.restarts(),
+        reason: slot.failure().map(str::to_owned),
+    })
+}
+
+/// An error and its causes, but for those that it repeats.
+fn describe(error: &anyhow::Error) -> String {
+    error.chain().fold(String::new(), |said, cause| match cause.to_string() {
+        cause if said.is_empty() => cause,
+        cause if said.contains(&cause) => said,
+        cause => format!("{said}: {cause}"),
+    })
+}
+
+/// A missing permission has an exit status of its own.
+fn exit_status(error: &anyhow::Error) -> u8 {
+    let refused = error.chain().any(|cause| {
+        // Transparent, so what it holds is no link of the chain.
+        let net = match cause.downcast_ref() {
+            Some(advertiser::Error::Net(net)) => Some(net),
+            _ => cause.downcast_ref(),
+        };
+        matches!(net, Some(lb_net::Error::Capability { .. }))
+            || matches!(cause.downcast_ref(), Some(lb_ipvs::Error::Permission))
+            || cause
+                .downcast_ref::<std::io::Error>()
+                .is_some_and(|error| error.kind() == std::io::ErrorKind::PermissionDenied)
+    });
+    if refused { PERMISSION } else { FATAL }
+}
+
+async fn run_hook(name: &str, script: &lb_config::model::Script, limit: Duration) {
+    let outcome = match script::start(script, &[]) {
+        Ok(running) => running.wait_at_most(limit).await,
+        Err(error) => Err(error),
+    };
+    match outcome {
+        Ok(outcome) if outcome.success() => tracing::info!("{name} done"),
+        Ok(outcome) => tracing::warn!("{name} ended with {outcome}"),
+        Err(error) => tracing::error!("cannot run {name} `{}`: {error}", script.argv.join(" ")),
+    }
+}
+
+/// The log line of an event, under the name of the process that says it in keepalived.
+fn log_event(event: &EventKind) {
+    match event {
+        EventKind::DataplaneError { .. } => tracing::error!(target: "lbd::balancer", "{event}"),
+        EventKind::TableRepaired { .. } => tracing::warn!(target: "lbd::balancer", "{event}"),
+        EventKind::VrrpPacketError { .. } => tracing::warn!(target: "lbd::advertiser", "{event}"),
+        EventKind::EngineRestarted { .. } | EventKind::ReloadRefused { .. } => {
+            tracing::warn!("{event}");
+        }
+        EventKind::Reloaded { .. } => tracing::info!("{event}"),
+        EventKind::Checker { .. }
+        | EventKind::RealServer { .. }
+        | EventKind::Quorum { .. }
+        | EventKind::SorryServer { .. } => tracing::info!(target: "lbd::balancer", "{event}"),
+        EventKind::VrrpInstance { .. }
+        | EventKind::VrrpGroup { .. }
+        | EventKind::VrrpPriority { .. }
+        | EventKind::VrrpMasterRxLowerPri { .. }
+        | EventKind::Script { .. }
+        | EventKind::Interface { .. } => tracing::info!(target: "lbd::advertiser", "{event}"),
+    }
+}
+
+/// Says something to the service manager, if there is one that listens.
+fn tell_systemd(state: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(state) {
+        tracing::debug!("cannot notify the service manager: {error}");
+    }
+}
