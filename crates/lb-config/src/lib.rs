@@ -22,6 +22,7 @@ pub use diagnostic::{Class, Diagnostic, Diagnostics, Label, Place, Severity};
 pub use meaning::Use;
 pub use model::Model;
 pub use reference::{Block, Keyword, Kind, tables};
+pub use render::{Message, MessageLabel, MessagePlace};
 pub use source::{FileId, Position, Source, Sources, Span};
 pub use system::{FileStatus, Interface, MemoryFile, MemorySystem, RealSystem, System};
 
