@@ -142,8 +142,8 @@ fn server(
         persistence_granularity: granularity,
         quorum,
         hysteresis,
-        quorum_up: context.check(draft.quorum_up, Class::Note),
-        quorum_down: context.check(draft.quorum_down, Class::Note),
+        quorum_up: context.check(draft.quorum_up.map(|command| *command), Class::Note),
+        quorum_down: context.check(draft.quorum_down.map(|command| *command), Class::Note),
         alpha: draft.inherited.alpha.unwrap_or(false),
         omega: draft.omega,
         ha_suspend: draft.ha_suspend,
@@ -336,11 +336,10 @@ fn real_servers(
             continue;
         }
         let above = Above { real: &real.inherited, server: &server.inherited, address };
-        let checkers = real
-            .checks
-            .into_iter()
-            .filter_map(|check| check::finish(context, check, &above))
-            .collect();
+        let mut checkers = Vec::with_capacity(real.checks.len());
+        checkers.extend(
+            real.checks.into_iter().filter_map(|check| check::finish(context, check, &above)),
+        );
         done.push(RealServer {
             address,
             weight: real.weight.unwrap_or(server.weight),
@@ -348,8 +347,8 @@ fn real_servers(
             upper_threshold: real.upper_threshold,
             lower_threshold: real.lower_threshold,
             inhibit_on_failure: real.inhibit_on_failure.unwrap_or(server.inhibit_on_failure),
-            notify_up: context.check(real.notify_up, Class::Note),
-            notify_down: context.check(real.notify_down, Class::Note),
+            notify_up: context.check(real.notify_up.map(|command| *command), Class::Note),
+            notify_down: context.check(real.notify_down.map(|command| *command), Class::Note),
             checkers,
             smtp_alert: real
                 .smtp_alert

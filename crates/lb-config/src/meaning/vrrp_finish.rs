@@ -655,13 +655,14 @@ fn alert(context: &Context<'_>, own: Option<bool>) -> bool {
 
 fn notify(context: &mut Context<'_>, draft: Notifies) -> Notify {
     Notify {
-        master: context.check(draft.master, Class::Note),
-        backup: context.check(draft.backup, Class::Note),
-        fault: context.check(draft.fault, Class::Note),
-        stop: context.check(draft.stop, Class::Note),
-        deleted: context.check(draft.deleted, Class::Note),
-        master_rx_lower_pri: context.check(draft.master_rx_lower_pri, Class::Note),
-        any: context.check(draft.any, Class::Note),
+        master: context.check(draft.master.map(|command| *command), Class::Note),
+        backup: context.check(draft.backup.map(|command| *command), Class::Note),
+        fault: context.check(draft.fault.map(|command| *command), Class::Note),
+        stop: context.check(draft.stop.map(|command| *command), Class::Note),
+        deleted: context.check(draft.deleted.map(|command| *command), Class::Note),
+        master_rx_lower_pri: context
+            .check(draft.master_rx_lower_pri.map(|command| *command), Class::Note),
+        any: context.check(draft.any.map(|command| *command), Class::Note),
         report_deleted: draft.report_deleted,
     }
 }
