@@ -56,8 +56,8 @@ pub(crate) struct Server {
     pub(crate) granularity: Option<Granularity>,
     pub(crate) quorum: u32,
     pub(crate) hysteresis: u32,
-    pub(crate) quorum_up: Option<Command>,
-    pub(crate) quorum_down: Option<Command>,
+    pub(crate) quorum_up: Option<Box<Command>>,
+    pub(crate) quorum_down: Option<Box<Command>>,
     pub(crate) omega: bool,
     pub(crate) ha_suspend: bool,
     pub(crate) inhibit_on_failure: bool,
@@ -94,8 +94,8 @@ pub(crate) struct Real {
     pub(crate) upper_threshold: u32,
     pub(crate) lower_threshold: u32,
     pub(crate) inhibit_on_failure: Option<bool>,
-    pub(crate) notify_up: Option<Command>,
-    pub(crate) notify_down: Option<Command>,
+    pub(crate) notify_up: Option<Box<Command>>,
+    pub(crate) notify_down: Option<Box<Command>>,
     pub(crate) inherited: Inherited,
     pub(crate) checks: Vec<Check>,
     pub(crate) smtp_alert: Option<bool>,
@@ -153,8 +153,14 @@ pub(super) static SERVER: Table<Server> = Table {
         Keyword::new("ha_suspend", Takes::Flag(|s| s.ha_suspend = true)),
         Keyword::or("quorum", "1", Takes::u32(1, |s, n| s.quorum = n as u32)),
         Keyword::or("hysteresis", "0", Takes::u32(0, |s, n| s.hysteresis = n as u32)),
-        Keyword::new("quorum_up", Takes::Command(|s, command| s.quorum_up = Some(command))),
-        Keyword::new("quorum_down", Takes::Command(|s, command| s.quorum_down = Some(command))),
+        Keyword::new(
+            "quorum_up",
+            Takes::Command(|s, command| s.quorum_up = Some(Box::new(command))),
+        ),
+        Keyword::new(
+            "quorum_down",
+            Takes::Command(|s, command| s.quorum_down = Some(Box::new(command))),
+        ),
         Keyword::new(
             "virtualhost",
             Takes::Text(|s, text| s.inherited.virtualhost = Some(text.to_owned())),
@@ -196,8 +202,14 @@ pub(super) static REAL_SERVER: Table<Real> = Table {
         Keyword::or("uthreshold", "0", Takes::u32(0, |r, n| r.upper_threshold = n as u32)),
         Keyword::or("lthreshold", "0", Takes::u32(0, |r, n| r.lower_threshold = n as u32)),
         Keyword::new("inhibit_on_failure", Takes::Switch(|r, on| r.inhibit_on_failure = Some(on))),
-        Keyword::new("notify_up", Takes::Command(|r, command| r.notify_up = Some(command))),
-        Keyword::new("notify_down", Takes::Command(|r, command| r.notify_down = Some(command))),
+        Keyword::new(
+            "notify_up",
+            Takes::Command(|r, command| r.notify_up = Some(Box::new(command))),
+        ),
+        Keyword::new(
+            "notify_down",
+            Takes::Command(|r, command| r.notify_down = Some(Box::new(command))),
+        ),
         Keyword::new("alpha", Takes::Switch(|r, on| r.inherited.alpha = Some(on))),
         Keyword::new("retry", Takes::u32(1, |r, n| r.inherited.retry = Some(n as u32))),
         Keyword::new(
@@ -234,6 +246,14 @@ pub(super) static REAL_SERVER: Table<Real> = Table {
         Keyword::idle("BFD_CHECK", Takes::Block { words: 0, read: check_more::bfd }),
     ]],
 };
+
+impl Real {
+    /// One more checker; almost every server has one, and the list has room for no more.
+    pub(super) fn add(&mut self, check: Check) {
+        self.checks.reserve_exact(1);
+        self.checks.push(check);
+    }
+}
 
 /// Reads a `virtual_server`.
 pub(crate) fn read(draft: &mut Draft, context: &mut Context<'_>, line: &Line) {
@@ -354,6 +374,10 @@ fn real_server(server: &mut Server, context: &mut Context<'_>, line: &Line) {
         snmp_name: None,
     };
     context.block(&REAL_SERVER, &mut real, line);
+    // Most have a few: room for exactly as many keeps large files small.
+    if server.real_servers.len() < 4 {
+        server.real_servers.reserve_exact(1);
+    }
     server.real_servers.push(real);
 }
 

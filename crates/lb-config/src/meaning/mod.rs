@@ -11,6 +11,7 @@ mod global;
 mod group;
 mod hmac;
 mod link;
+mod lint;
 mod lvs;
 mod lvs_finish;
 mod reference;
@@ -72,6 +73,8 @@ pub(crate) struct Context<'a> {
     recorder: Option<Recorder>,
     /// Files, processes and sessions that can be tracked.
     pub(crate) tracked: Trackable,
+    /// Addresses of this host, once they are asked for.
+    own_addresses: Option<HashSet<IpAddr>>,
 }
 
 /// What is defined so far for lists to track, with default weight and direction.
@@ -85,7 +88,8 @@ pub(crate) struct Trackable {
 /// Everything the top level holds.
 #[derive(Default)]
 pub(crate) struct Draft {
-    instances: Vec<vrrp::Instance>,
+    #[expect(clippy::vec_box, reason = "each is let go when it has become part of the model")]
+    instances: Vec<Box<vrrp::Instance>>,
     instance_places: HashMap<String, Place>,
     groups: Vec<group::Group>,
     group_names: HashSet<String>,
@@ -127,6 +131,7 @@ pub(crate) fn read<'a>(
         uses: Uses::default(),
         recorder: options.record_statements.then(Recorder::default),
         tracked: Trackable::default(),
+        own_addresses: None,
     };
     let mut draft = Draft::default();
     context.body(&global::TOP, &mut draft, true);
@@ -473,6 +478,14 @@ impl Context<'_> {
                 .class(Class::MissingClose)
                 .hint("look for a `}` that is missing, or a `{` too many");
         }
+    }
+
+    /// Addresses of this host.
+    pub(crate) fn own_addresses(&mut self) -> &HashSet<IpAddr> {
+        let system = self.system;
+        self.own_addresses.get_or_insert_with(|| {
+            system.addresses("").into_iter().map(|(address, _)| address).collect()
+        })
     }
 
     /// Notes that an interface is used.

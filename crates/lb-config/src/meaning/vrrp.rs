@@ -101,13 +101,13 @@ pub(crate) enum AuthenticationKind {
 /// Commands of `notify*`.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Notifies {
-    pub(crate) master: Option<Command>,
-    pub(crate) backup: Option<Command>,
-    pub(crate) fault: Option<Command>,
-    pub(crate) stop: Option<Command>,
-    pub(crate) deleted: Option<Command>,
-    pub(crate) master_rx_lower_pri: Option<Command>,
-    pub(crate) any: Option<Command>,
+    pub(crate) master: Option<Box<Command>>,
+    pub(crate) backup: Option<Box<Command>>,
+    pub(crate) fault: Option<Box<Command>>,
+    pub(crate) stop: Option<Box<Command>>,
+    pub(crate) deleted: Option<Box<Command>>,
+    pub(crate) master_rx_lower_pri: Option<Box<Command>>,
+    pub(crate) any: Option<Box<Command>>,
     pub(crate) report_deleted: bool,
 }
 
@@ -227,16 +227,28 @@ pub(super) static TABLE: Table<Instance> = Table {
             "owner_ignore_adverts",
             Takes::Switch(|i, on| i.owner_ignore_adverts = Some(on)),
         ),
-        Keyword::new("notify_master", Takes::Command(|i, command| i.notify.master = Some(command))),
-        Keyword::new("notify_backup", Takes::Command(|i, command| i.notify.backup = Some(command))),
-        Keyword::new("notify_fault", Takes::Command(|i, command| i.notify.fault = Some(command))),
-        Keyword::new("notify_stop", Takes::Command(|i, command| i.notify.stop = Some(command))),
+        Keyword::new(
+            "notify_master",
+            Takes::Command(|i, command| i.notify.master = Some(Box::new(command))),
+        ),
+        Keyword::new(
+            "notify_backup",
+            Takes::Command(|i, command| i.notify.backup = Some(Box::new(command))),
+        ),
+        Keyword::new(
+            "notify_fault",
+            Takes::Command(|i, command| i.notify.fault = Some(Box::new(command))),
+        ),
+        Keyword::new(
+            "notify_stop",
+            Takes::Command(|i, command| i.notify.stop = Some(Box::new(command))),
+        ),
         Keyword::new("notify_deleted", Takes::Words { words: 0, read: notify_deleted }),
         Keyword::new(
             "notify_master_rx_lower_pri",
-            Takes::Command(|i, command| i.notify.master_rx_lower_pri = Some(command)),
+            Takes::Command(|i, command| i.notify.master_rx_lower_pri = Some(Box::new(command))),
         ),
-        Keyword::new("notify", Takes::Command(|i, command| i.notify.any = Some(command))),
+        Keyword::new("notify", Takes::Command(|i, command| i.notify.any = Some(Box::new(command)))),
     ],
     also: &[link::KEYWORDS, LATER],
 };
@@ -382,7 +394,7 @@ pub(crate) fn read(draft: &mut Draft, context: &mut Context<'_>, line: &Line) {
         sync_interface: None,
     };
     context.block(&TABLE, &mut instance, line);
-    draft.instances.push(instance);
+    draft.instances.push(Box::new(instance));
 }
 
 fn state(instance: &mut Instance, context: &mut Context<'_>, line: &Line) {
@@ -500,6 +512,10 @@ fn virtual_address(instance: &mut Instance, context: &mut Context<'_>, line: &Li
             .hint("put it into `virtual_ipaddress_excluded`, or into an instance of its own");
         return;
     }
+    // Most have a few: room for exactly as many keeps large files small.
+    if instance.vips.len() < 4 {
+        instance.vips.reserve_exact(1);
+    }
     instance.vips.push((vip, line.keyword_place()));
 }
 
@@ -562,7 +578,7 @@ fn old_unicast_checksum(instance: &mut Instance, _: &mut Context<'_>, line: &Lin
 fn notify_deleted(instance: &mut Instance, context: &mut Context<'_>, line: &Line) {
     instance.notify.report_deleted = true;
     if line.len() > 1 {
-        instance.notify.deleted = context.command(line);
+        instance.notify.deleted = context.command(line).map(Box::new);
     }
 }
 

@@ -4,10 +4,10 @@ use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::Context;
 use super::group::Group;
 use super::tracking::{TrackedItem, TrackedItems};
 use super::vrrp::{AuthenticationKind, Instance, Notifies};
+use super::{Context, lint};
 use crate::diagnostic::{Class, Place};
 use crate::model::{
     Family, Garp, InitialState, Notify, Peers, SyncGroup, Tracked, VirtualAddress, VrrpInstance,
@@ -15,9 +15,10 @@ use crate::model::{
 };
 
 /// Makes instances and groups of the model.
+#[expect(clippy::vec_box, reason = "each draft is let go when it has become part of the model")]
 pub(crate) fn finish(
     context: &mut Context<'_>,
-    drafts: Vec<Instance>,
+    drafts: Vec<Box<Instance>>,
     groups: Vec<Group>,
     scripts: &[VrrpScript],
 ) -> (Vec<VrrpInstance>, Vec<SyncGroup>) {
@@ -31,10 +32,13 @@ pub(crate) fn finish(
     }
     let mut seen = HashMap::new();
     let mut instances = Vec::with_capacity(drafts.len());
+    let mut places = Vec::with_capacity(drafts.len());
     for draft in drafts {
         let group = group_of.get(draft.name.as_str()).copied();
-        if let Some(instance) = instance(context, draft, group, &scripts, &mut seen) {
+        let place = lint::Places::of(&draft);
+        if let Some(instance) = instance(context, *draft, group, &scripts, &mut seen) {
             instances.push(instance);
+            places.push(place);
         }
     }
     let groups = groups
@@ -46,14 +50,15 @@ pub(crate) fn finish(
             tracking_weight: group.tracking_weight,
             smtp_alert: alert(context, group.smtp_alert),
         })
-        .collect();
+        .collect::<Vec<_>>();
+    lint::instances(context, &instances, &places, &groups);
     (instances, groups)
 }
 
 /// Drops members that are no instance or are in another group, and groups without members.
 fn resolve_members(
     context: &mut Context<'_>,
-    instances: &[Instance],
+    instances: &[Box<Instance>],
     groups: Vec<Group>,
 ) -> Vec<Group> {
     let known: HashSet<&str> = instances.iter().map(|instance| instance.name.as_str()).collect();
@@ -651,13 +656,14 @@ fn alert(context: &Context<'_>, own: Option<bool>) -> bool {
 
 fn notify(context: &mut Context<'_>, draft: Notifies) -> Notify {
     Notify {
-        master: context.check(draft.master, Class::Note),
-        backup: context.check(draft.backup, Class::Note),
-        fault: context.check(draft.fault, Class::Note),
-        stop: context.check(draft.stop, Class::Note),
-        deleted: context.check(draft.deleted, Class::Note),
-        master_rx_lower_pri: context.check(draft.master_rx_lower_pri, Class::Note),
-        any: context.check(draft.any, Class::Note),
+        master: context.check(draft.master.map(|command| *command), Class::Note),
+        backup: context.check(draft.backup.map(|command| *command), Class::Note),
+        fault: context.check(draft.fault.map(|command| *command), Class::Note),
+        stop: context.check(draft.stop.map(|command| *command), Class::Note),
+        deleted: context.check(draft.deleted.map(|command| *command), Class::Note),
+        master_rx_lower_pri: context
+            .check(draft.master_rx_lower_pri.map(|command| *command), Class::Note),
+        any: context.check(draft.any.map(|command| *command), Class::Note),
         report_deleted: draft.report_deleted,
     }
 }

@@ -1,6 +1,7 @@
 //! What the balancer makes of a configuration: virtual servers for the pool, checkers to run.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use lb_check::{Connection, Http, HttpVersion, Probe, Script, Sni, Spec, Timing, Tls, Url};
@@ -36,8 +37,12 @@ pub(super) struct VirtualPlan {
     /// What makes it the same one after a reload.
     pub identity: Identity,
     pub config: VirtualServerConfig,
+    /// In the names of its real servers.
+    pub protocol: model::Protocol,
     /// The default method, for status.
     pub method: ForwardingMethod,
+    /// `ha_suspend`: its checkers run only while this address is on this host.
+    pub home: Option<IpAddr>,
     /// In the order of [`VirtualServerConfig::real_servers`].
     pub real_servers: Vec<RealPlan>,
 }
@@ -54,10 +59,10 @@ pub(super) struct Identity {
 /// One real server.
 #[derive(Clone, Debug)]
 pub(super) struct RealPlan {
-    /// keepalived's name for it.
-    pub name: String,
     /// In the order of [`RealServerConfig::checkers`].
     pub checkers: Vec<Spec>,
+    /// Of each of them: whether every failure is logged, not only that which changes something.
+    pub log_all_failures: Vec<bool>,
 }
 
 impl Plan {
@@ -67,7 +72,8 @@ impl Plan {
         self.servers.is_empty()
     }
 
-    /// Takes every server for up until a check says otherwise, as the one who adopts a table does.
+    /// Takes every server that nothing is known of for up until a check says otherwise, as the one
+    /// who adopts a table does.
     pub(super) fn trust(&mut self) {
         for server in &mut self.servers {
             let configs = server.config.real_servers.iter_mut().flat_map(|r| &mut r.checkers);
@@ -107,9 +113,10 @@ fn virtual_plan(
     groups: &HashMap<&str, &[GroupEntry]>,
 ) -> VirtualPlan {
     let by_mark = matches!(server.key, VirtualServerKey::Fwmark(_));
-    let real_servers = server.real_servers.iter().map(|real| RealPlan {
-        name: names::real_server(server, real),
-        checkers: real.checkers.iter().filter_map(spec).collect(),
+    let real_servers = server.real_servers.iter().map(|real| {
+        let checkers = real.checkers.iter().filter_map(|c| Some((spec(c)?, c.log_all_failures)));
+        let (checkers, log_all_failures) = checkers.unzip();
+        RealPlan { checkers, log_all_failures }
     });
     VirtualPlan {
         name,
@@ -118,7 +125,12 @@ fn virtual_plan(
             protocol: (!by_mark).then_some(server.protocol),
             family: server.family,
         },
+        protocol: server.protocol,
         method: method(server.method),
+        home: match server.key {
+            VirtualServerKey::Address(vip) if server.ha_suspend => Some(vip.ip()),
+            _ => None,
+        },
         real_servers: real_servers.collect(),
         config: VirtualServerConfig {
             keys: keys(server, groups),
@@ -126,6 +138,7 @@ fn virtual_plan(
                 scheduler: scheduler(server.scheduler),
                 fallback: server.flag_1,
                 hash_port: server.flag_2,
+                flag_3: server.flag_3,
                 one_packet: server.one_packet,
                 persistence: server.persistence_timeout.map(|timeout| Persistence {
                     timeout,
@@ -192,6 +205,12 @@ fn real_server(real: &model::RealServer) -> RealServerConfig {
 }
 
 /// `None` for a checker that is not built yet.
+/// Whether a checker is of a kind that runs; of others the status knows nothing.
+#[must_use]
+pub fn runs(checker: &model::Checker) -> bool {
+    spec(checker).is_some()
+}
+
 fn spec(checker: &model::Checker) -> Option<Spec> {
     Some(Spec {
         probe: match &checker.kind {

@@ -159,7 +159,7 @@ impl Supervisor {
         let model = self.model.clone();
         let advertises = self.wants_advertiser(&model);
         if self.wants_balancer(&model)
-            && let Err(error) = self.start_balancer(&model, false)
+            && let Err(error) = self.start_balancer(&model)
         {
             let message = describe(&error);
             if !advertises {
@@ -182,7 +182,7 @@ impl Supervisor {
 
     fn start_advertiser(&mut self, model: &Model) -> anyhow::Result<()> {
         let options = advertiser::Options {
-            adopt: self.advertiser.left().clone(),
+            adopt: self.advertiser.legacy().clone(),
             keep_vips: self.args.dont_release_vrrp,
             scheduling: model.global.advertiser_scheduling,
         };
@@ -191,11 +191,11 @@ impl Supervisor {
         self.advertiser.start(model.into(), options, self.sink.clone())
     }
 
-    fn start_balancer(&mut self, model: &Model, restart: bool) -> anyhow::Result<()> {
+    fn start_balancer(&mut self, model: &Model) -> anyhow::Result<()> {
         let options = balancer::Options {
             dataplane: self.args.dataplane,
             dont_release_ipvs: self.args.dont_release_ipvs,
-            restart,
+            legacy: self.balancer.legacy().clone(),
             scheduling: model.global.balancer_scheduling,
             seed: self.started.as_nanosecond() as u64,
         };
@@ -267,7 +267,7 @@ impl Supervisor {
             Change::Failed { reason, pause } => self.failed("balancer", &reason, pause),
             Change::Due => {
                 let reason = self.balancer.failure().unwrap_or_default().to_owned();
-                match self.start_balancer(&self.model.clone(), true) {
+                match self.start_balancer(&self.model.clone()) {
                     Ok(()) => self.restarted("balancer", reason),
                     Err(error) => {
                         let message = describe(&error);
@@ -403,7 +403,7 @@ impl Supervisor {
             let applied = self.balancer.apply(model.into());
             self.meanwhile(inbox, applied).await?;
         } else if self.wants_balancer(model) {
-            self.start_balancer(model, false).map_err(|error| describe(&error))?;
+            self.start_balancer(model).map_err(|error| describe(&error))?;
         }
         Ok(())
     }
@@ -473,19 +473,25 @@ impl Supervisor {
         });
     }
 
-    /// Writes a dump file in a task of its own.
+    /// Writes the files of a dump in a task of its own.
     fn dump(&self, dump: Dump, clear: bool) {
-        let name = dump.file_name();
         let directory = dump::directory();
-        tracing::info!("Writing {}", directory.join(name).display());
         let (snapshot, model) = (self.snapshot(), self.model.clone());
         let cleared = Arc::clone(&self.cleared);
         tokio::spawn(async move {
             let status = snapshot.await;
-            let Some(text) = dump.text(&model, &status) else { return };
-            if let Err(error) = dump::write(&directory, name, &text) {
-                tracing::error!("cannot write {}: {error}", directory.join(name).display());
-            } else if clear {
+            let mut written = true;
+            for (name, text) in dump.files(&model, &status) {
+                let path = directory.join(name);
+                match dump::write(&directory, name, &text) {
+                    Ok(()) => tracing::info!("Written {}", path.display()),
+                    Err(error) => {
+                        tracing::error!("cannot write {}: {error}", path.display());
+                        written = false;
+                    }
+                }
+            }
+            if clear && written {
                 let mut cleared = cleared.lock().unwrap_or_else(PoisonError::into_inner);
                 for instance in status.vrrp {
                     // What is shown was counted since the last time.
@@ -501,7 +507,9 @@ impl Supervisor {
         let (snapshot, model) = (self.snapshot(), self.model.clone());
         tokio::spawn(async move {
             let status = snapshot.await;
-            dump::data(&model, &status).lines().for_each(|line| tracing::info!("{line}"));
+            for (_, text) in Dump::Data.files(&model, &status) {
+                text.lines().for_each(|line| tracing::info!("{line}"));
+            }
         });
     }
 
