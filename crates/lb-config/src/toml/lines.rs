@@ -60,9 +60,8 @@ impl Lines<'_> {
             }
             match value.get_ref() {
                 // Tables of several arrays may be in any order among each other.
-                DeValue::Array(array) if is_tables(value) => items.extend(
-                    array.iter().map(|table| (start(table), name, table.span(), table)),
-                ),
+                DeValue::Array(array) if is_tables(value) => items
+                    .extend(array.iter().map(|table| (start(table), name, table.span(), table))),
                 _ => items.push((start(value), name, key.span(), value)),
             }
         }
@@ -309,7 +308,7 @@ impl Lines<'_> {
     fn start(&self, keyword: &str, key: &Range<usize>) -> Draft {
         let mut text = Text::empty();
         text.push_used(keyword, span(self.file, key.clone()).into(), None);
-        Draft { text, words: vec![0..keyword.len() as u32] }
+        Draft { text, words: syntax::word_ranges(keyword) }
     }
 
     fn finish(&mut self, line: Draft) {
