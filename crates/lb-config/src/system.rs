@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::net::ToSocketAddrs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -67,6 +68,11 @@ pub trait System {
 
     /// Who the daemon runs as.
     fn own(&self) -> ScriptOwner;
+
+    /// Whether a name or an address stands for a host; name servers may be asked.
+    fn resolves(&self, host: &str) -> bool {
+        (host, 25_u16).to_socket_addrs().is_ok_and(|mut found| found.next().is_some())
+    }
 
     /// The node name.
     fn host_name(&self) -> String;
@@ -264,6 +270,9 @@ impl System for MemorySystem {
         ScriptOwner { uid: 0, gid: 0 }
     }
 
+    fn resolves(&self, _: &str) -> bool {
+        true
+    }
     fn host_name(&self) -> String {
         self.host_name.clone()
     }

@@ -114,39 +114,3 @@ fn files_are_refused_exactly_when_keepalived_refuses_them() {
     println!("{files} files; the same exit status of -t for {same_code}");
     assert!(wrong.is_empty(), "{} of {files} differ:\n{}", wrong.len(), wrong.join("\n"));
 }
-
-#[test]
-fn every_keyword_of_keepalived_is_known_in_its_place() {
-    let path = corpus().map(|corpus| corpus.with_file_name("keepalived").join("keywords.tsv"));
-    let Some(Ok(table)) = path.map(std::fs::read_to_string) else {
-        eprintln!("skipped: the list of keywords is not here");
-        return;
-    };
-    let (mut known, mut unknown) = (0, Vec::new());
-    for row in table.lines().skip(1) {
-        let fields: Vec<&str> = row.split('\t').collect();
-        let (context, keyword) = (fields[0], fields[1]);
-        // Parts of lines are words in a form of their own, not keywords.
-        if context.contains('<') || context == "(line level)" {
-            continue;
-        }
-        let around: Vec<&str> = context.split('/').filter(|part| *part != "(top level)").collect();
-        let mut text = String::new();
-        for part in &around {
-            let arguments = match *part {
-                "virtual_server" | "real_server" => " 10.0.0.1 80",
-                "vrrp_instance" | "vrrp_script" | "vrrp_sync_group" => " X",
-                _ => "",
-            };
-            text += &format!("{part}{arguments} {{\n");
-        }
-        text += &format!("{keyword}\n{}", "}\n".repeat(around.len()));
-        let loaded = lb_config::parse_str("t", &text, &Options::default(), &EveryInterface);
-        known += 1;
-        if loaded.diagnostics.iter().any(|diagnostic| diagnostic.id == "unknown-keyword") {
-            unknown.push(format!("{context}: {keyword}"));
-        }
-    }
-    println!("{known} keywords");
-    assert!(unknown.is_empty(), "{unknown:#?}");
-}

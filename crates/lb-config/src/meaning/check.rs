@@ -442,7 +442,7 @@ pub(crate) fn finish(
         }
         Kind::Misc => {
             let command = check.command.map(|command| command.owned_by(check.owner));
-            let script = context.check(command, Class::General)?;
+            let script = context.check(command, Class::Note)?;
             // The virtual server's period bounds it, whatever the checker's own is.
             let timeout = match check.timeout {
                 Duration::ZERO => server.delay_loop.unwrap_or(Duration::from_secs(60)),

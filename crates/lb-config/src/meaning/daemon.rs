@@ -265,6 +265,12 @@ fn smtp_server(globals: &mut Globals, context: &mut Context<'_>, line: &Line) {
         Some(_) => context.integer_or(line, 2, 1, 65_535, "25"),
     };
     let port = port.map_or(25, |port| port as u16);
+    // A daemon must not wait for name servers; only a check asks them.
+    if context.options.testing && !context.system.resolves(line.str(1)) {
+        let message = format!("`{}` is no address and no host with one", line.str(1));
+        context.diags.warn("smtp-server", line.place_from(1), message);
+        return;
+    }
     globals.model.mail.server = Some(MailServer { host: line.str(1).to_owned(), port });
 }
 

@@ -440,7 +440,7 @@ pub(crate) fn finish(context: &mut Context<'_>) -> Global {
     let (startup, shutdown) =
         (context.check(startup, Class::General), context.check(shutdown, Class::General));
     let scripts = std::mem::take(&mut context.globals.fifo_scripts);
-    let scripts = scripts.map(|script| context.check(script, Class::General));
+    let scripts = scripts.map(|script| context.check(script, Class::Note));
     let mut globals = std::mem::take(&mut context.globals);
     let fifos = &mut globals.model.fifos;
     let pipes = [&mut fifos.all, &mut fifos.vrrp, &mut fifos.lvs];

@@ -41,7 +41,8 @@ pub fn tables() -> Vec<Block> {
         ("vrrp_instance/track_process", &tracking::PROCESS),
         ("vrrp_instance/track_bfd", &tracking::BFD),
     ] {
-        add(path, describe(table, "tracked", &text));
+        // Some of these lists are called as the blocks they refer to.
+        add(path, describe_as(table, ["tracked", "tracked"], &text));
     }
     add("vrrp_script", describe(&vrrp_script::TABLE, "vrrp_script", &text));
     add("vrrp_track_process", describe(&track::TRACK_PROCESS, "vrrp_track_process", &text));
@@ -99,7 +100,7 @@ impl Text {
                 section = name;
                 continue;
             }
-            let mut fields = line.split(" | ").map(str::trim);
+            let mut fields = line.splitn(5, " | ").map(str::trim);
             let mut field = || fields.next().unwrap_or_default();
             let entry = Entry {
                 name: field(),
@@ -123,9 +124,13 @@ impl Text {
 }
 
 fn describe<B>(table: &Table<B>, shared: &'static str, text: &Text) -> Block {
-    let mut keywords = positional_words([table.block, shared], text);
+    describe_as(table, [table.block, shared], text)
+}
+
+fn describe_as<B>(table: &Table<B>, sections: [&'static str; 2], text: &Text) -> Block {
+    let mut keywords = positional_words(sections, text);
     keywords.extend(table.all().map(|keyword| {
-        let entry = text.find([table.block, shared], keyword.name);
+        let entry = text.find(sections, keyword.name);
         described(keyword, table.block, entry)
     }));
     Block { path: "", name: table.block, keywords }
@@ -218,5 +223,44 @@ fn arguments(kind: Kind) -> String {
         Kind::Address => "ADDRESS".to_owned(),
         Kind::Command => "\"COMMAND [ARGUMENT...]\" [USER [GROUP]]".to_owned(),
         Kind::Block | Kind::List => "{ ... }".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_keyword_has_a_meaning_and_every_meaning_a_keyword() {
+        let mut used = std::collections::HashSet::new();
+        let blocks = tables();
+        for block in &blocks {
+            for keyword in &block.keywords {
+                let place = format!("{}: {}", block.path, keyword.name);
+                assert!(keyword.meaning.ends_with('.'), "{place}: {:?}", keyword.meaning);
+                used.insert((keyword.name, keyword.meaning));
+            }
+        }
+        for (section, entries) in Text::new().sections {
+            for entry in entries {
+                let known = used.contains(&(entry.name, entry.meaning));
+                assert!(known, "[{section}] {} is in no table", entry.name);
+            }
+        }
+    }
+
+    #[test]
+    fn paths_are_unique_and_no_name_stands_twice_in_a_block() {
+        let mut paths = std::collections::HashSet::new();
+        for block in tables() {
+            assert!(paths.insert(block.path), "{} twice", block.path);
+            let mut names = std::collections::HashSet::new();
+            for keyword in &block.keywords {
+                let others = keyword.aliases.iter().chain(keyword.deprecated).copied();
+                for name in others.chain([keyword.name]) {
+                    assert!(names.insert(name), "{}: {name} twice", block.path);
+                }
+            }
+        }
     }
 }

@@ -27,7 +27,7 @@ pub(crate) struct Top {
 
 pub(super) const KEYWORDS: &[Keyword<Draft>] = &[
     Keyword::idle("track_file", Takes::Block { words: 1, read: track::file })
-        .deprecated(&["vrrp_track_file"]),
+        .aliases(&["vrrp_track_file"]),
     Keyword::idle("vrrp_track_process", Takes::Block { words: 1, read: track::process }),
     Keyword::idle("bfd_instance", Takes::Block { words: 1, read: track::bfd }),
     Keyword::idle("track_group", Takes::Block { words: 1, read: track_group }),

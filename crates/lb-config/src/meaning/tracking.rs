@@ -57,11 +57,13 @@ const OPTIONS: &[Keyword<Effect>] = &[
 const NO_REVERSE: &[Keyword<Effect>] =
     &[Keyword::new("noreverse", Takes::Flag(|e| e.reverse = false))];
 
+/// What can be reversed where it is defined can be turned back.
 const fn table(block: &'static str) -> Table<Effect> {
     Table { block, keywords: OPTIONS, also: &[NO_REVERSE] }
 }
 
-pub(super) static INTERFACE: Table<Effect> = table("track_interface");
+pub(super) static INTERFACE: Table<Effect> =
+    Table { block: "track_interface", keywords: OPTIONS, also: &[] };
 pub(super) static SCRIPT: Table<Effect> = table("track_script");
 pub(super) static FILE: Table<Effect> = table("track_file");
 pub(super) static PROCESS: Table<Effect> = table("track_process");

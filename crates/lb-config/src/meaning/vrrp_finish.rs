@@ -137,6 +137,11 @@ fn instance(
         context.diags.error("strict-unicast", draft.place, message);
         return None;
     }
+    if draft.vmac.is_some() && draft.promote_secondaries {
+        let message = format!("({name}) sets promote_secondaries with use_vmac anyway");
+        context.diags.warn("promote-secondaries", draft.place, message).hint("it can be left out");
+        draft.promote_secondaries = false;
+    }
     let (state, priority) = state(context, &mut draft, strict);
     let owner = priority == 255;
     let interval = interval(context, &draft, version);

@@ -37,6 +37,8 @@ pub(super) struct VirtualPlan {
     /// What makes it the same one after a reload.
     pub identity: Identity,
     pub config: VirtualServerConfig,
+    /// In the names of its real servers.
+    pub protocol: model::Protocol,
     /// The default method, for status.
     pub method: ForwardingMethod,
     /// `ha_suspend`: its checkers run only while this address is on this host.
@@ -57,8 +59,6 @@ pub(super) struct Identity {
 /// One real server.
 #[derive(Clone, Debug)]
 pub(super) struct RealPlan {
-    /// keepalived's name for it.
-    pub name: String,
     /// In the order of [`RealServerConfig::checkers`].
     pub checkers: Vec<Spec>,
     /// Of each of them: whether every failure is logged, not only that which changes something.
@@ -116,7 +116,7 @@ fn virtual_plan(
     let real_servers = server.real_servers.iter().map(|real| {
         let checkers = real.checkers.iter().filter_map(|c| Some((spec(c)?, c.log_all_failures)));
         let (checkers, log_all_failures) = checkers.unzip();
-        RealPlan { name: names::real_server(server, real), checkers, log_all_failures }
+        RealPlan { checkers, log_all_failures }
     });
     VirtualPlan {
         name,
@@ -125,6 +125,7 @@ fn virtual_plan(
             protocol: (!by_mark).then_some(server.protocol),
             family: server.family,
         },
+        protocol: server.protocol,
         method: method(server.method),
         home: match server.key {
             VirtualServerKey::Address(vip) if server.ha_suspend => Some(vip.ip()),

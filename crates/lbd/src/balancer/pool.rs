@@ -10,15 +10,20 @@ use lb_check::{Checks, Id, Outcome, Report, Spec};
 use lb_control::EventKind;
 use lb_control::status;
 use lb_ipvs::Timeouts;
-use lb_pool::{DestinationKey, Input, Output, ServiceKey, Table, VirtualServer};
+use lb_pool::{DestinationKey, Input, Output, RealServerConfig, ServiceKey, Table, VirtualServer};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tracing::{debug, info, warn};
 
-use super::plan::{Identity, RealPlan, VirtualPlan};
+use super::plan::{Identity, VirtualPlan};
 use super::plane::Plane;
 use super::presence::Presence;
 use super::{Error, Options, Plan};
 use crate::engine::EventSink;
+use crate::names;
+
+/// Services that a reload may change for them to be sent one by one; for more, the whole table is
+/// compared with the one before.
+const FEW: usize = 64;
 
 /// File descriptors for all but checks.
 const OTHER_FILES: u64 = 1024;
@@ -163,7 +168,9 @@ impl Pool {
                 (plan, same.and_then(|at| old[at].take()))
             })
             .collect();
+        let mut touched = BTreeSet::new();
         for gone in old.into_iter().flatten() {
+            touched.extend(&gone.state.config().keys);
             let mut outputs = Vec::new();
             gone.state.stop(&mut outputs);
             events.extend(outputs.into_iter().filter_map(|output| gone.event(&gone, output)));
@@ -172,7 +179,14 @@ impl Pool {
         self.plan = plan;
         self.places.clear();
         for (plan, old) in new {
-            self.add(plan, old, &mut events);
+            match old {
+                Some(same) if same.is(&plan) => self.keep(plan, same),
+                old => {
+                    touched.extend(old.iter().flat_map(|old| &old.state.config().keys));
+                    touched.extend(&plan.config.keys);
+                    self.add(plan, old, &mut events);
+                }
+            }
         }
 
         self.owners.clear();
@@ -181,11 +195,35 @@ impl Pool {
                 self.owners.entry(*key).or_default().push(at);
             }
         }
-        let table: Table = self.owners.keys().map(|key| (*key, self.service(key))).collect();
-        let failures = self.plane.replace(&table);
+        // A service that several share is made of them in their order, which may have changed.
+        let shared = self.owners.iter().filter(|(_, owners)| owners.len() > 1);
+        touched.extend(shared.map(|(key, _)| *key));
+        let mut failures = Vec::new();
+        if opened || touched.len() > FEW {
+            let table: Table = self.owners.keys().map(|key| (*key, self.service(key))).collect();
+            failures = self.plane.replace(&table);
+        } else {
+            for key in touched {
+                let service = self.owners.contains_key(&key).then(|| self.service(&key));
+                failures.extend(self.plane.apply(&key, service.as_ref()));
+            }
+        }
         self.tell(failures, events);
         self.watch();
         Ok(())
+    }
+
+    /// Goes on with a virtual server that the new configuration has as it is.
+    fn keep(&mut self, plan: VirtualPlan, mut server: Virtual) {
+        let virtual_server = self.servers.len();
+        for (server, checks) in server.checks.iter().enumerate() {
+            for (checker, check) in checks.iter().enumerate() {
+                self.places.insert(check.id, Place { virtual_server, server, checker });
+            }
+        }
+        // The name counts the users of a group.
+        server.plan.name = plan.name;
+        self.servers.push(server);
     }
 
     /// Watches this host's addresses while they matter to some virtual server.
@@ -321,13 +359,13 @@ impl Pool {
         let Place { virtual_server, server, checker } = at;
         let virtual_server = &mut self.servers[virtual_server];
         let check = &mut virtual_server.checks[server][checker];
+        let kind = check.spec.probe.name();
         let (weight, failure) = match report.outcome {
             Outcome::Up { weight } => (Some(weight), None),
             Outcome::Down(failure) => (None, Some(failure)),
             Outcome::NotRun(reason) => {
                 if self.told.insert(reason.clone()) {
-                    let real_server = &virtual_server.plan.real_servers[server].name;
-                    let kind = check.spec.probe.name();
+                    let real_server = virtual_server.real_server(server);
                     warn!(
                         "{kind} on service {real_server} cannot run, as perhaps others: {reason}"
                     );
@@ -351,23 +389,23 @@ impl Pool {
             if up != virtual_server.state.checker_up(server, checker) {
                 events.push(EventKind::Checker {
                     virtual_server: virtual_server.plan.name.clone(),
-                    real_server: virtual_server.plan.real_servers[server].name.clone(),
-                    kind: check.spec.probe.name().to_owned(),
+                    real_server: virtual_server.real_server(server),
+                    kind: kind.to_owned(),
                     up,
                     reason: failure.as_ref().map_or("ok".to_owned(), ToString::to_string),
                 });
             }
             virtual_server.state.handle(Input::Verdict { server, checker, up }, &mut outputs);
         } else if let Some(failure) = &failure {
-            let RealPlan { name, log_all_failures, .. } = &virtual_server.plan.real_servers[server];
-            let kind = check.spec.probe.name();
-            if log_all_failures[checker] {
-                info!("{kind} on service {name} failed: {failure}");
+            let real_server = virtual_server.real_server(server);
+            if virtual_server.plan.real_servers[server].log_all_failures[checker] {
+                info!("{kind} on service {real_server} failed: {failure}");
             } else {
-                debug!("{kind} on service {name} failed: {failure}");
+                debug!("{kind} on service {real_server} failed: {failure}");
             }
         }
-        check.last = Some(Seen { at: SystemTime::now(), latency: report.latency, failure });
+        virtual_server.checks[server][checker].last =
+            Some(Seen { at: SystemTime::now(), latency: report.latency, failure });
         let changed = outputs.contains(&Output::Changed);
         let virtual_server = &*virtual_server;
         events.extend(outputs.into_iter().filter_map(|o| virtual_server.event(virtual_server, o)));
@@ -428,17 +466,13 @@ impl Virtual {
     /// The event that tells of an output; `old` is where a removed server has its name.
     fn event(&self, old: &Self, output: Output) -> Option<EventKind> {
         let virtual_server = self.plan.name.clone();
-        let real_server = |of: &Self, server: usize| {
-            let real: Option<&RealPlan> = of.plan.real_servers.get(server);
-            real.map(|real| real.name.clone()).unwrap_or_default()
-        };
         Some(match output {
             Output::Changed | Output::Removed { was_up: false, .. } => return None,
             Output::RealServer { server, up } => {
-                EventKind::RealServer { virtual_server, real_server: real_server(self, server), up }
+                EventKind::RealServer { virtual_server, real_server: self.real_server(server), up }
             }
             Output::Removed { server, .. } => {
-                let real_server = real_server(old, server);
+                let real_server = old.real_server(server);
                 EventKind::RealServer { virtual_server, real_server, up: false }
             }
             Output::Quorum { up, weight, quorum } => {
@@ -446,6 +480,26 @@ impl Virtual {
             }
             Output::SorryServer { active } => EventKind::SorryServer { virtual_server, active },
         })
+    }
+
+    /// keepalived's name for a real server.
+    fn real_server(&self, server: usize) -> String {
+        let real = self.state.config().real_servers.get(server);
+        let name = |real: &RealServerConfig| {
+            names::real_server(self.plan.protocol, real.key.address, real.key.port)
+        };
+        real.map(name).unwrap_or_default()
+    }
+
+    /// Whether it is what `plan` says already.
+    fn is(&self, plan: &VirtualPlan) -> bool {
+        let specs = self.checks.iter().map(|checks| checks.iter().map(|check| &check.spec));
+        let wanted = plan.real_servers.iter().map(|real| real.checkers.iter());
+        *self.state.config() == plan.config
+            && self.plan.method == plan.method
+            && self.plan.protocol == plan.protocol
+            && specs.len() == wanted.len()
+            && specs.zip(wanted).all(|(specs, wanted)| specs.eq(wanted))
     }
 
     fn checks_by_server(self) -> BTreeMap<DestinationKey, Vec<Check>> {

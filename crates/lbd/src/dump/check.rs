@@ -35,7 +35,11 @@ pub(super) fn check(model: &Model, status: &Status) -> String {
             for (checker, state) in checkers.zip(&real_state.checks) {
                 page.line(0, "Checker", &state.kind);
                 page.line(1, "Virtual server", name);
-                page.line(1, "Real server", names::real_server(config, real));
+                page.line(
+                    1,
+                    "Real server",
+                    names::real_server(config.protocol, real.address.ip(), real.address.port()),
+                );
                 self::checker(checker, state, &mut page);
             }
         }
@@ -92,7 +96,11 @@ fn virtual_server(
         page.line(1, "Sorry server active", state.sorry_active);
     }
     for (real, real_state) in config.real_servers.iter().zip(&state.real_servers) {
-        page.line(1, "Real server", names::real_server(config, real));
+        page.line(
+            1,
+            "Real server",
+            names::real_server(config.protocol, real.address.ip(), real.address.port()),
+        );
         real_server(real, real_state, page);
     }
 }

@@ -1,11 +1,12 @@
 //! Notify scripts: which of them an event runs, in which order, with which arguments.
 
 use std::collections::HashMap;
+use std::hash::Hash;
 use std::sync::Arc;
 use std::time::Duration;
 
 use lb_config::Model;
-use lb_config::model::{Notify, Script};
+use lb_config::model::{Notify, RealServer, Script, VirtualServer};
 use lb_control::{EventKind, VrrpState};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::timeout;
@@ -33,6 +34,10 @@ struct UpDown {
 }
 
 impl UpDown {
+    fn is_some(&self) -> bool {
+        self.up.is_some() || self.down.is_some()
+    }
+
     fn script(&self, up: bool) -> Option<&Script> {
         if up { self.up.as_ref() } else { self.down.as_ref() }
     }
@@ -67,10 +72,13 @@ impl Notifications {
             let quorum = UpDown { up: server.quorum_up.clone(), down: server.quorum_down.clone() };
             for real in &server.real_servers {
                 let scripts = UpDown { up: real.notify_up.clone(), down: real.notify_down.clone() };
-                let key = (name.clone(), names::real_server(server, real));
-                self.real_servers.insert(key, scripts);
+                // Of ten thousand servers few have scripts, and few had.
+                if scripts.is_some() || !self.real_servers.is_empty() {
+                    let key = (name.clone(), real_name(server, real));
+                    put(&mut self.real_servers, key, scripts);
+                }
             }
-            self.virtual_servers.insert(name, quorum);
+            put(&mut self.virtual_servers, name, quorum);
         }
     }
 
@@ -102,6 +110,19 @@ impl Notifications {
             ),
             _ => Vec::new(),
         }
+    }
+}
+
+fn real_name(server: &VirtualServer, real: &RealServer) -> String {
+    names::real_server(server.protocol, real.address.ip(), real.address.port())
+}
+
+/// Remembers scripts, or that there are none any more.
+fn put<K: Eq + Hash>(all: &mut HashMap<K, UpDown>, key: K, scripts: UpDown) {
+    if scripts.is_some() {
+        all.insert(key, scripts);
+    } else {
+        all.remove(&key);
     }
 }
 
