@@ -1,7 +1,7 @@
 //! The supervisor: starts engines, restarts them, and passes on what happens.
 //!
-//! It runs on one thread. Nothing here waits for a script, a client or the kernel's tables: engines
-//! have threads of their own, clients and scripts have tasks.
+//! It runs on one thread. Engines have threads of their own, clients and scripts have tasks; the
+//! supervisor waits for nobody but for an engine that starts.
 
 pub mod config;
 pub mod control;
@@ -13,6 +13,7 @@ pub mod slot;
 pub mod tracker;
 
 use std::collections::BTreeMap;
+use std::future::pending;
 use std::path::PathBuf;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -24,7 +25,7 @@ use lb_control::status::{self, Status, VrrpCounters};
 use lb_control::{Event, EventKind, VrrpState};
 use sd_notify::NotifyState;
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
 
 use crate::advertiser::{self, Advertiser};
 use crate::balancer::{self, Balancer};
@@ -64,6 +65,29 @@ struct Inbox {
     events: mpsc::UnboundedReceiver<Event>,
     results: mpsc::UnboundedReceiver<ScriptResult>,
     commands: mpsc::Receiver<Command>,
+    watchdog: Watchdog,
+}
+
+/// The service manager's watchdog, if it has one for us.
+struct Watchdog(Option<Interval>);
+
+impl Watchdog {
+    /// Twice in the time that it gives us.
+    fn new() -> Self {
+        Self(sd_notify::watchdog_enabled().map(|limit| {
+            let mut ticks = interval((limit / 2).max(Duration::from_millis(1)));
+            ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            ticks
+        }))
+    }
+
+    /// Waits until it wants to hear of us; forever if there is none. Cancel safe.
+    async fn due(&mut self) {
+        match &mut self.0 {
+            Some(ticks) => drop(ticks.tick().await),
+            None => pending().await,
+        }
+    }
 }
 
 /// The supervisor's own state.
@@ -105,7 +129,7 @@ pub async fn run(
     let (sink, events) = EventSink::channel();
     let (results_in, results) = mpsc::unbounded_channel();
     let (commands_in, commands) = mpsc::channel(16);
-    let mut inbox = Inbox { events, results, commands };
+    let mut inbox = Inbox { events, results, commands, watchdog: Watchdog::new() };
     let mut supervisor = Supervisor {
         notifications: Notifications::new(&model),
         runner: Runner::start(),
@@ -204,9 +228,6 @@ impl Supervisor {
 
     /// Runs until it is told to stop, or an engine fails that must not be restarted.
     async fn serve(&mut self, inbox: &mut Inbox, signals: &mut Signals) -> u8 {
-        let watchdog = sd_notify::watchdog_enabled().map(|limit| limit / 2);
-        let mut watchdog_tick = interval(watchdog.unwrap_or(Duration::from_secs(3600)));
-        watchdog_tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 signal = signals.next() => match signal {
@@ -237,7 +258,7 @@ impl Supervisor {
                         return status;
                     }
                 }
-                _ = watchdog_tick.tick(), if watchdog.is_some() => tell_systemd(&[NotifyState::Watchdog]),
+                () = inbox.watchdog.due() => tell_systemd(&[NotifyState::Watchdog]),
             }
         }
     }
@@ -339,6 +360,7 @@ impl Supervisor {
                 biased;
                 Some(event) = inbox.events.recv() => self.handle(event),
                 Some(result) = inbox.results.recv() => self.pass_on(&result),
+                () = inbox.watchdog.due() => tell_systemd(&[NotifyState::Watchdog]),
                 done = &mut work => return done,
             }
         }
