@@ -204,14 +204,14 @@ impl Node {
                 slot.resume = false;
                 out.push(slot.event(state(role)));
             }
-            lb_vrrp::Action::Willing => {}
-            lb_vrrp::Action::LowerPriority(sender) => {
+            lb_vrrp::Action::LowerPriority(sender) if slot.lower.pass(now) => {
                 out.push(Action::Event(EventKind::VrrpMasterRxLowerPri {
                     name: slot.config.name.clone(),
                     from: sender.address.to_string(),
                     priority: sender.priority.0,
                 }));
             }
+            lb_vrrp::Action::Willing | lb_vrrp::Action::LowerPriority(_) => {}
             lb_vrrp::Action::Report { from, error } => {
                 out.push(Action::Event(EventKind::VrrpPacketError {
                     name: slot.config.name.clone(),
