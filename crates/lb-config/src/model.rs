@@ -1,9 +1,10 @@
 //! What a configuration says, with every default and inheritance resolved.
 //!
 //! Whoever holds a [`Model`] need not validate anything again: references resolve, ranges hold,
-//! families agree. Lists keep the order of the file.
+//! families agree. Lists keep the order of the file. What an engine keeps whole is shared with it.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -14,7 +15,7 @@ pub struct Model {
     /// `global_defs` and the other keywords outside of any instance.
     pub global: Global,
     /// `vrrp_instance` blocks.
-    pub vrrp_instances: Vec<VrrpInstance>,
+    pub vrrp_instances: Vec<Arc<VrrpInstance>>,
     /// `vrrp_sync_group` blocks.
     pub sync_groups: Vec<SyncGroup>,
     /// `vrrp_script` blocks.
@@ -567,7 +568,7 @@ pub enum CheckerKind {
         connection: Connection,
     },
     /// `HTTP_GET` and `SSL_GET`
-    Http(HttpChecker),
+    Http(Box<HttpChecker>),
     /// `MISC_CHECK`
     Misc {
         /// What runs.

@@ -403,13 +403,13 @@ pub(crate) fn finish(
                 .or(server.virtualhost.as_ref());
             let tls =
                 TlsOptions { sni: check.sni, sni_name: check.sni_name, compliant: check.compliant };
-            CheckerKind::Http(HttpChecker {
+            CheckerKind::Http(Box::new(HttpChecker {
                 connection,
                 tls: (check.kind == Kind::Https).then_some(tls),
                 version: check.version,
                 urls: check.urls.into_iter().map(|url| finish_url(url, host)).collect(),
                 fast_recovery: check.fast_recovery,
-            })
+            }))
         }
         Kind::Misc => {
             let command = check.command.map(|command| command.owned_by(check.owner));

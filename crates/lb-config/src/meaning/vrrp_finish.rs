@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::Context;
@@ -19,7 +20,7 @@ pub(crate) fn finish(
     drafts: Vec<Instance>,
     groups: Vec<Group>,
     scripts: &[VrrpScript],
-) -> (Vec<VrrpInstance>, Vec<SyncGroup>) {
+) -> (Vec<Arc<VrrpInstance>>, Vec<SyncGroup>) {
     let scripts: HashSet<&str> = scripts.iter().map(|script| script.name.as_str()).collect();
     let groups = resolve_members(context, &drafts, groups);
     let mut group_of: HashMap<&str, &Group> = HashMap::new();
@@ -33,7 +34,7 @@ pub(crate) fn finish(
     for draft in drafts {
         let group = group_of.get(draft.name.as_str()).copied();
         if let Some(instance) = instance(context, draft, group, &scripts, &mut seen) {
-            instances.push(instance);
+            instances.push(Arc::new(instance));
         }
     }
     let groups = groups

@@ -1,6 +1,7 @@
 //! What the balancer makes of a configuration: virtual servers for the pool, checkers to run.
 
 use std::collections::HashMap;
+use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 use std::time::Duration;
 
 use lb_check::{Connection, Http, HttpVersion, Probe, Script, Sni, Spec, Timing, Tls, Url};
@@ -107,10 +108,15 @@ fn virtual_plan(
     groups: &HashMap<&str, &[GroupEntry]>,
 ) -> VirtualPlan {
     let by_mark = matches!(server.key, VirtualServerKey::Fwmark(_));
-    let real_servers = server.real_servers.iter().map(|real| RealPlan {
-        name: names::real_server(server, real),
-        checkers: real.checkers.iter().map(spec).collect(),
-    });
+    let real_servers: Vec<RealPlan> = (server.real_servers.iter())
+        .map(|real| RealPlan {
+            name: names::real_server(server, real),
+            checkers: real.checkers.iter().map(spec).collect(),
+        })
+        .collect();
+    let configs = (server.real_servers.iter().zip(&real_servers))
+        .map(|(real, plan)| real_server(real, &plan.checkers))
+        .collect();
     VirtualPlan {
         name,
         identity: Identity {
@@ -119,7 +125,7 @@ fn virtual_plan(
             family: server.family,
         },
         method: method(server.method),
-        real_servers: real_servers.collect(),
+        real_servers,
         config: VirtualServerConfig {
             keys: keys(server, groups),
             service: Service {
@@ -141,7 +147,7 @@ fn virtual_plan(
                 method: method(sorry.method),
                 inhibit: sorry.inhibit,
             }),
-            real_servers: server.real_servers.iter().map(real_server).collect(),
+            real_servers: configs,
         },
     }
 }
@@ -175,10 +181,11 @@ fn keys(server: &model::VirtualServer, groups: &HashMap<&str, &[GroupEntry]>) ->
     }
 }
 
-fn real_server(real: &model::RealServer) -> RealServerConfig {
-    let checker = |checker: &model::Checker| CheckerConfig {
-        spec: format!("{:?}", spec(checker).probe),
-        alpha: checker.alpha,
+fn real_server(real: &model::RealServer, checkers: &[Spec]) -> RealServerConfig {
+    let hasher = BuildHasherDefault::<DefaultHasher>::default();
+    let checker = |spec: &Spec| CheckerConfig {
+        spec: hasher.hash_one(&spec.probe),
+        alpha: spec.timing.alpha,
     };
     RealServerConfig {
         key: DestinationKey { address: real.address.ip(), port: real.address.port() },
@@ -187,16 +194,16 @@ fn real_server(real: &model::RealServer) -> RealServerConfig {
         method: method(real.method),
         upper_threshold: real.upper_threshold,
         lower_threshold: real.lower_threshold,
-        checkers: real.checkers.iter().map(checker).collect(),
+        checkers: checkers.iter().map(checker).collect(),
     }
 }
 
 fn spec(checker: &model::Checker) -> Spec {
     Spec {
         probe: match &checker.kind {
-            CheckerKind::Tcp { connection: to } => Probe::Tcp(connection(to)),
-            CheckerKind::Http(http) => Probe::Http(self::http(http)),
-            CheckerKind::Misc { script, timeout, dynamic } => Probe::Script(Script {
+            CheckerKind::Tcp { connection: to } => connection(to).into(),
+            CheckerKind::Http(http) => self::http(http).into(),
+            CheckerKind::Misc { script, timeout, dynamic } => Probe::from(Script {
                 argv: script.argv.clone(),
                 owner: script.owner.map(|owner| (owner.uid, owner.gid)),
                 timeout: *timeout,

@@ -70,7 +70,7 @@ struct Inbox {
 #[derive(Debug)]
 struct Supervisor {
     args: Args,
-    model: Model,
+    model: Arc<Model>,
     started: Timestamp,
     last_reload: Option<status::Reload>,
     advertiser: Slot<Advertiser>,
@@ -111,7 +111,7 @@ pub async fn run(
         runner: Runner::start(),
         tracker: Tracker::new(results_in),
         args,
-        model,
+        model: Arc::new(model),
         started: Timestamp::now(),
         last_reload: None,
         advertiser: Slot::off(),
@@ -153,7 +153,7 @@ impl Supervisor {
     /// A host without a dataplane still keeps its VIPs alive: the balancer's failure is fatal only
     /// when there is nothing else to do.
     fn start_engines(&mut self) -> Result<(), Fatal> {
-        let model = self.model.clone();
+        let model = Arc::clone(&self.model);
         let advertises = self.wants_advertiser(&model);
         if self.wants_balancer(&model)
             && let Err(error) = self.start_balancer(&model, false)
@@ -244,7 +244,7 @@ impl Supervisor {
             Change::Failed { reason, pause } => self.failed("advertiser", &reason, pause),
             Change::Due => {
                 let reason = self.advertiser.failure().unwrap_or_default().to_owned();
-                match self.start_advertiser(&self.model.clone()) {
+                match self.start_advertiser(&Arc::clone(&self.model)) {
                     Ok(()) => self.restarted("advertiser", reason),
                     Err(error) => {
                         let message = format!("{error:#}");
@@ -264,7 +264,7 @@ impl Supervisor {
             Change::Failed { reason, pause } => self.failed("balancer", &reason, pause),
             Change::Due => {
                 let reason = self.balancer.failure().unwrap_or_default().to_owned();
-                match self.start_balancer(&self.model.clone(), true) {
+                match self.start_balancer(&Arc::clone(&self.model), true) {
                     Ok(()) => self.restarted("balancer", reason),
                     Err(error) => {
                         let message = format!("{error:#}");
@@ -373,16 +373,16 @@ impl Supervisor {
         let applied = self.apply(&model, inbox).await;
         if let Err(reason) = applied {
             // What the first engine took, it gives back; the other took nothing.
-            let old = self.model.clone();
+            let old = Arc::clone(&self.model);
             self.notifications.update(&old);
-            let back = self.advertiser.apply((&old).into());
+            let back = self.advertiser.apply((&*old).into());
             if let Err(error) = self.meanwhile(inbox, back).await {
                 tracing::error!("cannot go back to the old configuration: {error}");
             }
             return Err(reason);
         }
         self.tracker.apply(&model);
-        self.model = model;
+        self.model = Arc::new(model);
         Ok(match complaints.len() {
             0 => "the new configuration is in force".to_owned(),
             n => format!("the new configuration is in force, with {n} complaints in the log"),
@@ -475,7 +475,7 @@ impl Supervisor {
         let name = dump.file_name();
         let directory = dump::directory();
         tracing::info!("Writing {}", directory.join(name).display());
-        let (snapshot, model) = (self.snapshot(), self.model.clone());
+        let (snapshot, model) = (self.snapshot(), Arc::clone(&self.model));
         let cleared = Arc::clone(&self.cleared);
         tokio::spawn(async move {
             let status = snapshot.await;

@@ -17,22 +17,31 @@ const AT_ONCE: usize = 1024;
 /// Scripts that may wait.
 const QUEUE: usize = 16384;
 
-/// The scripts of a configuration by what they are about.
+/// The scripts of a configuration by what they are about. Who has none is not in it.
 #[derive(Debug, Default)]
 pub struct Notifications {
     instances: HashMap<String, Notify>,
     groups: HashMap<String, Notify>,
-    virtual_servers: HashMap<String, UpDown>,
-    real_servers: HashMap<(String, String), UpDown>,
+    virtual_servers: HashMap<String, VirtualScripts>,
 }
 
-#[derive(Debug, Default, Clone)]
+#[derive(Debug, Default, PartialEq)]
+struct VirtualScripts {
+    quorum: UpDown,
+    real_servers: HashMap<String, UpDown>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
 struct UpDown {
     up: Option<Script>,
     down: Option<Script>,
 }
 
 impl UpDown {
+    fn new(up: &Option<Script>, down: &Option<Script>) -> Self {
+        Self { up: up.clone(), down: down.clone() }
+    }
+
     fn script(&self, up: bool) -> Option<&Script> {
         if up { self.up.as_ref() } else { self.down.as_ref() }
     }
@@ -58,19 +67,27 @@ impl Notifications {
     /// say that it is gone.
     pub fn update(&mut self, model: &Model) {
         for instance in &model.vrrp_instances {
-            self.instances.insert(instance.name.clone(), instance.notify.clone());
+            replace(&mut self.instances, &instance.name, &instance.notify);
         }
         for group in &model.sync_groups {
-            self.groups.insert(group.name.clone(), group.notify.clone());
+            replace(&mut self.groups, &group.name, &group.notify);
         }
         for (name, server) in names::virtual_servers(model) {
-            let quorum = UpDown { up: server.quorum_up.clone(), down: server.quorum_down.clone() };
+            let of_old = self.virtual_servers.remove(&name).unwrap_or_default();
+            let mut scripts = VirtualScripts {
+                quorum: UpDown::new(&server.quorum_up, &server.quorum_down),
+                ..of_old
+            };
             for real in &server.real_servers {
-                let scripts = UpDown { up: real.notify_up.clone(), down: real.notify_down.clone() };
-                let key = (name.clone(), names::real_server(server, real));
-                self.real_servers.insert(key, scripts);
+                let up_down = UpDown::new(&real.notify_up, &real.notify_down);
+                if up_down != UpDown::default() || !scripts.real_servers.is_empty() {
+                    let name = names::real_server(server, real);
+                    replace(&mut scripts.real_servers, &name, &up_down);
+                }
             }
-            self.virtual_servers.insert(name, quorum);
+            if scripts != VirtualScripts::default() {
+                self.virtual_servers.insert(name, scripts);
+            }
         }
     }
 
@@ -94,14 +111,26 @@ impl Notifications {
                 plain(script)
             }
             EventKind::RealServer { virtual_server, real_server, up } => {
-                let scripts = self.real_servers.get(&(virtual_server.clone(), real_server.clone()));
+                let scripts = self.virtual_servers.get(virtual_server);
+                let scripts = scripts.and_then(|scripts| scripts.real_servers.get(real_server));
                 plain(scripts.and_then(|scripts| scripts.script(*up)))
             }
             EventKind::Quorum { virtual_server, up, .. } => plain(
-                self.virtual_servers.get(virtual_server).and_then(|scripts| scripts.script(*up)),
+                self.virtual_servers
+                    .get(virtual_server)
+                    .and_then(|scripts| scripts.quorum.script(*up)),
             ),
             _ => Vec::new(),
         }
+    }
+}
+
+/// Puts the scripts of `name` in the place of those it had.
+fn replace<T: Clone + Default + PartialEq>(all: &mut HashMap<String, T>, name: &str, scripts: &T) {
+    if *scripts == T::default() {
+        all.remove(name);
+    } else {
+        all.insert(name.to_owned(), scripts.clone());
     }
 }
 

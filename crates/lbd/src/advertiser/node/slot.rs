@@ -1,6 +1,7 @@
 //! One instance with everything the node keeps for it.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use lb_config::model::{self, Garp, Peers, VirtualAddress, VrrpInstance};
@@ -16,7 +17,7 @@ pub(super) const MAX_SLACK: Duration = Duration::from_millis(1);
 /// An instance and what belongs to it.
 #[derive(Debug)]
 pub(super) struct Slot {
-    pub(super) config: VrrpInstance,
+    pub(super) config: Arc<VrrpInstance>,
     pub(super) instance: Instance,
     /// The link of its interface, while that exists.
     pub(super) link: Option<LinkIndex>,
@@ -84,7 +85,7 @@ fn after(now: Instant, delay: Duration) -> Option<Instant> {
 }
 
 impl Slot {
-    pub(super) fn new(config: VrrpInstance, grouped: bool) -> Self {
+    pub(super) fn new(config: Arc<VrrpInstance>, grouped: bool) -> Self {
         Self {
             instance: Instance::new(vrrp_config(&config, grouped)),
             config,

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use lb_config::model::{
@@ -87,7 +88,7 @@ pub fn group(name: &str, members: &[&str]) -> SyncGroup {
 }
 
 pub fn plan(instances: impl IntoIterator<Item = VrrpInstance>) -> Plan {
-    Plan { instances: instances.into_iter().collect(), ..Plan::default() }
+    Plan { instances: instances.into_iter().map(Arc::new).collect(), ..Plan::default() }
 }
 
 /// One host.
