@@ -27,7 +27,7 @@ pub(crate) struct Check {
     compliant: bool,
     fast_recovery: bool,
     urls: Vec<Url>,
-    command: Option<Command>,
+    command: Option<Box<Command>>,
     owner: Option<Owner>,
     timeout: Duration,
     dynamic: bool,

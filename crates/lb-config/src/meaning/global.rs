@@ -14,8 +14,8 @@ use crate::syntax::{Checks, Line};
 #[derive(Debug)]
 pub(crate) struct Globals {
     model: Global,
-    startup_script: Option<Command>,
-    shutdown_script: Option<Command>,
+    startup_script: Option<Box<Command>>,
+    shutdown_script: Option<Box<Command>>,
     startup_timeout: Duration,
     shutdown_timeout: Duration,
     pub(crate) dynamic_interfaces: bool,

@@ -56,7 +56,11 @@ static TABLE: Table<Group> = Table {
 };
 
 impl Group {
-    fn set(&mut self, command: Command, which: fn(&mut Notifies) -> &mut Option<Command>) {
+    fn set(
+        &mut self,
+        command: Box<Command>,
+        which: fn(&mut Notifies) -> &mut Option<Box<Command>>,
+    ) {
         *which(&mut self.notify) = Some(command);
     }
 }

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use super::Context;
 use super::check::{self, Above};
 use super::lvs::{PERSISTENCE, Real, Server, Sorry};
-use crate::diagnostic::{Class, Place};
+use crate::diagnostic::Place;
 use crate::model::{
     Family, GroupEntry, LvsMethod, Protocol, RealServer, SorryServer, VirtualServer,
     VirtualServerGroup, VirtualServerKey,
@@ -142,8 +142,8 @@ fn server(
         persistence_granularity: granularity,
         quorum,
         hysteresis,
-        quorum_up: context.check(draft.quorum_up, Class::Note),
-        quorum_down: context.check(draft.quorum_down, Class::Note),
+        quorum_up: context.notify_script(draft.quorum_up),
+        quorum_down: context.notify_script(draft.quorum_down),
         alpha: draft.inherited.alpha.unwrap_or(false),
         omega: draft.omega,
         ha_suspend: draft.ha_suspend,
@@ -340,8 +340,8 @@ fn real_servers(
             upper_threshold: real.upper_threshold,
             lower_threshold: real.lower_threshold,
             inhibit_on_failure: real.inhibit_on_failure.unwrap_or(server.inhibit_on_failure),
-            notify_up: context.check(real.notify_up, Class::Note),
-            notify_down: context.check(real.notify_down, Class::Note),
+            notify_up: context.notify_script(real.notify_up),
+            notify_down: context.notify_script(real.notify_down),
             checkers,
         });
     }

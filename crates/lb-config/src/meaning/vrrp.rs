@@ -101,13 +101,13 @@ pub(crate) struct TrackedItem {
 /// Commands of `notify*`.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Notifies {
-    pub(crate) master: Option<Command>,
-    pub(crate) backup: Option<Command>,
-    pub(crate) fault: Option<Command>,
-    pub(crate) stop: Option<Command>,
-    pub(crate) deleted: Option<Command>,
-    pub(crate) master_rx_lower_pri: Option<Command>,
-    pub(crate) any: Option<Command>,
+    pub(crate) master: Option<Box<Command>>,
+    pub(crate) backup: Option<Box<Command>>,
+    pub(crate) fault: Option<Box<Command>>,
+    pub(crate) stop: Option<Box<Command>>,
+    pub(crate) deleted: Option<Box<Command>>,
+    pub(crate) master_rx_lower_pri: Option<Box<Command>>,
+    pub(crate) any: Option<Box<Command>>,
     pub(crate) report_deleted: bool,
 }
 

@@ -571,13 +571,13 @@ fn garp(context: &Context<'_>, draft: &Instance, strict: bool) -> Garp {
 
 fn notify(context: &mut Context<'_>, draft: Notifies) -> Notify {
     Notify {
-        master: context.check(draft.master, Class::Note),
-        backup: context.check(draft.backup, Class::Note),
-        fault: context.check(draft.fault, Class::Note),
-        stop: context.check(draft.stop, Class::Note),
-        deleted: context.check(draft.deleted, Class::Note),
-        master_rx_lower_pri: context.check(draft.master_rx_lower_pri, Class::Note),
-        any: context.check(draft.any, Class::Note),
+        master: context.notify_script(draft.master),
+        backup: context.notify_script(draft.backup),
+        fault: context.notify_script(draft.fault),
+        stop: context.notify_script(draft.stop),
+        deleted: context.notify_script(draft.deleted),
+        master_rx_lower_pri: context.notify_script(draft.master_rx_lower_pri),
+        any: context.notify_script(draft.any),
         report_deleted: draft.report_deleted,
     }
 }

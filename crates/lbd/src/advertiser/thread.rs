@@ -189,7 +189,7 @@ impl Thread {
             match action {
                 Action::Event(event) => {
                     remember(masters, &event);
-                    events.emit(event);
+                    events.emit(*event);
                 }
                 Action::Sockets => {
                     outgoing.flush(node, sockets, kernel)?;

@@ -132,6 +132,7 @@ pub async fn run(
     tell_systemd(&[NotifyState::Ready]);
     ready();
     tracing::info!("Startup complete");
+    lb_net::release_memory();
     let status = supervisor.serve(&mut inbox, &mut signals).await;
     drop(control);
     supervisor.stop(&mut inbox).await;
@@ -383,6 +384,7 @@ impl Supervisor {
         }
         self.tracker.apply(&model);
         self.model = Arc::new(model);
+        lb_net::release_memory();
         Ok(match complaints.len() {
             0 => "the new configuration is in force".to_owned(),
             n => format!("the new configuration is in force, with {n} complaints in the log"),

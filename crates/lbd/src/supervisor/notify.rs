@@ -33,16 +33,16 @@ struct VirtualScripts {
 
 #[derive(Clone, Debug, Default, PartialEq)]
 struct UpDown {
-    up: Option<Script>,
-    down: Option<Script>,
+    up: Option<Arc<Script>>,
+    down: Option<Arc<Script>>,
 }
 
 impl UpDown {
-    fn new(up: &Option<Script>, down: &Option<Script>) -> Self {
+    fn new(up: &Option<Arc<Script>>, down: &Option<Arc<Script>>) -> Self {
         Self { up: up.clone(), down: down.clone() }
     }
 
-    fn script(&self, up: bool) -> Option<&Script> {
+    fn script(&self, up: bool) -> Option<&Arc<Script>> {
         if up { self.up.as_ref() } else { self.down.as_ref() }
     }
 }
@@ -50,7 +50,7 @@ impl UpDown {
 /// A script to run and the arguments to add.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Run {
-    script: Script,
+    script: Arc<Script>,
     extra: Vec<String>,
 }
 
@@ -134,8 +134,8 @@ fn replace<T: Clone + Default + PartialEq>(all: &mut HashMap<String, T>, name: &
     }
 }
 
-fn plain(script: Option<&Script>) -> Vec<Run> {
-    script.map(|script| Run { script: script.clone(), extra: Vec::new() }).into_iter().collect()
+fn plain(script: Option<&Arc<Script>>) -> Vec<Run> {
+    script.map(|script| Run { script: Arc::clone(script), extra: Vec::new() }).into_iter().collect()
 }
 
 fn vrrp_runs(notify: &Notify, kind: &str, name: &str, state: VrrpState, priority: u8) -> Vec<Run> {
@@ -156,7 +156,7 @@ fn vrrp_runs(notify: &Notify, kind: &str, name: &str, state: VrrpState, priority
     let mut runs = plain(specific.as_ref());
     if let Some(script) = &notify.any {
         let extra = vec![kind.to_owned(), name.to_owned(), state.to_string(), priority.to_string()];
-        runs.push(Run { script: script.clone(), extra });
+        runs.push(Run { script: Arc::clone(script), extra });
     }
     runs
 }
@@ -229,8 +229,8 @@ fn report(name: &str, outcome: std::io::Result<script::Outcome>) {
 mod tests {
     use super::*;
 
-    fn script(name: &str) -> Option<Script> {
-        Some(Script { argv: vec![name.into()], owner: None })
+    fn script(name: &str) -> Option<Arc<Script>> {
+        Some(Arc::new(Script { argv: vec![name.into()], owner: None }))
     }
 
     fn instance(state: VrrpState) -> EventKind {
@@ -298,11 +298,11 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let runner = Runner::start();
         let hang = Script { argv: ["/bin/sleep", "100"].map(String::from).to_vec(), owner: None };
-        runner.run(Run { script: hang, extra: Vec::new() });
+        runner.run(Run { script: Arc::new(hang), extra: Vec::new() });
         let file = dir.path().join("ran");
         let touch =
             Script { argv: vec!["/bin/touch".into(), file.display().to_string()], owner: None };
-        runner.run(Run { script: touch, extra: Vec::new() });
+        runner.run(Run { script: Arc::new(touch), extra: Vec::new() });
         runner.drain(Duration::from_millis(500)).await;
         assert!(file.exists());
     }

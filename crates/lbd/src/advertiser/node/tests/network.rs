@@ -300,8 +300,10 @@ impl Network {
                 self.hosts[host].announced.push((millis, rounds));
             }
             Action::Sockets => {}
-            Action::Event(EventKind::Interface { .. } | EventKind::Script { .. }) => {}
-            Action::Event(event) => self.log.push((millis, host, event.to_string())),
+            Action::Event(event) => match *event {
+                EventKind::Interface { .. } | EventKind::Script { .. } => {}
+                event => self.log.push((millis, host, event.to_string())),
+            },
         }
     }
 
