@@ -3,10 +3,10 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use super::Context;
 use super::lvs::{Inherited, Real};
 use super::script::{Command, Owner};
 use super::table::{Keyword, Table, Takes, line};
+use super::{Context, exact, push_single};
 use crate::diagnostic::{Class, Place};
 use crate::model::{self, CheckerKind, Connection, HttpChecker, HttpVersion, TlsOptions};
 use crate::syntax::Line;
@@ -243,7 +243,7 @@ fn check(kind: Kind, place: Place) -> Check {
 pub(crate) fn tcp(real: &mut Real, context: &mut Context<'_>, line: &Line) {
     let mut check = check(Kind::Tcp, line.place());
     context.block(&TCP, &mut check, line);
-    real.checks.push(check);
+    push_single(&mut real.checks, check);
 }
 
 /// Reads an `HTTP_GET`.
@@ -264,7 +264,7 @@ fn web(real: &mut Real, context: &mut Context<'_>, line: &Line, kind: Kind, tabl
         context.diags.warn("no-url", check.place, message).hint("add `url { path / }`");
         return;
     }
-    real.checks.push(check);
+    push_single(&mut real.checks, check);
 }
 
 /// Reads a `MISC_CHECK`.
@@ -279,7 +279,7 @@ pub(crate) fn misc(real: &mut Real, context: &mut Context<'_>, line: &Line) {
             .hint("add `misc_path \"COMMAND\"`");
         return;
     }
-    real.checks.push(check);
+    push_single(&mut real.checks, check);
 }
 
 fn user(check: &mut Check, context: &mut Context<'_>, line: &Line) {
@@ -318,7 +318,7 @@ fn url(check: &mut Check, context: &mut Context<'_>, line: &Line) {
         return;
     }
     check.compliant |= url.compliant;
-    check.urls.push(url);
+    push_single(&mut check.urls, url);
 }
 
 fn status_code(url: &mut Url, context: &mut Context<'_>, line: &Line) {
@@ -407,7 +407,7 @@ pub(crate) fn finish(
                 connection,
                 tls: (check.kind == Kind::Https).then_some(tls),
                 version: check.version,
-                urls: check.urls.into_iter().map(|url| finish_url(url, host)).collect(),
+                urls: exact(check.urls.into_iter().map(|url| finish_url(url, host))),
                 fast_recovery: check.fast_recovery,
             }))
         }

@@ -3,9 +3,9 @@
 use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 
-use super::Context;
 use super::check::{self, Above};
 use super::lvs::{PERSISTENCE, Real, Server, Sorry};
+use super::{Context, exact};
 use crate::diagnostic::Place;
 use crate::model::{
     Family, GroupEntry, LvsMethod, Protocol, RealServer, SorryServer, VirtualServer,
@@ -328,11 +328,8 @@ fn real_servers(
             continue;
         }
         let above = Above { real: &real.inherited, server: &server.inherited, address };
-        let checkers = real
-            .checks
-            .into_iter()
-            .filter_map(|check| check::finish(context, check, &above))
-            .collect();
+        let checks = real.checks.into_iter();
+        let checkers = exact(checks.filter_map(|check| check::finish(context, check, &above)));
         done.push(RealServer {
             address,
             weight: real.weight.unwrap_or(server.weight),

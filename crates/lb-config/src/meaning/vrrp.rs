@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::global::{GarpDefaults, multicast, version};
 use super::script::Command;
 use super::table::{Keyword, Table, Takes, block, deprecated, line};
-use super::{Context, Draft, vip};
+use super::{Context, Draft, push_single, vip};
 use crate::diagnostic::{Class, Place};
 use crate::model::{InitialState, OldUnicastChecksum, UnicastPeer, VirtualAddress, VrrpVersion};
 use crate::syntax::Line;
@@ -443,7 +443,7 @@ fn virtual_address(instance: &mut Instance, context: &mut Context<'_>, line: &Li
             .hint("put it into `virtual_ipaddress_excluded`, or into an instance of its own");
         return;
     }
-    instance.vips.push((vip, line.keyword_place()));
+    push_single(&mut instance.vips, (vip, line.keyword_place()));
 }
 
 fn excluded_address(instance: &mut Instance, context: &mut Context<'_>, line: &Line) {

@@ -5,9 +5,9 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::Context;
 use super::group::Group;
 use super::vrrp::{AuthenticationKind, Instance, Notifies, TrackedItem};
+use super::{Context, exact};
 use crate::diagnostic::{Class, Place};
 use crate::model::{
     Family, Garp, InitialState, Notify, Peers, SyncGroup, Tracked, VirtualAddress, VrrpInstance,
@@ -438,7 +438,7 @@ fn addresses(
         interface: vip.interface.or_else(|| interface.cloned()),
         ..vip
     };
-    std::mem::take(list).into_iter().map(complete).collect()
+    exact(std::mem::take(list).into_iter().map(complete))
 }
 
 /// The instance's and its group's lists as one.
