@@ -1,130 +1,147 @@
-//! What the end-to-end tests share: a lab with the programs of this build in it, and questions to `lbd`.
+//! What the end-to-end tests share: the programs under test, labs to run them in, and their status.
+//!
+//! A test needs root, or user namespaces for everybody; where neither is to be had it says so and passes:
 //!
 //! ```no_run
-//! use lb_tests::{SOON, lab, status, wait_for_state};
-//! use lb_control::VrrpState;
-//! use lb_lab::{HostSpec, Topology};
-//!
-//! # fn main() -> anyhow::Result<()> {
-//! let director = |name: &str, address| HostSpec::new(name).interface("eth0", "lan", [address]).private("/etc/keepalived");
-//! let topology = Topology::new(["lan"]).host(director("d1", "10.0.0.1/24")).host(director("d2", "10.0.0.2/24"));
-//! let Some(lab) = lab(topology)? else { return Ok(()) };
-//! let d1 = lab.host("d1")?;
-//! d1.write_file("/etc/keepalived/keepalived.conf", "vrrp_instance VI_1 { ... }")?;
-//! let lbd = d1.spawn(["lbd", "-n", "-l", "-D"])?;
-//! wait_for_state(d1, "VI_1", VrrpState::Master, SOON)?;
-//! assert_eq!(status(d1)?.vrrp.len(), 1);
+//! # use lb_lab::Topology;
+//! # fn test() -> lb_tests::Test {
+//! let Some(lab) = lb_tests::start(Topology::new(["lan"]))? else { return Ok(()) };
 //! # Ok(())
 //! # }
 //! ```
 
-use std::io::{BufRead, BufReader, Write};
-use std::net::IpAddr;
+use std::env;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, bail, ensure};
 use lb_control::{
     DEFAULT_SOCKET, PROTOCOL_VERSION, Request, RequestBody, Response, ResponseBody, Status,
-    VrrpState,
 };
-use lb_lab::{Frame, Host, Lab, Options, Topology, wait_for};
+use lb_lab::{Frame, Host, Lab, Options, Process, Topology, wait_for, wait_until};
 
 // Test binaries of ordinary users become root of a user namespace; with every test that links this crate.
 lb_lab::become_root_at_start!();
 
-/// For what happens at once on an idle machine.
-pub const SOON: Duration = Duration::from_secs(10);
+/// What a test returns.
+pub type Test = anyhow::Result<()>;
 
+/// How long things may take that take milliseconds on an idle machine.
+pub const SOON: Duration = Duration::from_secs(10);
 /// IP protocol number of VRRP and CARP.
 pub const VRRP: u8 = 112;
+/// The configuration that [`lbd`] writes.
+pub const CONFIG: &str = "/etc/keepalived/keepalived.conf";
 
-/// The directory with `lbd` and `lbctl` of this build.
-pub fn bin_dir() -> Result<PathBuf> {
-    // A test binary is target/PROFILE/deps/NAME-HASH.
-    let me = std::env::current_exe().context("cannot find the test binary")?;
-    Ok(me.ancestors().nth(2).context("the test binary is not below target")?.to_owned())
+/// The directory with the programs of this workspace, as the tests themselves were built.
+///
+/// # Errors
+/// They have not been built.
+pub fn programs() -> anyhow::Result<PathBuf> {
+    let test = env::current_exe().context("cannot find the test program")?;
+    // target/debug/deps/test-0123456789abcdef
+    let directory = test.ancestors().nth(2).unwrap_or(Path::new("/"));
+    for name in ["lbd", "lbctl"] {
+        if !directory.join(name).is_file() {
+            bail!("no {name} in {}: run `cargo build --workspace` first", directory.display());
+        }
+    }
+    Ok(directory.to_owned())
 }
 
-/// Starts a lab whose hosts find the programs of this build.
+/// Starts a lab whose hosts find `lbd` and `lbctl`; `None`, and a message, where the machine allows no labs.
 ///
-/// `None`, with a message, where the machine does not allow labs; the test then has nothing to show.
-pub fn lab(topology: Topology) -> Result<Option<Lab>> {
-    match Lab::start_with(topology, Options { path: vec![bin_dir()?], server: None }) {
+/// # Errors
+/// As [`Lab::start`], and [`programs`].
+pub fn start(topology: Topology) -> anyhow::Result<Option<Lab>> {
+    let options = Options { path: vec![programs()?], server: None };
+    match Lab::start_with(topology, options) {
         Err(lb_lab::Error::Unprivileged(why)) => {
             eprintln!("skipped: {why}");
             Ok(None)
         }
-        other => Ok(Some(other?)),
+        other => Ok(other.map(Some)?),
     }
 }
 
-/// Whether a program of the distribution is installed; says so when it is not.
-pub fn installed(program: &str) -> bool {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let dirs = std::env::split_paths(&path).chain(["/usr/sbin".into(), "/sbin".into()]);
-    let found = dirs.map(|dir| dir.join(program)).any(|file| file.is_file());
+/// Whether a program of the distribution is installed; says which package has it where it is not.
+pub fn installed(program: &str, package: &str) -> bool {
+    let path = env::var_os("PATH").unwrap_or_default();
+    let sbin = ["/usr/local/sbin", "/usr/sbin", "/sbin"].map(PathBuf::from);
+    let found = env::split_paths(&path).chain(sbin).any(|dir| dir.join(program).is_file());
     if !found {
-        eprintln!("skipped: {program} is not installed");
+        eprintln!("skipped: no `{program}`; it is in package {package}");
     }
     found
 }
 
-/// Sends one request to the `lbd` of a host, at its default socket.
-pub fn ask(host: &Host, body: RequestBody) -> Result<ResponseBody> {
+/// Writes a configuration into a host and starts `lbd -n -l -D` there, with `more` arguments.
+///
+/// For ordinary users, who may not write the machine's own directory, the host needs [`CONFIG`]'s private.
+///
+/// Returns when it has started up.
+///
+/// # Errors
+/// It does not; the error shows what it said.
+pub fn lbd(host: &Host, config: &str, more: &[&str]) -> anyhow::Result<Process> {
+    host.write_file(CONFIG, config)?;
+    let lbd = host.spawn([&["lbd", "-n", "-l", "-D", "-G"], more].concat())?;
+    lbd.wait_for_line("Startup complete", SOON)?;
+    Ok(lbd)
+}
+
+/// The status of the `lbd` in a host, from its control socket.
+///
+/// # Errors
+/// Nobody answers there.
+pub fn status(host: &Host) -> anyhow::Result<Status> {
     host.run(|| {
-        let mut stream = UnixStream::connect(DEFAULT_SOCKET).context("cannot connect to lbd")?;
+        let mut stream = UnixStream::connect(DEFAULT_SOCKET)?;
         stream.set_read_timeout(Some(SOON))?;
-        let request = serde_json::to_string(&Request { v: PROTOCOL_VERSION, body })?;
-        writeln!(stream, "{request}")?;
+        let request = Request { v: PROTOCOL_VERSION, body: RequestBody::Status };
+        writeln!(stream, "{}", serde_json::to_string(&request)?)?;
         let mut line = String::new();
         BufReader::new(stream).read_line(&mut line)?;
-        let response: Response =
-            serde_json::from_str(&line).with_context(|| format!("answer `{line}`"))?;
-        ensure!(response.v == PROTOCOL_VERSION, "answer of version {}", response.v);
-        Ok(response.body)
+        match serde_json::from_str::<Response>(&line)?.body {
+            ResponseBody::Status { status } => Ok(*status),
+            other => bail!("asked for the status, the daemon says {other:?}"),
+        }
     })?
 }
 
-/// The status of the `lbd` of a host.
-pub fn status(host: &Host) -> Result<Status> {
-    match ask(host, RequestBody::Status)? {
-        ResponseBody::Status { status } => Ok(*status),
-        other => bail!("no status but {other:?}"),
-    }
-}
-
-/// Waits until an instance of the `lbd` of a host is in a state.
-pub fn wait_for_state(
+/// Waits until the status is as wanted, and returns it.
+///
+/// # Errors
+/// It is not within [`SOON`]; the error shows how it is.
+pub fn wait_status(
     host: &Host,
-    instance: &str,
-    state: VrrpState,
-    timeout: Duration,
-) -> Result<()> {
-    let what = format!("{state} of {instance} on {}", host.name());
-    wait_for(&what, timeout, || {
-        let status = status(host).ok()?;
-        status.vrrp.iter().any(|vrrp| vrrp.name == instance && vrrp.state == state).then_some(())
-    })?;
-    Ok(())
+    what: &str,
+    mut wanted: impl FnMut(&Status) -> bool,
+) -> anyhow::Result<Status> {
+    let found = wait_for(what, SOON, || status(host).ok().filter(|status| wanted(status)));
+    found.with_context(|| match status(host) {
+        Ok(status) => format!("the status is {status:#?}"),
+        Err(error) => format!("there is no status: {error:#}"),
+    })
 }
 
 /// Waits until `host` and nobody else holds `address`, and returns how long that took.
+///
+/// # Errors
+/// It is not so within `timeout`; the error says who holds it.
 pub fn wait_for_holder(
     lab: &Lab,
     host: &str,
     address: impl Into<IpAddr>,
     timeout: Duration,
-) -> Result<Duration> {
-    let (address, start) = (address.into(), Instant::now());
-    let mut last = Vec::new();
+) -> anyhow::Result<Duration> {
+    let address = address.into();
     let what = format!("{host} alone with {address}");
-    let held = wait_for(&what, timeout, || {
-        last = lab.holders(address);
-        (last == [host]).then(|| start.elapsed())
-    });
-    held.with_context(|| format!("held by {last:?}"))
+    wait_until(&what, timeout, || lab.holders(address) == [host])
+        .with_context(|| format!("held by {:?}", lab.holders(address)))
 }
 
 /// Whether a frame is an advertisement of `source`.
@@ -138,4 +155,86 @@ pub fn intervals(frames: &[Frame]) -> Vec<Duration> {
         .windows(2)
         .map(|pair| pair[1].at.duration_since(pair[0].at).unwrap_or_default())
         .collect()
+}
+
+/// Runs a program in a host to its end: its exit status, and what it wrote to both outputs.
+///
+/// # Errors
+/// It cannot be started.
+pub fn run(host: &Host, command: &[&str]) -> anyhow::Result<(Option<i32>, String)> {
+    let output = host.exec(command)?;
+    let text = [output.stdout, output.stderr].concat();
+    Ok((output.status.code(), String::from_utf8_lossy(&text).into_owned()))
+}
+
+/// Writes the script `/run/note` into a host, which keeps its arguments for [`notes`].
+///
+/// # Errors
+/// As [`Host::write_script`].
+pub fn write_note(host: &Host) -> anyhow::Result<()> {
+    host.write_file("/run/notes", "")?;
+    Ok(host.write_script("/run/note", "#!/bin/sh\necho \"$$ $*\" >>/run/notes\n")?)
+}
+
+/// What `/run/note` was called with, in the order in which its runs were started: they may overtake each other.
+///
+/// # Errors
+/// There is no [`write_note`] before.
+pub fn notes(host: &Host) -> anyhow::Result<Vec<String>> {
+    let text = host.read_file("/run/notes")?;
+    // The numbers of processes grow; those of a host begin at 1.
+    let mut notes: Vec<(u32, &str)> = text
+        .lines()
+        .filter_map(|line| line.split_once(' '))
+        .map(|(pid, words)| Ok((pid.parse()?, words)))
+        .collect::<anyhow::Result<_>>()?;
+    notes.sort_unstable();
+    Ok(notes.into_iter().map(|(_, words)| words.to_owned()).collect())
+}
+
+/// Waits until `/run/note` was called with exactly this, in this order.
+///
+/// # Errors
+/// It was not within [`SOON`]; the error shows what it was called with.
+pub fn wait_notes(host: &Host, expected: &[&str]) -> anyhow::Result<()> {
+    let found = wait_for("the scripts run", SOON, || notes(host).ok().filter(|n| n == expected));
+    found.map(drop).with_context(|| format!("they ran with {:?}", notes(host)))
+}
+
+/// An HTTP connection that lasts: requests on it go to the server that it was given at first.
+pub struct KeptAlive(BufReader<TcpStream>);
+
+impl KeptAlive {
+    /// Connects from a host.
+    ///
+    /// # Errors
+    /// Nobody accepts.
+    pub fn open(client: &Host, to: SocketAddr) -> anyhow::Result<Self> {
+        let stream = client.run(|| TcpStream::connect_timeout(&to, SOON))??;
+        stream.set_read_timeout(Some(SOON))?;
+        Ok(Self(BufReader::new(stream)))
+    }
+
+    /// The name of the built-in server that answers.
+    ///
+    /// # Errors
+    /// The connection has ended.
+    pub fn ask(&mut self) -> anyhow::Result<String> {
+        self.0.get_mut().write_all(b"GET / HTTP/1.1\r\nHost: vip\r\n\r\n")?;
+        let mut length = 0;
+        loop {
+            let mut line = String::new();
+            ensure!(self.0.read_line(&mut line)? > 0, "the connection has ended");
+            let line = line.trim_end().to_ascii_lowercase();
+            if line.is_empty() {
+                break;
+            }
+            if let Some(value) = line.strip_prefix("content-length:") {
+                length = value.trim().parse()?;
+            }
+        }
+        let mut body = vec![0; length];
+        self.0.read_exact(&mut body)?;
+        Ok(String::from_utf8(body)?.trim_end().to_owned())
+    }
 }

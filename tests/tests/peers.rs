@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use lb_lab::{HostSpec, Lab, Topology};
-use lb_tests::{SOON, VRRP, installed, intervals, is_advert, lab, wait_for_holder};
+use lb_tests::{SOON, VRRP, installed, intervals, is_advert, start, wait_for_holder};
 
 const VIP: [u8; 4] = [192, 0, 2, 100];
 
@@ -21,10 +21,10 @@ fn director(name: &str, address: &str, priority: u8) -> HostSpec {
 }
 
 fn pair() -> anyhow::Result<Option<Lab>> {
-    if !installed("keepalived") {
+    if !installed("keepalived", "keepalived") {
         return Ok(None);
     }
-    lab(Topology::new(["lan"]).host(director("d1", "192.0.2.1/24", 150)).host(director(
+    start(Topology::new(["lan"]).host(director("d1", "192.0.2.1/24", 150)).host(director(
         "d2",
         "192.0.2.2/24",
         100,

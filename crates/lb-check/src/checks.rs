@@ -64,6 +64,7 @@ struct Entry {
     schedule: Schedule,
     /// The script under way ends when this is dropped.
     script: Option<oneshot::Sender<Infallible>>,
+    suspended: bool,
 }
 
 struct Ended {
@@ -100,7 +101,8 @@ impl Checks {
         let rhythm = Rhythm::of(&spec.probe);
         let schedule = Schedule::new(spec.timing, rhythm, memory, now(), jitter);
         self.due.extend(schedule.deadline().map(|at| Reverse((at, id))));
-        self.entries.insert(id, Entry { probe: spec.probe.clone(), schedule, script: None });
+        let probe = spec.probe.clone();
+        self.entries.insert(id, Entry { probe, schedule, script: None, suspended: false });
         id
     }
 
@@ -108,6 +110,14 @@ impl Checks {
     /// script is stopped.
     pub fn remove(&mut self, id: Id) -> Option<Memory> {
         self.entries.remove(&id).map(|entry| entry.schedule.memory())
+    }
+
+    /// Suspends a checker, or lets it go on: while suspended its runs are left out and it keeps its
+    /// verdict. A run under way ends as ever.
+    pub fn suspend(&mut self, id: Id, suspended: bool) {
+        if let Some(entry) = self.entries.get_mut(&id) {
+            entry.suspended = suspended;
+        }
     }
 
     /// Waits until at least one run has ended and puts all that have into `reports`.
@@ -169,6 +179,11 @@ impl Checks {
     fn start(&mut self, id: Id, begun: Instant) -> Option<Ended> {
         let entry = self.entries.get_mut(&id)?;
         let url = entry.schedule.start(begun);
+        if entry.suspended {
+            entry.schedule.finish(begun, Run::Skipped);
+            self.due.extend(entry.schedule.deadline().map(|at| Reverse((at, id))));
+            return None;
+        }
         let ended = move |outcome| Ended { id, begun, outcome };
         match &entry.probe {
             Probe::Tcp(to) => match socket::begin(to) {

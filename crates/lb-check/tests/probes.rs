@@ -262,17 +262,43 @@ async fn an_endless_answer_is_bounded() {
 }
 
 #[tokio::test]
-async fn a_removed_checker_reports_nothing() {
+async fn a_suspended_checker_keeps_its_verdict_until_it_goes_on() {
     let listener = TcpListener::bind(LOCALHOST).expect("listener");
     let to = listener.local_addr().expect("address");
-    let timing = Timing {
+    let vacant = TcpListener::bind(LOCALHOST).and_then(|l| l.local_addr()).expect("address");
+    let spec = |to| Spec { probe: Probe::from(connection(to)), timing: often() };
+    let mut checks = Checks::new(1).expect("cipher suites");
+    let waits = checks.add(&spec(vacant), Memory::fresh(false));
+    checks.add(&spec(to), Memory::fresh(false));
+    checks.suspend(waits, true);
+    let mut reports = Vec::new();
+    while reports.len() < 3 {
+        checks.next(&mut reports).await;
+    }
+    assert!(reports.iter().all(|report| report.id != waits), "{reports:?}");
+    checks.suspend(waits, false);
+    while !reports.iter().any(|report| report.id == waits) {
+        checks.next(&mut reports).await;
+    }
+    assert_eq!(checks.remove(waits).map(|memory| memory.up), Some(false));
+}
+
+/// Ten times a second, down at the first failure.
+fn often() -> Timing {
+    Timing {
         delay_loop: Duration::from_millis(100),
         retry: 0,
         delay_before_retry: Duration::from_millis(100),
         warmup: Duration::ZERO,
         alpha: false,
-    };
-    let spec = Spec { probe: Probe::from(connection(to)), timing };
+    }
+}
+
+#[tokio::test]
+async fn a_removed_checker_reports_nothing() {
+    let listener = TcpListener::bind(LOCALHOST).expect("listener");
+    let to = listener.local_addr().expect("address");
+    let spec = Spec { probe: Probe::from(connection(to)), timing: often() };
     let mut checks = Checks::new(1).expect("cipher suites");
     let gone = checks.add(&spec, Memory::fresh(false));
     let stays = checks.add(&spec, Memory::fresh(false));

@@ -5,6 +5,8 @@ use crate::source::Span;
 /// How bad it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
+    /// Nothing is wrong, but something is good to know.
+    Note,
     /// The configuration can be used; something in it is skipped or adjusted, as keepalived does.
     Warning,
     /// The configuration is refused.
@@ -142,6 +144,7 @@ pub struct Diagnostics {
     spare: Option<Box<Diagnostic>>,
     errors: usize,
     warnings: usize,
+    notes: usize,
     worst: Option<Class>,
 }
 
@@ -176,6 +179,16 @@ impl Diagnostics {
         self.push(Severity::Warning, Class::Note, id, place.into(), message.into())
     }
 
+    /// Says what is good to know.
+    pub(crate) fn remark(
+        &mut self,
+        id: &'static str,
+        place: impl Into<Place>,
+        message: impl Into<String>,
+    ) -> &mut Diagnostic {
+        self.push(Severity::Note, Class::Note, id, place.into(), message.into())
+    }
+
     fn push(
         &mut self,
         severity: Severity,
@@ -187,6 +200,7 @@ impl Diagnostics {
         match severity {
             Severity::Error => self.errors += 1,
             Severity::Warning => self.warnings += 1,
+            Severity::Note => self.notes += 1,
         }
         self.settle();
         let mut diagnostic = Diagnostic {
@@ -236,12 +250,17 @@ impl Diagnostics {
         self.warnings
     }
 
-    /// Number of complaints that [`Diagnostics::iter`] leaves out.
-    pub fn left_out(&self) -> usize {
-        self.errors + self.warnings - self.kept.len()
+    /// Number of notes, which are no complaints.
+    pub fn notes(&self) -> usize {
+        self.notes
     }
 
-    /// Whether there is nothing to complain of.
+    /// Number of complaints that [`Diagnostics::iter`] leaves out.
+    pub fn left_out(&self) -> usize {
+        self.errors + self.warnings + self.notes - self.kept.len()
+    }
+
+    /// Whether there is nothing to complain of; notes do not count.
     pub fn is_empty(&self) -> bool {
         self.errors + self.warnings == 0
     }

@@ -10,6 +10,7 @@
 mod diagnostic;
 mod meaning;
 pub mod model;
+mod reference;
 mod render;
 mod source;
 mod syntax;
@@ -18,7 +19,9 @@ mod system;
 use std::path::Path;
 
 pub use diagnostic::{Class, Diagnostic, Diagnostics, Label, Place, Severity};
+pub use meaning::Use;
 pub use model::Model;
+pub use reference::{Block, Keyword, Kind, tables};
 pub use source::{FileId, Position, Source, Sources, Span};
 pub use system::{FileStatus, Interface, MemoryFile, MemorySystem, RealSystem, System};
 
@@ -31,6 +34,8 @@ pub struct Options {
     pub all_include_checks: bool,
     /// The file is only checked (`-t`): a number with something after it is not used.
     pub testing: bool,
+    /// Every use of a keyword is kept in [`Loaded::uses`].
+    pub record_uses: bool,
 }
 
 /// A configuration that was read.
@@ -42,6 +47,8 @@ pub struct Loaded {
     pub diagnostics: Diagnostics,
     /// The files.
     pub sources: Sources,
+    /// Every use of a keyword, if that was asked for.
+    pub uses: Vec<Use>,
 }
 
 /// Reads a file, or all files a pattern matches.
@@ -73,9 +80,10 @@ fn finish(
     options: &Options,
     system: &dyn System,
 ) -> Loaded {
-    let (model, diagnostics, sources) = meaning::read(reader, diagnostics, options, system);
+    let read = meaning::read(reader, diagnostics, options, system);
+    let meaning::Finished { model, diagnostics, sources, uses } = read;
     let model = (diagnostics.errors() == 0).then_some(model);
-    Loaded { model, diagnostics, sources }
+    Loaded { model, diagnostics, sources, uses }
 }
 
 impl Loaded {

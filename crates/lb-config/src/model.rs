@@ -3,11 +3,34 @@
 //! Whoever holds a [`Model`] need not validate anything again: references resolve, ranges hold,
 //! families agree. Lists keep the order of the file. What an engine keeps whole is shared with it.
 
+mod check;
+mod daemon;
+mod instance;
+mod route;
+mod track;
+
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
+
+pub use check::{DnsChecker, DnsType, FileChecker, Regex, Reply, SmtpChecker, UdpChecker};
+pub use daemon::{
+    AdvertBuffer, Buffer, Buffers, DBus, Dumps, Fifo, Fifos, Filters, Limits, Mail, MailServer,
+    Placement, ProcessNames, Reload, Snmp, SyncDaemon,
+};
+pub use instance::{
+    AddressFlags, AntiReplay, ExtraGarp, Hmac, HmacKey, HmacMode, Ipvlan, IpvlanMode, Lifetime,
+    Secret, Vmac,
+};
+pub use route::{
+    Encap, Locked, NextHop, Prefix, Route, RouteMetrics, RoutePlacement, Rule, RuleAction,
+};
+pub use track::{
+    ArgumentMatch, BfdInstance, GarpGroup, InitFile, LinkDelays, Linkbeat, LinkbeatMethod,
+    TlsFiles, TrackFile, TrackGroup, TrackProcess,
+};
 
 /// A whole configuration.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -24,6 +47,28 @@ pub struct Model {
     pub virtual_server_groups: Vec<VirtualServerGroup>,
     /// `virtual_server` blocks.
     pub virtual_servers: Vec<VirtualServer>,
+    /// `track_file` blocks.
+    pub track_files: Vec<TrackFile>,
+    /// `vrrp_track_process` blocks.
+    pub track_processes: Vec<TrackProcess>,
+    /// `bfd_instance` blocks.
+    pub bfd_instances: Vec<BfdInstance>,
+    /// `track_group` blocks.
+    pub track_groups: Vec<TrackGroup>,
+    /// `garp_group` blocks.
+    pub garp_groups: Vec<GarpGroup>,
+    /// `static_ipaddress`
+    pub static_addresses: Vec<StaticAddress>,
+    /// `static_routes`
+    pub static_routes: Vec<Route>,
+    /// `static_rules`
+    pub static_rules: Vec<Rule>,
+    /// `linkbeat_interfaces`
+    pub linkbeats: Vec<Linkbeat>,
+    /// `interface_up_down_delays`
+    pub link_delays: Vec<LinkDelays>,
+    /// `SSL`
+    pub tls: Option<TlsFiles>,
 }
 
 /// Settings of the whole daemon.
@@ -57,6 +102,54 @@ pub struct Global {
     pub startup_script: Option<(Script, Duration)>,
     /// `shutdown_script` and its timeout.
     pub shutdown_script: Option<(Script, Duration)>,
+    /// Namespaces and the daemon's name.
+    pub placement: Placement,
+    /// `process_names` and the like.
+    pub process_names: ProcessNames,
+    /// `vrrp_cpu_affinity` and the like.
+    pub limits: Limits,
+    /// `bfd_priority` and the like.
+    pub bfd_scheduling: Scheduling,
+    /// `vrrp_netlink_cmd_rcv_bufs` and the like.
+    pub buffers: Buffers,
+    /// `notification_email` and the like.
+    pub mail: Mail,
+    /// `notify_fifo` and the like.
+    pub fifos: Fifos,
+    /// `enable_snmp_vrrp` and the like.
+    pub snmp: Snmp,
+    /// `enable_dbus` and the like.
+    pub dbus: DBus,
+    /// `nftables` and the like.
+    pub filters: Filters,
+    /// `reload_file` and the like.
+    pub reload: Reload,
+    /// `state_dump_file` and the like.
+    pub dumps: Dumps,
+    /// `lvs_sync_daemon`
+    pub sync_daemon: Option<SyncDaemon>,
+    /// `use_symlink_paths`: paths of scripts are not resolved.
+    pub use_symlink_paths: bool,
+    /// `set_supplementary_groups`: scripts get all groups of their user.
+    pub set_supplementary_groups: bool,
+    /// `linkbeat_use_polling`: carriers are polled.
+    pub linkbeat_use_polling: bool,
+    /// `disable_local_igmp`: no membership reports for 224.0.0.0/24.
+    pub disable_local_igmp: bool,
+    /// `log_unknown_vrids`: advertisements of nobody's VRID are logged.
+    pub log_unknown_vrids: bool,
+    /// `vrrp_delay_after_boot`: as the startup delay, from the start of the system.
+    pub delay_after_boot: Duration,
+    /// `vrrp_garp_interval`: from one gratuitous ARP on an interface to the next.
+    pub garp_interval: Duration,
+    /// `vrrp_gna_interval`: the same for neighbour advertisements.
+    pub gna_interval: Duration,
+    /// `vmac_prefix`: how the names of macvlans begin.
+    pub vmac_prefix: Option<String>,
+    /// `vmac_addr_prefix`: the same for those of single addresses.
+    pub vmac_addr_prefix: Option<String>,
+    /// `default_interface` of static addresses.
+    pub default_interface: Option<String>,
 }
 
 /// Connection timeouts of IPVS; `None` or zero leaves the kernel's value.
@@ -222,6 +315,110 @@ pub struct VrrpInstance {
     pub strict: bool,
     /// Scripts.
     pub notify: Notify,
+    /// `auth_type AH`: the key, zero padded. v2 only.
+    pub header_key: Option<[u8; 8]>,
+    /// `auth_hmac`
+    pub hmac: Option<Hmac>,
+    /// `use_vmac`
+    pub vmac: Option<Vmac>,
+    /// `use_vmac_addr`: a MAC address of their own for VIPs on other interfaces too.
+    pub vmac_addresses: bool,
+    /// `vmac_xmit_base`: advertisements leave by the interface below.
+    pub vmac_xmit_base: bool,
+    /// `use_ipvlan`
+    pub ipvlan: Option<Ipvlan>,
+    /// `vrf` of an instance without interface.
+    pub vrf: Option<String>,
+    /// `unicast_fault_no_peer`: FAULT, not multicast, without peers.
+    pub unicast_fault_no_peer: bool,
+    /// `track_file`, the group's included; the names are in [`Model::track_files`].
+    pub track_files: Vec<Tracked>,
+    /// `track_process`, the group's included; the names are in [`Model::track_processes`].
+    pub track_processes: Vec<Tracked>,
+    /// `track_bfd`, the group's included; the names are in [`Model::bfd_instances`].
+    pub track_bfds: Vec<Tracked>,
+    /// `virtual_routes`
+    pub routes: Vec<Route>,
+    /// `virtual_rules`
+    pub rules: Vec<Rule>,
+    /// `promote_secondaries`
+    pub promote_secondaries: bool,
+    /// `linkbeat_use_polling`
+    pub linkbeat_use_polling: bool,
+    /// `debug`, 0 to 4.
+    pub debug: u8,
+    /// `smtp_alert`
+    pub smtp_alert: bool,
+    /// `notify_priority_changes`
+    pub notify_priority_changes: bool,
+    /// `timer_expired_backup`: steps down when it slept too long; the highest priority of others.
+    pub timer_expired_backup: Option<u8>,
+    /// `garp_extra_if`
+    pub garp_extra: Option<ExtraGarp>,
+    /// `kernel_rx_buf_size`, bytes.
+    pub kernel_rx_buf_size: Option<u32>,
+    /// `lvs_sync_daemon_interface`
+    pub sync_daemon_interface: Option<String>,
+}
+
+/// An instance that says nothing.
+impl Default for VrrpInstance {
+    fn default() -> Self {
+        VrrpInstance {
+            name: String::new(),
+            state: InitialState::Backup,
+            interface: None,
+            vrid: 1,
+            version: VrrpVersion::V2,
+            family: Family::Inet,
+            priority: 100,
+            advert_int: Duration::from_secs(1),
+            down_timer_adverts: 3,
+            nopreempt: false,
+            preempt_delay: Duration::ZERO,
+            password: None,
+            source: None,
+            track_source: false,
+            peers: Peers::Multicast { group: Ipv4Addr::new(224, 0, 0, 18).into() },
+            vips: Vec::new(),
+            excluded_vips: Vec::new(),
+            dont_track_primary: false,
+            track_interfaces: Vec::new(),
+            track_scripts: Vec::new(),
+            garp: Garp::default(),
+            accept: true,
+            skip_check_adv_addr: false,
+            lower_prio_no_advert: false,
+            higher_prio_send_advert: false,
+            owner_ignore_adverts: false,
+            v3_checksum_as_v2: false,
+            old_unicast_checksum: OldUnicastChecksum::Detect,
+            strict: false,
+            notify: Notify::default(),
+            header_key: None,
+            hmac: None,
+            vmac: None,
+            vmac_addresses: false,
+            vmac_xmit_base: false,
+            ipvlan: None,
+            vrf: None,
+            unicast_fault_no_peer: false,
+            track_files: Vec::new(),
+            track_processes: Vec::new(),
+            track_bfds: Vec::new(),
+            routes: Vec::new(),
+            rules: Vec::new(),
+            promote_secondaries: false,
+            linkbeat_use_polling: false,
+            debug: 0,
+            smtp_alert: false,
+            notify_priority_changes: false,
+            timer_expired_backup: None,
+            garp_extra: None,
+            kernel_rx_buf_size: None,
+            sync_daemon_interface: None,
+        }
+    }
 }
 
 /// Checksum form of unicast v3, which old releases computed as for multicast.
@@ -281,6 +478,17 @@ pub struct VirtualAddress {
     pub label: Option<String>,
     /// `no_track`: its loss is no reason to step down.
     pub no_track: bool,
+    /// Flags, lifetime and peer.
+    pub flags: AddressFlags,
+}
+
+/// A line of `static_ipaddress`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
+pub struct StaticAddress {
+    /// The address; its interface is `default_interface` when absent.
+    pub address: VirtualAddress,
+    /// `track_group`
+    pub track_group: Option<String>,
 }
 
 /// A reference to something tracked.
@@ -312,8 +520,22 @@ pub struct Garp {
     pub lower_prio_delay: Duration,
 }
 
+/// RFC 9568 says one round; keepalived sends five, and five again.
+impl Default for Garp {
+    fn default() -> Self {
+        Garp {
+            repeat: 5,
+            delay: Duration::from_secs(5),
+            refresh: Duration::ZERO,
+            refresh_repeat: 1,
+            lower_prio_repeat: 5,
+            lower_prio_delay: Duration::from_secs(5),
+        }
+    }
+}
+
 /// One `vrrp_sync_group`.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct SyncGroup {
     /// Its name.
     pub name: String,
@@ -323,6 +545,8 @@ pub struct SyncGroup {
     pub tracking_weight: bool,
     /// Scripts; they get `GROUP` and priority 0.
     pub notify: Notify,
+    /// `smtp_alert`
+    pub smtp_alert: bool,
 }
 
 /// One `vrrp_script`.
@@ -504,6 +728,10 @@ pub struct VirtualServer {
     pub sorry_server: Option<SorryServer>,
     /// `real_server` blocks, no two with the same address and port.
     pub real_servers: Vec<RealServer>,
+    /// `smtp_alert`
+    pub smtp_alert: bool,
+    /// `snmp_name`
+    pub snmp_name: Option<String>,
 }
 
 /// `sorry_server` of a virtual server.
@@ -538,6 +766,10 @@ pub struct RealServer {
     pub notify_down: Option<Arc<Script>>,
     /// Its checkers; none: always up.
     pub checkers: Vec<Checker>,
+    /// `smtp_alert`
+    pub smtp_alert: bool,
+    /// `snmp_name`
+    pub snmp_name: Option<String>,
 }
 
 /// One checker, inheritance resolved.
@@ -578,6 +810,21 @@ pub enum CheckerKind {
         /// `misc_dynamic`: exit status 2 to 255 sets the weight to status − 2.
         dynamic: bool,
     },
+    /// `SMTP_CHECK`
+    Smtp(SmtpChecker),
+    /// `PING_CHECK`
+    Ping {
+        /// Where to; the port means nothing.
+        connection: Connection,
+    },
+    /// `UDP_CHECK`
+    Udp(UdpChecker),
+    /// `DNS_CHECK`
+    Dns(DnsChecker),
+    /// `FILE_CHECK`
+    File(FileChecker),
+    /// `BFD_CHECK`: the name of an instance in [`Model::bfd_instances`].
+    Bfd(String),
 }
 
 /// `HTTP_GET` and `SSL_GET`.
@@ -629,6 +876,8 @@ pub struct Url {
     pub status_codes: Vec<(u16, u16)>,
     /// Expected MD5 of the body.
     pub digest: Option<[u8; 16]>,
+    /// `regex` and its options.
+    pub regex: Option<Regex>,
 }
 
 /// Connection of a network checker.

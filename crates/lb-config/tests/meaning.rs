@@ -70,6 +70,7 @@ fn an_instance_has_keepaliveds_defaults() {
         scope: 0,
         label: None,
         no_track: false,
+        flags: AddressFlags::default(),
     };
     let expected = VrrpInstance {
         name: "VI_1".into(),
@@ -102,6 +103,7 @@ fn an_instance_has_keepaliveds_defaults() {
         old_unicast_checksum: OldUnicastChecksum::Detect,
         strict: false,
         notify: Notify::default(),
+        ..VrrpInstance::default()
     };
     assert_eq!(found, expected);
 }
@@ -178,7 +180,7 @@ fn passwords_are_for_version_2() {
 fn addresses_take_their_options() {
     let text = "vrrp_instance A {\ninterface eth0\nvirtual_router_id 5\nvirtual_ipaddress {\n\
         10.0.0.1/24 dev eth1 brd + label eth1:1 scope link no_track\n10.0.0.9/33\n10.0.0.1, \n010.0.0.1\n10.0.0.2 10.0.0.3\n2001:db8::1\n}\n}";
-    let complaints = ["vip-prefix", "vip", "vip", "vip-option", "vip-family"];
+    let complaints = ["vip-prefix", "vip", "vip", "unknown-option", "vip-family"];
     let found = model(text, &complaints).vrrp_instances[0].vips.clone();
     assert_eq!(found.len(), 3);
     assert_eq!(
@@ -191,6 +193,7 @@ fn addresses_take_their_options() {
             scope: 253,
             label: Some("eth1:1".into()),
             no_track: true,
+            flags: AddressFlags::default(),
         }
     );
     assert_eq!((found[1].prefix, found[2].address), (32, [10, 0, 0, 2].into()));
@@ -281,16 +284,16 @@ fn an_unknown_block_ends_the_block_around_it() {
 }
 
 #[test]
-fn a_block_of_keepaliveds_that_is_not_supported_yet_is_skipped_whole() {
+fn what_nothing_acts_on_is_in_the_model_and_said_once() {
     let found = instance(
-        "virtual_routes {\n10.1.0.0/16 via 10.0.0.9\n}\npriority 7",
-        &["not-supported-yet"],
+        "virtual_routes {\n10.1.0.0/16 via 10.0.0.9\n10.2.0.0/16 via 10.0.0.9\n}\n\
+         use_vmac\nuse_vmac vrrp.1\npriority 7",
+        &["not-acted-on", "not-acted-on"],
     );
     assert_eq!(found.priority, 7);
-    assert_eq!(
-        instance("track_file {\n}\nuse_vmac\npriority 7", &["not-supported-yet"; 2]).priority,
-        7
-    );
+    assert_eq!(found.routes.len(), 2);
+    assert_eq!(found.routes[1].gateway, Some([10, 0, 0, 9].into()));
+    assert_eq!(found.vmac.and_then(|vmac| vmac.name).as_deref(), Some("vrrp.1"));
 }
 
 #[test]
@@ -329,7 +332,7 @@ fn tracked_things_have_weights() {
         vrrp_script chk {\nscript \"/usr/bin/check -a 'b c'\"\ninterval 0.5\nweight -10\nrise 2\n}\n\
         vrrp_instance A {\ninterface eth0\nvirtual_router_id 5\nvirtual_ipaddress {\n10.0.0.1\n}\n\
         track_script {\nchk\nchk\nother\n}\ntrack_interface {\neth0\neth1 weight 20\neth2 weight -254\neth3 weight 300\n}\n}";
-    let complaints = ["track-duplicate", "track-script", "number-range", "track-own-interface"];
+    let complaints = ["track-duplicate", "track-unknown", "number-range", "track-own-interface"];
     let found = model(text, &complaints);
     let tracked = |name: &str, weight| Tracked { name: name.into(), weight, reverse: false };
     let instance = &found.vrrp_instances[0];
@@ -436,6 +439,8 @@ fn a_virtual_server_has_keepaliveds_defaults() {
         notify_up: None,
         notify_down: None,
         checkers: vec![checker],
+        smtp_alert: true,
+        snmp_name: None,
     };
     let expected = VirtualServer {
         key: VirtualServerKey::Address("10.0.0.1:80".parse().unwrap()),
@@ -459,6 +464,8 @@ fn a_virtual_server_has_keepaliveds_defaults() {
         ha_suspend: false,
         sorry_server: None,
         real_servers: vec![real_server],
+        smtp_alert: false,
+        snmp_name: None,
     };
     assert_eq!(found, expected);
 }

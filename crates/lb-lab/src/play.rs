@@ -85,7 +85,7 @@ pub struct Fault {
     pub recovered_ms: f64,
     /// Whether the time without a loss began within 20 seconds.
     pub recovered: bool,
-    /// Requests sent from the fault on.
+    /// Requests sent from the fault on, and those that waited for an answer when it happened.
     pub sent: usize,
     /// Those of them that were lost.
     pub lost: usize,
@@ -173,16 +173,16 @@ pub fn play(lab: &Lab, play: &Play, mut tell: impl FnMut(&Progress<'_>)) -> Resu
         let at = Instant::now();
         inflict(lab, fault.kind, &target)?;
         let after = settle(&prober, at, limit, Duration::from_millis(fault.calm_ms));
-        let seen = after.trace.between(at, after.end);
+        let seen = after.trace.open_between(at, after.end, limit);
         let served_before = after.trace.between(at.checked_sub(QUIET).unwrap_or(first), at).by();
         faults.push(Fault {
             kind: fault.kind,
             was_master,
             at_ms: ms(at.saturating_duration_since(first)),
-            // The hole may begin with the last request before the fault.
+            // The hole begins with the last request answered before the fault.
             outage_ms: ms(after
                 .trace
-                .between(at.checked_sub(step * 2).unwrap_or(at), after.end)
+                .between(at.checked_sub(limit).unwrap_or(first), after.end)
                 .outage()),
             recovered_ms: seen
                 .last_lost()

@@ -189,6 +189,16 @@ impl Trace {
         }
     }
 
+    /// Those that had no answer yet at `from`, and those asked after it and before `to`; `limit` is how
+    /// long a question waits.
+    #[must_use]
+    pub fn open_between(&self, from: Instant, to: Instant, limit: Duration) -> Self {
+        let open = |sent: &&Sent| {
+            sent.at + sent.answer.as_ref().map_or(limit, |answer| answer.took) >= from
+        };
+        Self { sent: self.sent.iter().filter(|sent| sent.at < to).filter(open).cloned().collect() }
+    }
+
     /// How many were answered.
     pub fn answered(&self) -> usize {
         self.sent.iter().filter(|sent| sent.answer.is_some()).count()
@@ -243,6 +253,15 @@ mod tests {
             answer: by.map(|by| Answered { by: by.to_owned(), took: Duration::ZERO }),
         });
         (start, Trace::new(sent.rev().collect()))
+    }
+
+    #[test]
+    fn a_question_that_waits_when_a_fault_strikes_belongs_to_it() {
+        let (start, seen) = trace(&[Some("a"), None, Some("a"), None]);
+        let at = |ms| start + Duration::from_millis(ms);
+        let open = seen.open_between(at(25), at(30), Duration::from_millis(20));
+        assert_eq!((open.sent().len(), open.lost()), (1, 1));
+        assert_eq!(seen.open_between(at(15), at(40), Duration::ZERO).sent().len(), 2);
     }
 
     #[test]

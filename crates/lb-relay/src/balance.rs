@@ -220,6 +220,12 @@ impl Balance {
         self.settings.one_packet
     }
 
+    /// Whether clients keep to the server of their first connection.
+    #[must_use]
+    pub fn is_sticky(&self) -> bool {
+        self.settings.persistence.is_some()
+    }
+
     /// Gives a new connection of `client` to a destination that is not among `tried`; `None` if
     /// none may take it.
     pub fn assign(

@@ -33,6 +33,9 @@ pub struct Options {
     pub egress: Egress,
     /// A server that has not answered by then is passed over.
     pub connect_timeout: Duration,
+    /// While a server is silent for this long, another is tried beside it; as RFC 8305 §5 has it
+    /// between addresses.
+    pub attempt_delay: Duration,
     /// A TCP connection in which nothing moves is reset after this.
     pub tcp_timeout: Duration,
     /// A UDP client that says and hears nothing is forgotten after this.
@@ -45,6 +48,7 @@ impl Default for Options {
             workers: thread::available_parallelism().map_or(1, usize::from).clamp(1, 4),
             egress: Egress::default(),
             connect_timeout: Duration::from_secs(5),
+            attempt_delay: Duration::from_millis(250),
             tcp_timeout: Duration::from_secs(900),
             udp_timeout: Duration::from_secs(300),
         }

@@ -5,6 +5,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 use lb_pool::DestinationKey;
 use socket2::Type;
 use tokio::net::{TcpListener, TcpStream};
@@ -12,6 +14,7 @@ use tokio::time::{sleep, timeout};
 use tracing::debug;
 
 use crate::balance::Lease;
+use crate::guard;
 use crate::pump::{Activity, pump};
 use crate::site::Site;
 use crate::sockets;
@@ -73,37 +76,68 @@ async fn relay(mut client: TcpStream, peer: SocketAddr, site: &Site) {
     }
 }
 
-/// Connects to a server. One that does not answer is passed over for the next, which IPVS cannot
-/// do: a client is turned away only when no server is left.
+/// Connects to a server. One that refuses is passed over for the next, and while one is silent
+/// another is tried beside it, which IPVS cannot do: a client is turned away only when no server is
+/// left. A sticky client waits for its own server, which the second attempt would change.
 async fn reach(peer: SocketAddr, site: &Site) -> Option<(TcpStream, Lease)> {
+    let options = &site.context.options;
+    let impatient = !guard(&site.balance).is_sticky();
     let mut tried: Vec<DestinationKey> = Vec::new();
+    let mut attempts = FuturesUnordered::new();
     let mut failure = None;
-    while let Some((lease, server)) = site.assign(peer, &tried) {
-        let attempt = timeout(site.context.options.connect_timeout, connect(server, peer, site));
-        let error = tokio::select! {
-            done = attempt => match done {
-                Ok(Ok(stream)) => {
-                    site.report_reached();
-                    return Some((stream, lease));
-                }
-                Ok(Err(error)) => error,
-                Err(_) => io::ErrorKind::TimedOut.into(),
-            },
-            () = lease.closed() => io::ErrorKind::ConnectionAborted.into(),
+    loop {
+        let more = match site.assign(peer, &tried) {
+            Some((lease, server)) => {
+                tried.push(lease.key());
+                attempts.push(attempt(server, peer, lease, site));
+                true
+            }
+            None => false,
         };
-        if sockets::is_shortage(&error) {
-            site.context.report_shortage(&error);
-            return None;
+        let silence = sleep(options.attempt_delay);
+        tokio::select! {
+            done = attempts.next() => match done {
+                Some(Ok(reached)) => {
+                    site.report_reached();
+                    return Some(reached);
+                }
+                Some(Err(error)) if sockets::is_shortage(&error) => {
+                    site.context.report_shortage(&error);
+                    return None;
+                }
+                Some(Err(error)) => failure = Some(error),
+                None => break,
+            },
+            () = silence, if more && impatient => {}
         }
-        debug!("{}: {server}: {error}", site.key);
-        tried.push(lease.key());
-        failure = Some(error);
     }
     match failure {
         Some(last) => site.report_unreachable(tried.len(), &last),
         None => debug!("{}: no server takes a connection", site.key),
     }
     None
+}
+
+/// Connects to one server for as long as its lease holds.
+async fn attempt(
+    server: SocketAddr,
+    peer: SocketAddr,
+    lease: Lease,
+    site: &Site,
+) -> io::Result<(TcpStream, Lease)> {
+    let result = tokio::select! {
+        done = timeout(site.context.options.connect_timeout, connect(server, peer, site)) => {
+            done.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+        }
+        () = lease.closed() => Err(io::ErrorKind::ConnectionAborted.into()),
+    };
+    match result {
+        Ok(stream) => Ok((stream, lease)),
+        Err(error) => {
+            debug!("{}: {server}: {error}", site.key);
+            Err(error)
+        }
+    }
 }
 
 async fn connect(server: SocketAddr, peer: SocketAddr, site: &Site) -> io::Result<TcpStream> {

@@ -7,12 +7,13 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use common::{
-    connect, echoes, eventually, free_address, key, named, relay, server, service, tcp, who,
+    connect, echoes, eventually, free_address, key, named, relay, server, service, silent, tcp, who,
 };
 use lb_pool::{Connections, Dataplane, Persistence, Scheduler, Service};
 use lb_relay::{Options, Relay};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
+use tokio::time::timeout;
 
 #[tokio::test]
 async fn wrr_gives_exact_shares_of_600_requests() {
@@ -113,6 +114,23 @@ async fn a_server_that_refuses_is_passed_over() {
             assert_eq!(who(vip).await, 7, "{scheduler}");
         }
     }
+}
+
+#[tokio::test]
+async fn while_a_server_is_silent_another_answers() {
+    let (silent, _queue) = silent().await;
+    let options = Options { connect_timeout: Duration::from_secs(60), ..Options::default() };
+    let (vip, mut relay) = (free_address(), Relay::start(options).unwrap());
+    relay
+        .apply(&tcp(vip), Some(&service(Scheduler::Rr, &[(silent, 1), (named(7).await, 1)])))
+        .unwrap();
+    for _ in 0..4 {
+        assert_eq!(timeout(Duration::from_secs(10), who(vip)).await.unwrap(), 7);
+    }
+    eventually("attempts that lost leave nothing", || {
+        relay.connections(&tcp(vip)).values().all(|c| c.active + c.inactive == 0)
+    })
+    .await;
 }
 
 #[tokio::test]

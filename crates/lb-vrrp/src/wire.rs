@@ -125,10 +125,11 @@ fn header(input: &[u8]) -> IResult<&[u8], Header> {
     Ok((rest, Header { version, kind, vrid, priority, count, timing: [high, low] }))
 }
 
-/// The VRID of a payload, to find the instance that parses it. Says nothing about validity.
+/// The VRID of a payload, to find the instance that parses it. Says nothing about validity: what is
+/// cut off behind it is for that instance to refuse and count.
 #[must_use]
 pub fn vrid(payload: &[u8]) -> Option<u8> {
-    header(payload).ok().map(|(_, header)| header.vrid)
+    payload.get(1).copied()
 }
 
 impl<'a> Advert<'a> {

@@ -74,7 +74,9 @@ fn frame(status: &Status, json: bool) -> anyhow::Result<String> {
 fn show(text: &str, over: bool) -> anyhow::Result<()> {
     let mut out = anstream::stdout().lock();
     if over && std::io::stdout().is_terminal() {
-        let text = text.replace('\n', "\x1b[K\n");
+        let height =
+            terminal_size::terminal_size().map_or(usize::MAX, |(_, height)| height.0.into());
+        let text = cut(text, height).replace('\n', "\x1b[K\n");
         write_all(&mut std::io::stdout().lock(), "\x1b[H")?;
         write_all(&mut out, &text)?;
         return write_all(&mut std::io::stdout().lock(), "\x1b[J");
@@ -82,10 +84,34 @@ fn show(text: &str, over: bool) -> anyhow::Result<()> {
     write_all(&mut out, text)
 }
 
+/// As many lines as fit with one to spare: a frame that scrolled could not be written over.
+fn cut(text: &str, height: usize) -> String {
+    let lines = text.lines().count();
+    if lines < height {
+        return text.to_owned();
+    }
+    let shown = height.saturating_sub(2);
+    let mut out: String = text.split_inclusive('\n').take(shown).collect();
+    out += &format!("... {} more lines; see them all without --watch\n", lines - shown);
+    out
+}
+
 fn write_all(out: &mut impl Write, text: &str) -> anyhow::Result<()> {
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         // `lbctl status | head`
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => std::process::exit(0),
         written => Ok(written?),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_frame_leaves_the_last_line_of_the_terminal_free() {
+        assert_eq!(cut("a\nb\n", 3), "a\nb\n");
+        assert_eq!(cut("a\nb\nc\n", 3), "a\n... 2 more lines; see them all without --watch\n");
+        assert_eq!(cut("a\nb\n", 0), "... 2 more lines; see them all without --watch\n");
     }
 }

@@ -18,6 +18,8 @@ use crate::log::Facility;
 #[command(
     name = "lbd",
     about = "Keeps virtual IPs alive (VRRP) and spreads their load over real servers",
+    long_about = None,
+    max_term_width = 80,
     disable_version_flag = true,
     disable_help_flag = true,
     args_override_self = true,
@@ -27,57 +29,63 @@ use crate::log::Facility;
 )]
 pub struct Args {
     /// Configuration file, or a pattern of several
-    #[arg(short = 'f', long = "use-file", value_name = "FILE", default_value = DEFAULT_CONFIG)]
+    #[arg(short = 'f', long = "use-file", value_name = "FILE", default_value = DEFAULT_CONFIG, help_heading = "Configuration")]
     pub config: PathBuf,
     /// Check the configuration and exit; append the diagnostics to FILE instead of stderr
-    #[arg(short = 't', long, value_name = "FILE", num_args = 0..=1, require_equals = true)]
+    #[arg(short = 't', long, value_name = "FILE", num_args = 0..=1, require_equals = true, help_heading = "Configuration")]
     pub config_test: Option<Option<PathBuf>>,
     /// Refuse a configuration that draws warnings
-    #[arg(long)]
+    #[arg(long, help_heading = "Configuration")]
     pub strict: bool,
     /// Identity for the `@ID` lines of the configuration (default: the host name)
-    #[arg(short = 'i', long, value_name = "ID")]
+    #[arg(short = 'i', long, value_name = "ID", help_heading = "Configuration")]
     pub config_id: Option<String>,
     /// Every `include` must find readable files
-    #[arg(short = 'e', long)]
+    #[arg(short = 'e', long, help_heading = "Configuration")]
     pub all_config: bool,
     /// Write the configuration to the log at start
-    #[arg(short = 'd', long)]
+    #[arg(short = 'd', long, help_heading = "Configuration")]
     pub dump_conf: bool,
 
     /// Stay in the foreground
-    #[arg(short = 'n', long)]
+    #[arg(short = 'n', long, help_heading = "Process and log")]
     pub dont_fork: bool,
     /// Log to the console (stderr) too; in the foreground only
-    #[arg(short = 'l', long)]
+    #[arg(short = 'l', long, help_heading = "Process and log")]
     pub log_console: bool,
     /// Log details; twice for more
-    #[arg(short = 'D', long, action = ArgAction::Count)]
+    #[arg(short = 'D', long, action = ArgAction::Count, help_heading = "Process and log")]
     pub log_detail: u8,
     /// Syslog facility: 0 to 7, local0 to local7, user or daemon
-    #[arg(short = 'S', long, value_name = "FACILITY", default_value = "daemon")]
+    #[arg(
+        short = 'S',
+        long,
+        value_name = "FACILITY",
+        default_value = "daemon",
+        help_heading = "Process and log"
+    )]
     pub log_facility: Facility,
     /// Log to FILE too
-    #[arg(short = 'g', long, value_name = "FILE", num_args = 0..=1, require_equals = true, default_missing_value = DEFAULT_LOG_FILE)]
+    #[arg(short = 'g', long, value_name = "FILE", num_args = 0..=1, require_equals = true, default_missing_value = DEFAULT_LOG_FILE, help_heading = "Process and log")]
     pub log_file: Option<PathBuf>,
     /// Flush the log file after each record (always so)
-    #[arg(long)]
+    #[arg(long, help_heading = "Process and log")]
     pub flush_log_file: bool,
     /// Do not log to syslog
-    #[arg(short = 'G', long)]
+    #[arg(short = 'G', long, help_heading = "Process and log")]
     pub no_syslog: bool,
 
     /// Run VRRP only, no virtual servers
-    #[arg(short = 'P', long)]
+    #[arg(short = 'P', long, help_heading = "What runs")]
     pub vrrp: bool,
     /// Run virtual servers only, no VRRP
-    #[arg(short = 'C', long)]
+    #[arg(short = 'C', long, help_heading = "What runs")]
     pub check: bool,
     /// Run no BFD
-    #[arg(short = 'B', long = "no_bfd")]
+    #[arg(short = 'B', long = "no_bfd", help_heading = "What runs")]
     pub no_bfd: bool,
     /// Run every engine, with or without configuration for it
-    #[arg(long)]
+    #[arg(long, help_heading = "What runs")]
     pub all: bool,
     /// What forwards: ipvs (the kernel), relay (this process), none (health checks alone), or auto
     #[arg(
@@ -85,82 +93,104 @@ pub struct Args {
         value_enum,
         value_name = "WHAT",
         default_value = "auto",
-        hide_possible_values = true
+        hide_possible_values = true,
+        help_heading = "What runs"
     )]
     pub dataplane: DataplaneChoice,
     /// Remove addresses at a transition even if they were not recorded as set (always so)
-    #[arg(short = 'X', long)]
+    #[arg(short = 'X', long, help_heading = "What runs")]
     pub release_vips: bool,
     /// Leave the virtual addresses where they are at stop
-    #[arg(short = 'V', long)]
+    #[arg(short = 'V', long, help_heading = "What runs")]
     pub dont_release_vrrp: bool,
     /// Leave the IPVS entries where they are at stop
-    #[arg(short = 'I', long)]
+    #[arg(short = 'I', long, help_heading = "What runs")]
     pub dont_release_ipvs: bool,
     /// Stop when an engine fails, instead of restarting it
-    #[arg(short = 'R', long)]
+    #[arg(short = 'R', long, help_heading = "What runs")]
     pub dont_respawn: bool,
 
     /// Control socket of `lbctl`
-    #[arg(long, value_name = "PATH", env = "LBD_SOCKET", hide_env_values = true)]
+    #[arg(
+        long,
+        value_name = "PATH",
+        env = "LBD_SOCKET",
+        hide_env_values = true,
+        help_heading = "Files and surroundings"
+    )]
     pub socket: Option<PathBuf>,
     /// PID file
-    #[arg(short = 'p', long, value_name = "FILE")]
+    #[arg(short = 'p', long, value_name = "FILE", help_heading = "Files and surroundings")]
     pub pid: Option<PathBuf>,
     /// PID file for what watches the VRRP process; holds the same number
-    #[arg(short = 'r', long = "vrrp_pid", value_name = "FILE")]
+    #[arg(
+        short = 'r',
+        long = "vrrp_pid",
+        value_name = "FILE",
+        help_heading = "Files and surroundings"
+    )]
     pub vrrp_pid: Option<PathBuf>,
     /// PID file for what watches the checker process; holds the same number
-    #[arg(short = 'c', long = "checkers_pid", value_name = "FILE")]
+    #[arg(
+        short = 'c',
+        long = "checkers_pid",
+        value_name = "FILE",
+        help_heading = "Files and surroundings"
+    )]
     pub checkers_pid: Option<PathBuf>,
     /// PID file of the BFD process
-    #[arg(short = 'b', long = "bfd_pid", value_name = "FILE")]
+    #[arg(
+        short = 'b',
+        long = "bfd_pid",
+        value_name = "FILE",
+        help_heading = "Accepted, without effect yet"
+    )]
     pub bfd_pid: Option<PathBuf>,
     /// Run in this network namespace (ip-netns(8))
-    #[arg(short = 's', long, value_name = "NAME")]
+    #[arg(short = 's', long, value_name = "NAME", help_heading = "Files and surroundings")]
     pub namespace: Option<String>,
     /// File mode creation mask, octal
-    #[arg(short = 'u', long, value_name = "MASK", value_parser = parse_umask)]
+    #[arg(short = 'u', long, value_name = "MASK", value_parser = parse_umask, help_heading = "Files and surroundings")]
     pub umask: Option<u32>,
     /// Ignore SIGINT
-    #[arg(long)]
+    #[arg(long, help_heading = "Files and surroundings")]
     pub ignore_sigint: bool,
     /// Print the number of a signal: STOP, RELOAD, DATA, STATS, STATS_CLEAR, JSON or TDUMP
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", help_heading = "About")]
     pub signum: Option<String>,
 
     /// Log address additions and removals in the checker
-    #[arg(short = 'a', long)]
+    #[arg(short = 'a', long, help_heading = "Accepted, without effect yet")]
     pub address_monitoring: bool,
     /// Enable SNMP
-    #[arg(short = 'x', long)]
+    #[arg(short = 'x', long, help_heading = "Accepted, without effect yet")]
     pub snmp: bool,
     /// AgentX socket
-    #[arg(short = 'A', long, value_name = "SOCKET")]
+    #[arg(short = 'A', long, value_name = "SOCKET", help_heading = "Accepted, without effect yet")]
     pub snmp_agent_socket: Option<String>,
     /// Act as genhash (not supported yet); must be first
-    #[arg(short = 'T', long)]
+    #[arg(short = 'T', long, help_heading = "Accepted, without effect yet")]
     pub genhash: bool,
     /// Allow a core dump of any size
-    #[arg(short = 'm', long)]
+    #[arg(short = 'm', long, help_heading = "Files and surroundings")]
     pub core_dump: bool,
-    /// The same, and set the kernel's core_pattern
-    #[arg(short = 'M', long, value_name = "PATTERN", num_args = 0..=1, require_equals = true)]
+    /// As -m; the kernel's core_pattern is left alone
+    #[arg(short = 'M', long, value_name = "PATTERN", num_args = 0..=1, require_equals = true, help_heading = "Accepted, without effect yet")]
     pub core_dump_pattern: Option<Option<String>>,
     /// Memory checks of keepalived's debug builds
-    #[arg(long)]
+    #[arg(long, help_heading = "Accepted, without effect yet")]
     pub no_mem_check: bool,
     /// Memory checks of keepalived's debug builds
-    #[arg(short = 'L', long)]
+    #[arg(short = 'L', long, help_heading = "Accepted, without effect yet")]
     pub mem_check_log: bool,
     /// Memory checks of keepalived's debug builds
-    #[arg(short = 'O', long)]
+    #[arg(short = 'O', long, help_heading = "Accepted, without effect yet")]
     pub openssl_mem_check: bool,
     /// Performance records
-    #[arg(long, value_name = "WHEN", num_args = 0..=1, require_equals = true)]
+    #[arg(long, value_name = "WHEN", num_args = 0..=1, require_equals = true, help_heading = "Accepted, without effect yet")]
     pub perf: Option<Option<String>>,
     /// Debug facilities
-    #[arg(long, value_name = "FLAGS", num_args = 0..=1, require_equals = true)]
+    #[arg(long, value_name = "FLAGS", num_args = 0..=1, require_equals = true, help_heading = "Accepted, without effect yet")]
     pub debug: Option<Option<String>>,
     /// Internal to keepalived
     #[arg(long, value_name = "N", hide = true)]
@@ -173,10 +203,10 @@ pub struct Args {
     pub test_fault: Option<String>,
 
     /// Print the version
-    #[arg(short = 'v', long)]
+    #[arg(short = 'v', long, help_heading = "About")]
     pub version: bool,
     /// Print this text
-    #[arg(short = 'h', long, action = ArgAction::Help)]
+    #[arg(short = 'h', long, action = ArgAction::HelpShort, help_heading = "About")]
     help: Option<bool>,
 
     /// Stray arguments; named and ignored, as keepalived does.

@@ -271,19 +271,31 @@ async fn alpha_waits_and_omega_says_goodbye() {
 }
 
 #[tokio::test]
-async fn a_panic_is_reported_and_another_engine_trusts_the_servers() {
-    let server = Server::start("one");
-    let text = virtual_server(vacant(), &("alpha\n".to_owned() + &real(server.address)));
+async fn a_panic_is_reported_and_another_engine_knows_what_the_first_knew() {
+    let (up, down) = (Server::start("one"), vacant());
+    let with = |servers: &[SocketAddr]| {
+        let servers: String = servers.iter().map(|address| real(*address)).collect();
+        virtual_server(vacant(), &format!("alpha\n{servers}"))
+    };
+    let text = with(&[up.address, down]);
     let (mut balancer, _events) = start(&text, DataplaneChoice::None);
+    status_when(&balancer, |s| s.real_servers[0].alive && checked(s)).await;
     balancer.fail("for the test");
     let why = timeout(PATIENCE, balancer.ended()).await.expect("end in time");
     assert_eq!(why, "for the test");
     balancer.status().await.expect_err("nobody answers");
 
-    let (sink, _events) = EventSink::channel();
-    let options = Options { dataplane: DataplaneChoice::None, restart: true, ..Options::default() };
+    let legacy = balancer.take_legacy();
+    assert!(legacy.is_some() && balancer.take_legacy().is_none());
+    let (sink, mut events) = EventSink::channel();
+    let options = Options { dataplane: DataplaneChoice::None, legacy, ..Options::default() };
     let balancer = Balancer::start(plan(&text), options, sink).expect("engine");
-    assert!(status_when(&balancer, |_| true).await.real_servers[0].alive);
+    let status = status_when(&balancer, |_| true).await;
+    let alive: Vec<_> = status.real_servers.iter().map(|real| real.alive).collect();
+    assert_eq!(alive, [true, false], "neither is the dead one trusted nor the living one doubted");
+    assert!(status.real_servers[1].checks[0].failures > 0, "what was counted counts on");
+    let server = Server::at("two", down);
+    assert_eq!(next(&mut events).await, format!("checker {} true ok", name(server.address)));
     stop(balancer).await;
 }
 

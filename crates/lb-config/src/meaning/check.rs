@@ -3,24 +3,25 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use super::check_more::More;
 use super::lvs::{Inherited, Real};
 use super::script::{Command, Owner};
-use super::table::{Keyword, Table, Takes, line};
+use super::table::{Keyword, Table, Takes};
 use super::{Context, exact, push_single};
 use crate::diagnostic::{Class, Place};
-use crate::model::{self, CheckerKind, Connection, HttpChecker, HttpVersion, TlsOptions};
+use crate::model::{self, CheckerKind, Connection, HttpChecker, HttpVersion, Regex, TlsOptions};
 use crate::syntax::Line;
 
 /// A checker as far as it is read.
 pub(crate) struct Check {
-    kind: Kind,
-    place: Place,
-    own: Inherited,
+    pub(super) kind: Kind,
+    pub(super) place: Place,
+    pub(super) own: Inherited,
     log_all_failures: Option<bool>,
-    to: (Option<IpAddr>, Option<u16>),
-    bind: (Option<IpAddr>, Option<u16>),
-    interface: Option<String>,
-    fwmark: u32,
+    pub(super) to: (Option<IpAddr>, Option<u16>),
+    pub(super) bind: (Option<IpAddr>, Option<u16>),
+    pub(super) interface: Option<String>,
+    pub(super) fwmark: u32,
     version: HttpVersion,
     sni: bool,
     sni_name: Option<String>,
@@ -31,28 +32,37 @@ pub(crate) struct Check {
     owner: Option<Owner>,
     timeout: Duration,
     dynamic: bool,
+    pub(super) more: More,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
+pub(super) enum Kind {
     Tcp,
     Http,
     Https,
     Misc,
+    Smtp,
+    Ping,
+    Udp,
+    Dns,
+    File,
+    Bfd,
 }
 
 /// A `url` block as far as it is read.
 #[derive(Default)]
-struct Url {
+pub(super) struct Url {
     place: Place,
     path: Option<String>,
     virtualhost: Option<String>,
     codes: Vec<(u16, u16)>,
     digest: Option<[u8; 16]>,
     compliant: bool,
+    has_regex: bool,
+    regex: Regex,
 }
 
-const RETRY: Keyword<Check> =
+pub(super) const RETRY: Keyword<Check> =
     Keyword::new("retry", Takes::u32(0, |c, n| c.own.retry = Some(n as u32)));
 const HTTP_RETRY: Keyword<Check> = RETRY.deprecated(&["nb_get_retry"]);
 const DELAY_BEFORE_RETRY: Keyword<Check> = Keyword::new(
@@ -63,7 +73,8 @@ const WARMUP: Keyword<Check> =
     Keyword::new("warmup", Takes::seconds(0, |c, time| c.own.warmup = Some(time)));
 const DELAY_LOOP: Keyword<Check> =
     Keyword::new("delay_loop", Takes::seconds(1, |c, time| c.own.delay_loop = Some(time)));
-const ALPHA: Keyword<Check> = Keyword::new("alpha", Takes::Switch(|c, on| c.own.alpha = Some(on)));
+pub(super) const ALPHA: Keyword<Check> =
+    Keyword::new("alpha", Takes::Switch(|c, on| c.own.alpha = Some(on)));
 const LOG_ALL_FAILURES: Keyword<Check> =
     Keyword::new("log_all_failures", Takes::Switch(|c, on| c.log_all_failures = Some(on)));
 const CONNECT_IP: Keyword<Check> = Keyword::or(
@@ -92,91 +103,42 @@ const CONNECT_TIMEOUT: Keyword<Check> = Keyword::or(
 const FWMARK: Keyword<Check> =
     Keyword::or("fwmark", "0", Takes::u32(0, |c, n| c.fwmark = n as u32));
 
-static TCP: Table<Check> = Table {
-    block: "TCP_CHECK",
-    keywords: &[
-        CONNECT_TIMEOUT,
-        CONNECT_PORT,
-        CONNECT_IP,
-        RETRY,
-        DELAY_BEFORE_RETRY,
-        WARMUP,
-        DELAY_LOOP,
-        ALPHA,
-        LOG_ALL_FAILURES,
-        BINDTO,
-        BIND_PORT,
-        BIND_IF,
-        FWMARK,
-    ],
-    later: &[],
-};
+/// Where a checker connects to.
+pub(super) const CONNECT: &[Keyword<Check>] =
+    &[CONNECT_TIMEOUT, CONNECT_PORT, CONNECT_IP, BINDTO, BIND_PORT, BIND_IF, FWMARK];
 
-const URL_BLOCK: Keyword<Check> = Keyword::new("url", Takes::Block { words: 0, read: url });
-const VIRTUALHOST: Keyword<Check> =
-    Keyword::new("virtualhost", Takes::Text(|c, text| c.own.virtualhost = Some(text.to_owned())));
-const HTTP_PROTOCOL: Keyword<Check> =
-    Keyword::or("http_protocol", "1.0", Takes::Words { words: 1, read: http_protocol });
-const FAST_RECOVERY: Keyword<Check> =
-    Keyword::new("fast_recovery", Takes::Switch(|c, on| c.fast_recovery = on));
-const ENABLE_SNI: Keyword<Check> = Keyword::new("enable_sni", Takes::Switch(|c, on| c.sni = on));
-const SNI_NAME: Keyword<Check> =
-    Keyword::new("sni_name", Takes::Words { words: 0, read: sni_name });
+/// When a checker runs.
+pub(super) const TIMING: &[Keyword<Check>] =
+    &[DELAY_BEFORE_RETRY, WARMUP, DELAY_LOOP, ALPHA, LOG_ALL_FAILURES];
 
-static HTTP: Table<Check> = Table {
+pub(super) static TCP: Table<Check> =
+    Table { block: "TCP_CHECK", keywords: CONNECT, also: &[TIMING, &[RETRY]] };
+
+const WEB: &[Keyword<Check>] = &[
+    HTTP_RETRY,
+    Keyword::new("virtualhost", Takes::Text(|c, text| c.own.virtualhost = Some(text.to_owned()))),
+    Keyword::or("http_protocol", "1.0", Takes::Words { words: 1, read: http_protocol }),
+    Keyword::new("enable_sni", Takes::Switch(|c, on| c.sni = on)),
+    Keyword::new("sni_name", Takes::Words { words: 0, read: sni_name }),
+    Keyword::new("fast_recovery", Takes::Switch(|c, on| c.fast_recovery = on)),
+];
+
+pub(super) static HTTP: Table<Check> = Table {
     block: "HTTP_GET",
-    keywords: &[
-        URL_BLOCK,
-        CONNECT_TIMEOUT,
-        CONNECT_PORT,
-        CONNECT_IP,
-        HTTP_RETRY,
-        DELAY_BEFORE_RETRY,
-        WARMUP,
-        DELAY_LOOP,
-        ALPHA,
-        LOG_ALL_FAILURES,
-        BINDTO,
-        BIND_PORT,
-        BIND_IF,
-        FWMARK,
-        VIRTUALHOST,
-        HTTP_PROTOCOL,
-        ENABLE_SNI,
-        SNI_NAME,
-        FAST_RECOVERY,
-    ],
-    later: &[],
+    keywords: &[Keyword::new("url", Takes::Block { words: 0, read: url })],
+    also: &[CONNECT, TIMING, WEB],
 };
 
-static HTTPS: Table<Check> = Table {
+pub(super) static HTTPS: Table<Check> = Table {
     block: "SSL_GET",
     keywords: &[
-        URL_BLOCK,
-        CONNECT_TIMEOUT,
-        CONNECT_PORT,
-        CONNECT_IP,
-        HTTP_RETRY,
-        DELAY_BEFORE_RETRY,
-        WARMUP,
-        DELAY_LOOP,
-        ALPHA,
-        LOG_ALL_FAILURES,
-        BINDTO,
-        BIND_PORT,
-        BIND_IF,
-        FWMARK,
-        VIRTUALHOST,
-        HTTP_PROTOCOL,
-        ENABLE_SNI,
-        SNI_NAME,
-        FAST_RECOVERY,
+        Keyword::new("url", Takes::Block { words: 0, read: tls_url }),
         Keyword::new("tls_compliant", Takes::Switch(|c, on| c.compliant = on)),
     ],
-    later: &[],
+    also: &[CONNECT, TIMING, WEB],
 };
 
-static MISC: Table<Check> = Table {
+pub(super) static MISC: Table<Check> = Table {
     block: "MISC_CHECK",
     keywords: &[
         Keyword::new("misc_path", Takes::Command(|c, command| c.command = Some(command))),
@@ -188,35 +150,89 @@ static MISC: Table<Check> = Table {
         Keyword::new("misc_dynamic", Takes::Flag(|c| c.dynamic = true)),
         Keyword::new("user", Takes::Words { words: 1, read: user }),
         RETRY,
-        DELAY_BEFORE_RETRY,
-        WARMUP,
-        DELAY_LOOP,
-        ALPHA,
-        LOG_ALL_FAILURES,
     ],
-    later: &[],
+    also: &[TIMING],
 };
 
-static URL: Table<Url> = Table {
+const URL_KEYWORDS: &[Keyword<Url>] = &[
+    Keyword::new("path", Takes::Text(|u, text| u.path = Some(text.to_owned()))),
+    Keyword::or("status_code", "200-299", Takes::Words { words: 1, read: status_code }),
+    Keyword::new("digest", Takes::Words { words: 1, read: digest }),
+    Keyword::new("virtualhost", Takes::Text(|u, text| u.virtualhost = Some(text.to_owned()))),
+    Keyword::idle("regex", Takes::Words { words: 1, read: regex }),
+    Keyword::idle("regex_no_match", Takes::Flag(|u| u.regex.invert = true)),
+    Keyword::idle("regex_options", Takes::Words { words: 1, read: regex_options }),
+    Keyword::idle_or(
+        "regex_min_offset",
+        "0",
+        Takes::u32(0, |u, n| u.regex.min_offset = n as usize),
+    ),
+    Keyword::idle("regex_max_offset", Takes::u32(0, |u, n| u.regex.max_offset = Some(n as usize))),
+    Keyword::idle("regex_stack", Takes::Words { words: 2, read: regex_stack }),
+];
+
+pub(super) static URL: Table<Url> = Table { block: "url", keywords: URL_KEYWORDS, also: &[] };
+
+pub(super) static TLS_URL: Table<Url> = Table {
     block: "url",
-    keywords: &[
-        Keyword::new("path", Takes::Text(|u, text| u.path = Some(text.to_owned()))),
-        Keyword::or("status_code", "200-299", Takes::Words { words: 1, read: status_code }),
-        Keyword::new("digest", Takes::Words { words: 1, read: digest }),
-        Keyword::new("virtualhost", Takes::Text(|u, text| u.virtualhost = Some(text.to_owned()))),
-        Keyword::new("tls_compliant", Takes::Switch(|u, on| u.compliant = on)),
-    ],
-    later: &[
-        line("regex"),
-        line("regex_no_match"),
-        line("regex_options"),
-        line("regex_min_offset"),
-        line("regex_max_offset"),
-        line("regex_stack"),
-    ],
+    keywords: &[Keyword::new("tls_compliant", Takes::Switch(|u, on| u.compliant = on))],
+    also: &[URL_KEYWORDS],
 };
 
-fn check(kind: Kind, place: Place) -> Check {
+fn regex(url: &mut Url, context: &mut Context<'_>, line: &Line) {
+    let words = line.command(&mut context.diags);
+    url.has_regex = true;
+    url.regex.pattern = words.get(1).cloned().unwrap_or_default();
+}
+
+/// Options of PCRE2; keepalived says nothing of a word it does not know.
+const REGEX_OPTIONS: [&str; 24] = [
+    "allow_empty_class",
+    "alt_bsux",
+    "auto_callout",
+    "caseless",
+    "dollar_endonly",
+    "dotall",
+    "dupnames",
+    "extended",
+    "firstline",
+    "match_unset_backref",
+    "multiline",
+    "never_ucp",
+    "never_utf",
+    "no_auto_capture",
+    "no_auto_possess",
+    "no_dotstar_anchor",
+    "no_start_optimize",
+    "ucp",
+    "ungreedy",
+    "utf",
+    "never_backslash_c",
+    "alt_circumflex",
+    "alt_verbnames",
+    "use_offset_limit",
+];
+
+fn regex_options(url: &mut Url, context: &mut Context<'_>, line: &Line) {
+    for word in line.words_from(1) {
+        if REGEX_OPTIONS.contains(&word.text) {
+            url.regex.options.push(word.text.to_owned());
+        } else {
+            let message = format!("`{}` is no option of a pattern and is ignored", word.text);
+            context.diags.note("regex-options", word.place, message);
+        }
+    }
+}
+
+fn regex_stack(url: &mut Url, context: &mut Context<'_>, line: &Line) {
+    let size = |context: &mut Context<'_>, index| {
+        context.integer_or(line, index, 1, u32::MAX.into(), "PCRE2's").map(|size| size as u32)
+    };
+    let first = size(context, 1);
+    url.regex.stack = first.zip(size(context, 2));
+}
+
+pub(super) fn check(kind: Kind, place: Place) -> Check {
     Check {
         kind,
         place,
@@ -236,6 +252,7 @@ fn check(kind: Kind, place: Place) -> Check {
         owner: None,
         timeout: Duration::ZERO,
         dynamic: false,
+        more: More::default(),
     }
 }
 
@@ -308,8 +325,16 @@ fn sni_name(check: &mut Check, _: &mut Context<'_>, line: &Line) {
 }
 
 fn url(check: &mut Check, context: &mut Context<'_>, line: &Line) {
+    url_of(check, context, line, &URL);
+}
+
+fn tls_url(check: &mut Check, context: &mut Context<'_>, line: &Line) {
+    url_of(check, context, line, &TLS_URL);
+}
+
+fn url_of(check: &mut Check, context: &mut Context<'_>, line: &Line, table: &Table<Url>) {
     let mut url = Url { place: line.place(), ..Url::default() };
-    context.block(&URL, &mut url, line);
+    context.block(table, &mut url, line);
     if url.path.is_none() {
         context
             .diags
@@ -372,11 +397,15 @@ pub(crate) fn finish(
 ) -> Option<model::Checker> {
     let own = &check.own;
     let (real, server) = (above.real, above.server);
-    let web = matches!(check.kind, Kind::Http | Kind::Https);
+    let check_kind = check.kind;
     let delay_loop =
         own.delay_loop.or(real.delay_loop).or(server.delay_loop).unwrap_or(Duration::from_secs(60));
-    let retry =
-        own.retry.or(real.retry).or(server.retry).unwrap_or(u32::from(check.kind != Kind::Misc));
+    let usual_retry = match check.kind {
+        Kind::Misc => 0,
+        Kind::Dns => 3,
+        _ => 1,
+    };
+    let retry = own.retry.or(real.retry).or(server.retry).unwrap_or(usual_retry);
     let delay_before_retry =
         own.delay_before_retry.or(real.delay_before_retry).or(server.delay_before_retry);
     let connection = Connection {
@@ -421,16 +450,20 @@ pub(crate) fn finish(
             };
             CheckerKind::Misc { script, timeout, dynamic: check.dynamic }
         }
+        Kind::Ping => CheckerKind::Ping { connection },
+        Kind::Smtp | Kind::Udp | Kind::Dns | Kind::File | Kind::Bfd => {
+            check.more.finish(check_kind, connection)?
+        }
     };
     Some(model::Checker {
         kind,
         delay_loop,
         retry,
-        delay_before_retry: delay_before_retry.unwrap_or(Duration::from_secs(if web {
-            3
-        } else {
-            1
-        })),
+        delay_before_retry: delay_before_retry.unwrap_or(match check_kind {
+            Kind::Http | Kind::Https => Duration::from_secs(3),
+            Kind::Dns => delay_loop,
+            _ => Duration::from_secs(1),
+        }),
         warmup: own.warmup.or(real.warmup).or(server.warmup).unwrap_or(delay_loop),
         alpha: own.alpha.or(real.alpha).or(server.alpha).unwrap_or(false),
         log_all_failures: check.log_all_failures.unwrap_or(context.globals.log_all_failures),
@@ -457,5 +490,6 @@ fn finish_url(url: Url, host: Option<&String>) -> model::Url {
         virtualhost: url.virtualhost.or_else(|| host.cloned()),
         status_codes: if url.codes.is_empty() { vec![(200, 299)] } else { url.codes },
         digest: url.digest,
+        regex: url.has_regex.then_some(url.regex),
     }
 }

@@ -4,16 +4,16 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use super::script::Command;
-use super::table::{Keyword, Table, Takes, block, deprecated, line};
-use super::{Context, Draft, group, lvs, vrrp, vrrp_script};
+use super::table::{Keyword, Table, Takes};
+use super::{Context, Draft, daemon, group, lvs, top, vrrp, vrrp_script};
 use crate::diagnostic::Class;
-use crate::model::{FlushOnStop, Global, Scheduling, VrrpVersion};
+use crate::model::{ExtraGarp, FlushOnStop, Global, LvsTimeouts, Scheduling, VrrpVersion};
 use crate::syntax::{Checks, Line};
 
 /// `global_defs`, and what it means for the blocks after it.
 #[derive(Debug)]
 pub(crate) struct Globals {
-    model: Global,
+    pub(crate) model: Global,
     startup_script: Option<Box<Command>>,
     shutdown_script: Option<Box<Command>>,
     startup_timeout: Duration,
@@ -35,6 +35,14 @@ pub(crate) struct Globals {
     pub(crate) higher_prio_send_advert: bool,
     pub(crate) owner_ignore_adverts: bool,
     pub(crate) log_all_failures: bool,
+    pub(crate) alert: Option<bool>,
+    pub(crate) alert_vrrp: Option<bool>,
+    pub(crate) alert_checker: Option<bool>,
+    pub(crate) notify_priority_changes: bool,
+    pub(crate) garp_extra: Option<ExtraGarp>,
+    pub(crate) snmp_real_servers: Option<Duration>,
+    /// Of all notifications, of VRRP's and of LVS's.
+    pub(crate) fifo_scripts: [Option<Box<Command>>; 3],
 }
 
 /// Gratuitous ARP as far as it is set; an instance copies it when its block opens.
@@ -74,6 +82,13 @@ impl Default for Globals {
             higher_prio_send_advert: false,
             owner_ignore_adverts: false,
             log_all_failures: false,
+            alert: None,
+            alert_vrrp: None,
+            alert_checker: None,
+            notify_priority_changes: false,
+            garp_extra: None,
+            snmp_real_servers: None,
+            fifo_scripts: [None, None, None],
         }
     }
 }
@@ -94,26 +109,7 @@ pub(crate) static TOP: Table<Draft> = Table {
             Takes::Words { words: 1, read: child_wait_time },
         ),
     ],
-    later: &[
-        line("linkbeat_use_polling"),
-        line("net_namespace"),
-        line("net_namespace_ipvs"),
-        line("namespace_with_ipsets"),
-        line("use_pid_dir"),
-        line("instance"),
-        block("track_group"),
-        block("static_ipaddress"),
-        block("static_routes"),
-        block("static_rules"),
-        block("garp_group"),
-        block("linkbeat_interfaces"),
-        block("vrrp_track_process"),
-        block("interface_up_down_delays"),
-        block("SSL"),
-        block("bfd_instance"),
-        block("track_file"),
-        block("vrrp_track_file"),
-    ],
+    also: &[top::KEYWORDS],
 };
 
 fn child_wait_time(_: &mut Draft, context: &mut Context<'_>, line: &Line) {
@@ -138,7 +134,7 @@ const fn repeat(n: i64) -> Option<u32> {
     Some(if n == 0 { 1 } else { n as u32 })
 }
 
-static GLOBAL_DEFS: Table<Globals> = Table {
+pub(super) static GLOBAL_DEFS: Table<Globals> = Table {
     block: "global_defs",
     keywords: &[
         Keyword::or(
@@ -268,105 +264,15 @@ static GLOBAL_DEFS: Table<Globals> = Table {
         Keyword::new("random_seed", Takes::u32(0, |_, _| {})),
         Keyword::new("include_check", Takes::Words { words: 0, read: include_check }),
     ],
-    later: &[
-        line("process_names"),
-        line("process_name"),
-        line("vrrp_process_name"),
-        line("checker_process_name"),
-        deprecated("lvs_process_name"),
-        line("bfd_process_name"),
-        line("use_symlink_paths"),
-        line("set_supplementary_groups"),
-        line("notification_email_from"),
-        line("smtp_server"),
-        line("smtp_helo_name"),
-        line("smtp_connect_timeout"),
-        block("notification_email"),
-        line("smtp_alert"),
-        line("max_auto_priority"),
-        line("min_auto_priority_delay"),
-        line("smtp_alert_vrrp"),
-        line("smtp_alert_checker"),
-        line("no_email_faults"),
-        line("default_interface"),
-        line("disable_local_igmp"),
-        line("lvs_sync_daemon"),
-        line("vrrp_garp_interval"),
-        line("vrrp_gna_interval"),
-        line("vrrp_garp_extra_if"),
-        deprecated("vrrp_vmac_garp_intvl"),
-        line("vrrp_iptables"),
-        line("vrrp_ipsets"),
-        line("nftables"),
-        line("nftables_priority"),
-        line("nftables_ifindex"),
-        line("vrrp_cpu_affinity"),
-        line("vrrp_rlimit_rttime"),
-        deprecated("vrrp_rlimit_rtime"),
-        line("nftables_ipvs"),
-        line("nftables_ipvs_priority"),
-        line("nftables_ipvs_start_fwmark"),
-        line("nftables_counters"),
-        line("notify_fifo"),
-        line("notify_fifo_script"),
-        line("vrrp_notify_fifo"),
-        line("vrrp_notify_fifo_script"),
-        line("vrrp_notify_priority_changes"),
-        line("fifo_write_vrrp_states_on_reload"),
-        line("lvs_notify_fifo"),
-        line("lvs_notify_fifo_script"),
-        line("checker_cpu_affinity"),
-        line("checker_rlimit_rttime"),
-        deprecated("checker_rlimit_rtime"),
-        line("bfd_priority"),
-        line("bfd_no_swap"),
-        line("bfd_rt_priority"),
-        line("bfd_cpu_affinity"),
-        line("bfd_rlimit_rttime"),
-        deprecated("bfd_rlimit_rtime"),
-        line("snmp_socket"),
-        line("enable_traps"),
-        line("enable_snmp_vrrp"),
-        deprecated("enable_snmp_keepalived"),
-        line("enable_snmp_rfc"),
-        line("enable_snmp_rfcv2"),
-        line("enable_snmp_rfcv3"),
-        line("enable_snmp_checker"),
-        line("snmp_vs_stats_update_interval"),
-        line("snmp_rs_stats_update_interval"),
-        line("enable_dbus"),
-        line("dbus_service_name"),
-        line("dbus_no_interface_name"),
-        line("vrrp_netlink_cmd_rcv_bufs"),
-        line("vrrp_netlink_cmd_rcv_bufs_force"),
-        line("vrrp_netlink_monitor_rcv_bufs"),
-        line("vrrp_netlink_monitor_rcv_bufs_force"),
-        line("process_monitor_rcv_bufs"),
-        line("process_monitor_rcv_bufs_force"),
-        line("lvs_netlink_cmd_rcv_bufs"),
-        line("lvs_netlink_cmd_rcv_bufs_force"),
-        line("lvs_netlink_monitor_rcv_bufs"),
-        line("lvs_netlink_monitor_rcv_bufs_force"),
-        line("no_checker_emails"),
-        line("vrrp_rx_bufs_policy"),
-        line("vrrp_rx_bufs_multiplier"),
-        line("vrrp_delay_after_boot"),
-        line("log_unknown_vrids"),
-        line("vmac_prefix"),
-        line("vmac_addr_prefix"),
-        line("reload_check_config"),
-        line("reload_time_file"),
-        line("reload_repeat"),
-        line("reload_file"),
-        line("config_save_dir"),
-        line("tmp_config_directory"),
-        line("data_use_instance"),
-        line("json_version"),
-        line("iproute_usr_dir"),
-        line("iproute_etc_dir"),
-        line("state_dump_file"),
-        line("stats_dump_file"),
-        line("json_dump_file"),
+    also: &[
+        daemon::MAIL,
+        daemon::FIFOS,
+        daemon::PROCESSES,
+        daemon::SNMP,
+        daemon::FILTERS,
+        daemon::BUFFERS,
+        daemon::FILES,
+        daemon::NETWORK,
     ],
 };
 
@@ -375,7 +281,7 @@ pub(crate) fn version(number: i64) -> VrrpVersion {
 }
 
 /// Real-time priorities are clamped to what the kernel has.
-fn realtime(scheduling: &mut Scheduling, priority: i64) {
+pub(crate) fn realtime(scheduling: &mut Scheduling, priority: i64) {
     scheduling.realtime = Some(priority.clamp(1, 99) as u8);
 }
 
@@ -393,33 +299,23 @@ fn script_user(_: &mut Globals, context: &mut Context<'_>, line: &Line) {
     }
 }
 
+pub(super) static LVS_TIMEOUTS: Table<LvsTimeouts> = Table {
+    block: "lvs_timeouts",
+    keywords: &[
+        Keyword::or("tcp", "the kernel's", lvs_timeout(|t, n| t.tcp = Some(secs(n)))),
+        Keyword::or("tcpfin", "the kernel's", lvs_timeout(|t, n| t.tcp_fin = Some(secs(n)))),
+        Keyword::or("udp", "the kernel's", lvs_timeout(|t, n| t.udp = Some(secs(n)))),
+    ],
+    also: &[],
+};
+
+/// At most 31 days.
+const fn lvs_timeout(set: fn(&mut LvsTimeouts, i64)) -> Takes<LvsTimeouts> {
+    Takes::Integer { min: 0, max: 31 * 86_400, set }
+}
+
 fn lvs_timeouts(globals: &mut Globals, context: &mut Context<'_>, line: &Line) {
-    let mut index = 1;
-    while let Some(word) = line.word(index) {
-        let timeouts = &mut globals.model.lvs_timeouts;
-        let timeout = match word.text {
-            "tcp" => &mut timeouts.tcp,
-            "tcpfin" => &mut timeouts.tcp_fin,
-            "udp" => &mut timeouts.udp,
-            other => {
-                let message = format!("`{other}` is no timeout of IPVS");
-                context
-                    .diags
-                    .warn("lvs-timeouts", word.place, message)
-                    .hint("use tcp, tcpfin or udp");
-                index += 1;
-                continue;
-            }
-        };
-        if line.word(index + 1).is_none() {
-            context.missing_argument(line);
-            return;
-        }
-        if let Some(seconds) = context.integer_or(line, index + 1, 0, 31 * 86_400, "the kernel's") {
-            *timeout = Some(secs(seconds));
-        }
-        index += 2;
-    }
+    context.options(&LVS_TIMEOUTS, &mut globals.model.lvs_timeouts, line, 1);
 }
 
 fn lvs_flush_on_stop(globals: &mut Globals, context: &mut Context<'_>, line: &Line) {
@@ -435,25 +331,25 @@ fn lvs_flush_on_stop(globals: &mut Globals, context: &mut Context<'_>, line: &Li
 }
 
 fn group4(globals: &mut Globals, context: &mut Context<'_>, line: &Line) {
-    if let Some(group @ IpAddr::V4(_)) = multicast(context, line) {
+    if let Some(group @ IpAddr::V4(_)) = multicast(context, line, 1) {
         globals.group_inet = group;
     }
 }
 
 fn group6(globals: &mut Globals, context: &mut Context<'_>, line: &Line) {
-    if let Some(group @ IpAddr::V6(_)) = multicast(context, line) {
+    if let Some(group @ IpAddr::V6(_)) = multicast(context, line, 1) {
         globals.group_inet6 = group;
     }
 }
 
 /// A multicast address, or a complaint.
-pub(crate) fn multicast(context: &mut Context<'_>, line: &Line) -> Option<IpAddr> {
-    let address = context.address(line, 1)?;
+pub(crate) fn multicast(context: &mut Context<'_>, line: &Line, index: usize) -> Option<IpAddr> {
+    let address = context.address(line, index)?;
     if address.is_multicast() {
         return Some(address);
     }
     let message = format!("`{address}` is not a multicast address and is ignored");
-    context.diags.warn("not-multicast", line.place_from(1), message);
+    context.diags.warn("not-multicast", line.place_from(index), message);
     None
 }
 
@@ -543,7 +439,18 @@ pub(crate) fn finish(context: &mut Context<'_>) -> Global {
     let shutdown = context.globals.shutdown_script.take();
     let (startup, shutdown) =
         (context.check(startup, Class::General), context.check(shutdown, Class::General));
-    let globals = std::mem::take(&mut context.globals);
+    let scripts = std::mem::take(&mut context.globals.fifo_scripts);
+    let scripts = scripts.map(|script| context.check(script, Class::General));
+    let mut globals = std::mem::take(&mut context.globals);
+    let fifos = &mut globals.model.fifos;
+    let pipes = [&mut fifos.all, &mut fifos.vrrp, &mut fifos.lvs];
+    for (fifo, script) in pipes.into_iter().zip(scripts) {
+        if let Some(fifo) = fifo {
+            fifo.script = script;
+        }
+    }
+    let snmp = &mut globals.model.snmp;
+    snmp.real_servers = globals.snmp_real_servers.unwrap_or(snmp.virtual_servers);
     let global = Global {
         script_security: globals.script_security,
         dynamic_interfaces: globals.dynamic_interfaces,

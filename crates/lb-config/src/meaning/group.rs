@@ -1,10 +1,16 @@
-//! `vrrp_sync_group`.
+//! `vrrp_sync_group`, and the members of `track_group`.
+
+use std::collections::HashSet;
 
 use super::script::Command;
-use super::table::{Keyword, Table, Takes, block, line};
-use super::vrrp::{Notifies, Tracking, track_interface, track_script};
+use super::table::{Keyword, Table, Takes};
+use super::tracking::{
+    Tracking, track_bfd, track_file, track_interface, track_process, track_script,
+};
+use super::vrrp::Notifies;
 use super::{Context, Draft};
 use crate::diagnostic::Place;
+use crate::model::TrackGroup;
 use crate::syntax::Line;
 
 /// A group as far as it is read.
@@ -15,9 +21,11 @@ pub(crate) struct Group {
     pub(crate) tracking_weight: bool,
     pub(crate) track: Tracking,
     pub(crate) notify: Notifies,
+    pub(crate) smtp_alert: Option<bool>,
+    pub(crate) notify_priority_changes: Option<bool>,
 }
 
-static TABLE: Table<Group> = Table {
+pub(super) static TABLE: Table<Group> = Table {
     block: "vrrp_sync_group",
     keywords: &[
         Keyword::new("group", Takes::List { entry: members }),
@@ -46,14 +54,28 @@ static TABLE: Table<Group> = Table {
         Keyword::new("notify_stop", Takes::Command(|g, command| g.set(command, |n| &mut n.stop))),
         Keyword::new("notify", Takes::Command(|g, command| g.set(command, |n| &mut n.any))),
     ],
-    later: &[
-        block("track_file"),
-        block("track_process"),
-        block("track_bfd"),
-        line("smtp_alert"),
-        line("notify_priority_changes"),
-    ],
+    also: &[LATER],
 };
+
+const LATER: &[Keyword<Group>] = &[
+    Keyword::idle(
+        "track_file",
+        Takes::List { entry: |g, context, line| track_file(&mut g.track, context, line) },
+    ),
+    Keyword::idle(
+        "track_process",
+        Takes::List { entry: |g, context, line| track_process(&mut g.track, context, line) },
+    ),
+    Keyword::idle(
+        "track_bfd",
+        Takes::List { entry: |g, context, line| track_bfd(&mut g.track, context, line) },
+    ),
+    Keyword::idle("smtp_alert", Takes::Switch(|g, on| g.smtp_alert = Some(on))),
+    Keyword::idle(
+        "notify_priority_changes",
+        Takes::Switch(|g, on| g.notify_priority_changes = Some(on)),
+    ),
+];
 
 impl Group {
     fn set(
@@ -85,7 +107,36 @@ pub(crate) fn read(draft: &mut Draft, context: &mut Context<'_>, line: &Line) {
         tracking_weight: false,
         track: Tracking::default(),
         notify: Notifies::default(),
+        smtp_alert: None,
+        notify_priority_changes: None,
     };
     context.block(&TABLE, &mut group, line);
     draft.groups.push(group);
+}
+
+/// Drops members that are no instance.
+pub(crate) fn finish_track_groups(
+    context: &mut Context<'_>,
+    groups: Vec<(TrackGroup, Place)>,
+    instances: &HashSet<&str>,
+) -> Vec<TrackGroup> {
+    let mut done = Vec::with_capacity(groups.len());
+    for (mut group, place) in groups {
+        group.members.retain(|member| {
+            let known = instances.contains(member.as_str());
+            if !known {
+                let message =
+                    format!("track_group `{}` names `{member}`, which is no instance", group.name);
+                context.diags.warn("group-member", place, message).hint("the name is ignored");
+            }
+            known
+        });
+        if group.members.is_empty() {
+            let message = format!("track_group `{}` has no members and is removed", group.name);
+            context.diags.warn("group-empty", place, message);
+            continue;
+        }
+        done.push(group);
+    }
+    done
 }

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use super::check::{self, Check};
 use super::script::Command;
-use super::table::{Keyword, LONGEST, Table, Takes, block, line};
-use super::{Context, Draft};
+use super::table::{Keyword, LONGEST, Table, Takes};
+use super::{Context, Draft, check_more};
 use crate::diagnostic::{Class, Place};
 use crate::model::{
     Family, GroupEntry, LvsMethod, LvsScheduler, Protocol, TunnelChecksum, VirtualServerGroup,
@@ -24,6 +24,21 @@ pub(crate) struct Inherited {
     pub(crate) delay_loop: Option<Duration>,
     pub(crate) connect_timeout: Option<Duration>,
     pub(crate) virtualhost: Option<String>,
+}
+
+impl Inherited {
+    /// Its own settings, and those of another where it has none.
+    pub(crate) fn or(self, other: &Inherited) -> Inherited {
+        Inherited {
+            alpha: self.alpha.or(other.alpha),
+            retry: self.retry.or(other.retry),
+            delay_before_retry: self.delay_before_retry.or(other.delay_before_retry),
+            warmup: self.warmup.or(other.warmup),
+            delay_loop: self.delay_loop.or(other.delay_loop),
+            connect_timeout: self.connect_timeout.or(other.connect_timeout),
+            virtualhost: self.virtualhost.or_else(|| other.virtualhost.clone()),
+        }
+    }
 }
 
 /// A virtual server as far as it is read.
@@ -50,6 +65,8 @@ pub(crate) struct Server {
     pub(crate) inherited: Inherited,
     pub(crate) sorry: Option<Sorry>,
     pub(crate) real_servers: Vec<Real>,
+    pub(crate) smtp_alert: Option<bool>,
+    pub(crate) snmp_name: Option<String>,
 }
 
 /// `persistence_granularity`
@@ -81,9 +98,11 @@ pub(crate) struct Real {
     pub(crate) notify_down: Option<Box<Command>>,
     pub(crate) inherited: Inherited,
     pub(crate) checks: Vec<Check>,
+    pub(crate) smtp_alert: Option<bool>,
+    pub(crate) snmp_name: Option<String>,
 }
 
-static SERVER: Table<Server> = Table {
+pub(super) static SERVER: Table<Server> = Table {
     block: "virtual_server",
     keywords: &[
         Keyword::new("real_server", Takes::Block { words: 1, read: real_server }),
@@ -156,10 +175,13 @@ static SERVER: Table<Server> = Table {
         Keyword::new("mh-fallback", Takes::Words { words: 0, read: scheduler_flag }),
         Keyword::new("mh-port", Takes::Words { words: 0, read: scheduler_flag }),
     ],
-    later: &[line("smtp_alert"), line("snmp_name")],
+    also: &[&[
+        Keyword::idle("smtp_alert", Takes::Switch(|s, on| s.smtp_alert = Some(on))),
+        Keyword::idle("snmp_name", Takes::Text(|s, text| s.snmp_name = Some(text.to_owned()))),
+    ]],
 };
 
-static REAL_SERVER: Table<Real> = Table {
+pub(super) static REAL_SERVER: Table<Real> = Table {
     block: "real_server",
     keywords: &[
         Keyword::or(
@@ -202,16 +224,16 @@ static REAL_SERVER: Table<Real> = Table {
             Takes::Text(|r, text| r.inherited.virtualhost = Some(text.to_owned())),
         ),
     ],
-    later: &[
-        line("smtp_alert"),
-        line("snmp_name"),
-        block("SMTP_CHECK"),
-        block("PING_CHECK"),
-        block("UDP_CHECK"),
-        block("DNS_CHECK"),
-        block("FILE_CHECK"),
-        block("BFD_CHECK"),
-    ],
+    also: &[&[
+        Keyword::idle("smtp_alert", Takes::Switch(|r, on| r.smtp_alert = Some(on))),
+        Keyword::idle("snmp_name", Takes::Text(|r, text| r.snmp_name = Some(text.to_owned()))),
+        Keyword::idle("SMTP_CHECK", Takes::Block { words: 0, read: check_more::smtp }),
+        Keyword::idle("PING_CHECK", Takes::Block { words: 0, read: check_more::ping }),
+        Keyword::idle("UDP_CHECK", Takes::Block { words: 0, read: check_more::udp }),
+        Keyword::idle("DNS_CHECK", Takes::Block { words: 0, read: check_more::dns }),
+        Keyword::idle("FILE_CHECK", Takes::Block { words: 0, read: check_more::file }),
+        Keyword::idle("BFD_CHECK", Takes::Block { words: 0, read: check_more::bfd }),
+    ]],
 };
 
 /// Reads a `virtual_server`.
@@ -252,6 +274,8 @@ pub(crate) fn read(draft: &mut Draft, context: &mut Context<'_>, line: &Line) {
         inherited: Inherited::default(),
         sorry: None,
         real_servers: Vec::new(),
+        smtp_alert: None,
+        snmp_name: None,
     };
     context.block(&SERVER, &mut server, line);
     draft.servers.push(server);
@@ -327,6 +351,8 @@ fn real_server(server: &mut Server, context: &mut Context<'_>, line: &Line) {
         notify_down: None,
         inherited: Inherited::default(),
         checks: Vec::new(),
+        smtp_alert: None,
+        snmp_name: None,
     };
     context.block(&REAL_SERVER, &mut real, line);
     server.real_servers.push(real);
@@ -394,6 +420,29 @@ fn real_method(real: &mut Real, context: &mut Context<'_>, line: &Line) {
     real.method = method(context, line).or(real.method);
 }
 
+/// Options of `TUN` as far as they are read.
+#[derive(Default)]
+pub(super) struct Tunnel {
+    kind: Option<String>,
+    port: Option<u16>,
+    checksum: Option<TunnelChecksum>,
+}
+
+pub(super) static TUNNEL: Table<Tunnel> = Table {
+    block: "lvs_method",
+    keywords: &[
+        Keyword::or("type", "ipip", Takes::Text(|t, text| t.kind = Some(text.to_owned()))),
+        Keyword::new(
+            "port",
+            Takes::Integer { min: 1, max: 65_535, set: |t, n| t.port = Some(n as u16) },
+        ),
+        Keyword::new("nocsum", Takes::Flag(|t| t.checksum = Some(TunnelChecksum::None))),
+        Keyword::new("csum", Takes::Flag(|t| t.checksum = Some(TunnelChecksum::Checksum))),
+        Keyword::new("remcsum", Takes::Flag(|t| t.checksum = Some(TunnelChecksum::Remote))),
+    ],
+    also: &[],
+};
+
 /// `NAT | DR | TUN [type ipip|gue|gre] [port N] [nocsum|csum|remcsum]`
 fn method(context: &mut Context<'_>, line: &Line) -> Option<LvsMethod> {
     match line.str(1) {
@@ -409,39 +458,16 @@ fn method(context: &mut Context<'_>, line: &Line) -> Option<LvsMethod> {
             return None;
         }
     }
-    let (mut kind, mut port, mut checksum) = ("ipip", None, None);
-    let mut index = 2;
-    while let Some(word) = line.word(index) {
-        match word.text {
-            "type" | "port" if line.word(index + 1).is_none() => {
-                context.missing_argument(line);
-                return None;
-            }
-            "type" => {
-                kind = line.str(index + 1);
-                index += 1;
-            }
-            "port" => {
-                port = context.integer_or(line, index + 1, 1, 65_535, "");
-                index += 1;
-            }
-            "nocsum" => checksum = Some(TunnelChecksum::None),
-            "csum" => checksum = Some(TunnelChecksum::Checksum),
-            "remcsum" => checksum = Some(TunnelChecksum::Remote),
-            other => {
-                let message = format!("`{other}` is no option of a tunnel and is ignored");
-                context.diags.warn("tunnel-option", word.place, message);
-            }
-        }
-        index += 1;
+    let mut tunnel = Tunnel::default();
+    if !context.options(&TUNNEL, &mut tunnel, line, 2) {
+        return None;
     }
+    let Tunnel { kind, port, checksum } = tunnel;
+    let kind = kind.as_deref().unwrap_or("ipip");
     let problem = match (kind, port, checksum) {
         ("ipip", None, None) => return Some(LvsMethod::Ipip),
         ("gue", Some(port), checksum) => {
-            return Some(LvsMethod::Gue {
-                port: port as u16,
-                checksum: checksum.unwrap_or_default(),
-            });
+            return Some(LvsMethod::Gue { port, checksum: checksum.unwrap_or_default() });
         }
         ("gre", None, None | Some(TunnelChecksum::None)) => {
             return Some(LvsMethod::Gre { checksum: false });

@@ -149,6 +149,12 @@ fn server(
         ha_suspend: draft.ha_suspend,
         sorry_server,
         real_servers,
+        smtp_alert: draft
+            .smtp_alert
+            .or(context.globals.alert_checker)
+            .or(context.globals.alert)
+            .unwrap_or(false),
+        snmp_name: draft.snmp_name,
         key: draft.key,
     })
 }
@@ -340,6 +346,12 @@ fn real_servers(
             notify_up: context.notify_script(real.notify_up),
             notify_down: context.notify_script(real.notify_down),
             checkers,
+            smtp_alert: real
+                .smtp_alert
+                .or(context.globals.alert_checker)
+                .or(context.globals.alert)
+                .unwrap_or(true),
+            snmp_name: real.snmp_name,
         });
     }
     done

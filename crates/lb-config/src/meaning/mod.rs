@@ -5,12 +5,23 @@
 //! then skipped or adjusted as there.
 
 mod check;
+mod check_more;
+mod daemon;
 mod global;
 mod group;
+mod hmac;
+mod link;
 mod lvs;
 mod lvs_finish;
+mod reference;
+mod route;
+mod rule;
 mod script;
 mod table;
+mod top;
+mod track;
+mod tracking;
+mod uses;
 mod value;
 mod vip;
 mod vrrp;
@@ -18,16 +29,21 @@ mod vrrp_finish;
 mod vrrp_script;
 
 use std::collections::{HashMap, HashSet};
+use std::net::IpAddr;
+
+pub use reference::tables;
+pub use uses::Use;
 
 use crate::Options;
 use crate::diagnostic::{Class, Diagnostics, Place};
 use crate::model::Model;
 use crate::source::Sources;
-use crate::syntax::{Kind, Line, Reader};
+use crate::syntax::{Kind, Line, Reader, Word};
 use crate::system::System;
 use global::Globals;
 use script::Owner;
-use table::{Keyword, Later, Table, Takes};
+use table::{Keyword, Table, Takes};
+use uses::Uses;
 
 /// What reading needs everywhere.
 pub(crate) struct Context<'a> {
@@ -46,6 +62,18 @@ pub(crate) struct Context<'a> {
     known_interfaces: HashSet<String>,
     /// The innermost block that the end of the file cuts off.
     unclosed: Option<Place>,
+    /// Keywords that were used.
+    pub(crate) uses: Uses,
+    /// Files, processes and sessions that can be tracked.
+    pub(crate) tracked: Trackable,
+}
+
+/// What is defined so far for lists to track, with default weight and direction.
+#[derive(Debug, Default)]
+pub(crate) struct Trackable {
+    pub(crate) files: HashMap<String, (i16, bool)>,
+    pub(crate) processes: HashMap<String, (i16, bool)>,
+    pub(crate) bfds: HashMap<String, (i16, bool)>,
 }
 
 /// Everything the top level holds.
@@ -59,6 +87,15 @@ pub(crate) struct Draft {
     server_groups: Vec<crate::model::VirtualServerGroup>,
     server_group_names: HashSet<String>,
     servers: Vec<lvs::Server>,
+    pub(crate) top: top::Top,
+}
+
+/// What was read.
+pub(crate) struct Finished {
+    pub(crate) model: Model,
+    pub(crate) diagnostics: Diagnostics,
+    pub(crate) sources: Sources,
+    pub(crate) uses: Vec<Use>,
 }
 
 /// Reads everything a reader has to give.
@@ -67,7 +104,7 @@ pub(crate) fn read<'a>(
     diags: Diagnostics,
     options: &'a Options,
     system: &'a dyn System,
-) -> (Model, Diagnostics, Sources) {
+) -> Finished {
     let mut context = Context {
         reader,
         peeked: None,
@@ -80,6 +117,8 @@ pub(crate) fn read<'a>(
         interfaces: Vec::new(),
         known_interfaces: HashSet::new(),
         unclosed: None,
+        uses: Uses::default(),
+        tracked: Trackable::default(),
     };
     let mut draft = Draft::default();
     context.body(&global::TOP, &mut draft, true);
@@ -90,7 +129,9 @@ pub(crate) fn read<'a>(
         context.check_braces();
         finish(&mut context, draft)
     };
-    (model, context.diags, context.reader.into_sources())
+    let Context { reader, mut diags, uses, .. } = context;
+    uses.report(&mut diags);
+    Finished { model, diagnostics: diags, sources: reader.into_sources(), uses: uses.into_all() }
 }
 
 fn finish(context: &mut Context<'_>, draft: Draft) -> Model {
@@ -98,7 +139,10 @@ fn finish(context: &mut Context<'_>, draft: Draft) -> Model {
     let scripts = vrrp_script::finish(context, draft.scripts);
     let (vrrp_instances, sync_groups) =
         vrrp_finish::finish(context, draft.instances, draft.groups, &scripts);
+    let top = draft.top;
     let virtual_servers = lvs_finish::finish(context, draft.servers, &draft.server_groups);
+    let names = vrrp_instances.iter().map(|instance| instance.name.as_str());
+    let track_groups = group::finish_track_groups(context, top.track_groups, &names.collect());
     let global = global::finish(context);
     context.complain_of_security();
     Model {
@@ -108,6 +152,17 @@ fn finish(context: &mut Context<'_>, draft: Draft) -> Model {
         vrrp_scripts: scripts,
         virtual_server_groups: draft.server_groups,
         virtual_servers,
+        track_files: top.tracked.files,
+        track_processes: top.tracked.processes,
+        bfd_instances: top.tracked.bfds,
+        track_groups,
+        garp_groups: top.garp_groups,
+        static_addresses: top.addresses,
+        static_routes: top.routes,
+        static_rules: top.rules,
+        linkbeats: top.linkbeats,
+        link_delays: top.delays,
+        tls: top.tls,
     }
 }
 
@@ -230,60 +285,121 @@ impl Context<'_> {
 
     fn keyword<B>(&mut self, table: &Table<B>, draft: &mut B, line: &Line) {
         let name = line.str(0);
-        let Some(keyword) = self.find(table, name, line) else {
-            match table.later.iter().find(|later| later.name == name) {
-                Some(later) => self.not_yet(later, line),
-                None => self.unknown(table, line),
-            }
+        let Some(keyword) = self.find(table, name, line.keyword_place()) else {
+            self.unknown(table, line);
             return;
         };
+        self.uses.note(table.block, keyword, line.keyword_place(), self.options);
         if line.len() <= keyword.takes.needed() {
             self.missing_argument(line);
             return;
         }
-        self.take(keyword, draft, line);
+        self.take(keyword, draft, line, 0);
     }
 
-    fn find<'t, B>(
+    /// Takes the options of a line from a word on; false if one lacks its value, which ends everything.
+    pub(crate) fn options<B>(
         &mut self,
-        table: &'t Table<B>,
-        name: &str,
+        table: &Table<B>,
+        draft: &mut B,
         line: &Line,
-    ) -> Option<&'t Keyword<B>> {
+        mut index: usize,
+    ) -> bool {
+        while let Some(word) = line.word(index) {
+            let taken = self.option(table, draft, line, index);
+            if self.reader.is_stopped() {
+                return false;
+            }
+            if taken.is_none() {
+                self.unknown_option(table, word);
+            }
+            index += 1 + taken.unwrap_or(0);
+        }
+        true
+    }
+
+    /// Takes the option at a word, and how many more words it has; `None` if it is none of the table's.
+    pub(crate) fn option<B>(
+        &mut self,
+        table: &Table<B>,
+        draft: &mut B,
+        line: &Line,
+        index: usize,
+    ) -> Option<usize> {
+        let word = line.word(index)?;
+        let keyword = self.find(table, word.text, word.place)?;
+        self.uses.note(table.block, keyword, word.place, self.options);
+        let needed = keyword.takes.needed();
+        if line.len() <= index + needed {
+            self.missing_argument(line);
+            return Some(needed);
+        }
+        Some(self.take(keyword, draft, line, index))
+    }
+
+    fn unknown_option<B>(&mut self, table: &Table<B>, word: Word<'_>) {
+        let message = format!("`{}` is no option of {} and is ignored", word.text, table.block);
+        let diagnostic = self.diags.warn("unknown-option", word.place, message);
+        let address =
+            word.text.split('/').next().is_some_and(|text| text.parse::<IpAddr>().is_ok());
+        if let Some(similar) = similar(table, word.text) {
+            diagnostic.hint(format!("did you mean `{similar}`?"));
+        } else if address {
+            diagnostic.hint("each address needs a line of its own");
+        }
+    }
+
+    fn find<B>(
+        &mut self,
+        table: &Table<B>,
+        name: &str,
+        place: Place,
+    ) -> Option<&'static Keyword<B>> {
         let current =
             |keyword: &&Keyword<B>| keyword.name == name || keyword.aliases.contains(&name);
-        if let Some(keyword) = table.keywords.iter().find(current) {
+        if let Some(keyword) = table.all().find(current) {
             return Some(keyword);
         }
-        let keyword = table.keywords.iter().find(|keyword| keyword.deprecated.contains(&name))?;
+        let keyword = table.all().find(|keyword| keyword.deprecated.contains(&name))?;
         self.diags
-            .warn("deprecated", line.keyword_place(), format!("`{name}` is an old name"))
+            .warn("deprecated", place, format!("`{name}` is an old name"))
             .class(Class::Deprecated)
             .hint(format!("write `{}`", keyword.name));
         Some(keyword)
     }
 
-    fn take<B>(&mut self, keyword: &Keyword<B>, draft: &mut B, line: &Line) {
+    /// Takes a keyword at a word of a line; how many words after it belong to it.
+    fn take<B>(&mut self, keyword: &Keyword<B>, draft: &mut B, line: &Line, at: usize) -> usize {
         match &keyword.takes {
-            Takes::Flag(set) => set(draft),
+            Takes::Flag(set) => {
+                set(draft);
+                return 0;
+            }
             Takes::Switch(set) => {
                 if let Some(on) = self.switch(line) {
                     set(draft, on);
                 }
             }
             Takes::Integer { min, max, set } => {
-                if let Some(number) = self.integer_or(line, 1, *min, *max, keyword.default) {
+                if let Some(number) = self.integer_or(line, at + 1, *min, *max, keyword.default) {
                     set(draft, number);
                 }
             }
             Takes::Seconds { min, max, places, set } => {
-                if let Some(time) = self.seconds_or(line, 1, *min, *max, *places, keyword.default) {
+                let time = self.seconds_or(line, at + 1, *min, *max, *places, keyword.default);
+                if let Some(time) = time {
                     set(draft, time);
                 }
             }
-            Takes::Text(set) => set(draft, line.str(1)),
+            Takes::Milliseconds { min, max, set } => {
+                let time = self.milliseconds_or(line, at + 1, *min, *max, keyword.default);
+                if let Some(time) = time {
+                    set(draft, time);
+                }
+            }
+            Takes::Text(set) => set(draft, line.str(at + 1)),
             Takes::Address(set) => {
-                if let Some(address) = self.address(line, 1) {
+                if let Some(address) = self.address(line, at + 1) {
                     set(draft, address);
                 }
             }
@@ -292,27 +408,13 @@ impl Context<'_> {
                     set(draft, command);
                 }
             }
+            Takes::Part { read, .. } => return read(draft, self, line, at),
             Takes::Words { read, .. } | Takes::Block { read, .. } => read(draft, self, line),
             Takes::List { entry } => {
                 self.list(line, 0, |context, line| entry(draft, context, line));
             }
         }
-    }
-
-    fn not_yet(&mut self, later: &Later, line: &Line) {
-        let class = if later.deprecated { Class::Deprecated } else { Class::Note };
-        if class != Class::Note || !self.diags.is_full() {
-            let name = line.str(0);
-            let message = format!("`{name}` is not supported yet");
-            let hint = if later.block { "its whole block is skipped" } else { "it has no effect" };
-            self.diags
-                .note("not-supported-yet", line.keyword_place(), message)
-                .class(class)
-                .hint(hint);
-        }
-        if later.block {
-            self.skip_block();
-        }
+        1
     }
 
     fn unknown<B>(&mut self, table: &Table<B>, line: &Line) {
@@ -393,10 +495,9 @@ fn similar<B>(table: &Table<B>, word: &str) -> Option<&'static str> {
         return None;
     }
     let names = || {
-        let current = table.keywords.iter().flat_map(|keyword| {
+        table.all().flat_map(|keyword| {
             std::iter::once(keyword.name).chain(keyword.aliases.iter().copied())
-        });
-        current.chain(table.later.iter().map(|later| later.name))
+        })
     };
     let lower = word.to_ascii_lowercase();
     let near = names()

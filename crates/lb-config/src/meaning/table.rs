@@ -1,4 +1,4 @@
-//! What a block's keywords take. The tables drive parsing and diagnostics.
+//! What a block's keywords take. The tables drive parsing, diagnostics and the reference pages.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -11,35 +11,17 @@ use crate::syntax::Line;
 pub(crate) struct Table<B: 'static> {
     /// What the block is called in messages.
     pub(crate) block: &'static str,
-    /// Keywords that reach the model.
+    /// Its keywords.
     pub(crate) keywords: &'static [Keyword<B>],
-    /// Keywords of keepalived that do not yet.
-    pub(crate) later: &'static [Later],
+    /// More of them, kept apart because several blocks share them or because they are another matter.
+    pub(crate) also: &'static [&'static [Keyword<B>]],
 }
 
-/// A keyword of keepalived that is read over.
-pub(crate) struct Later {
-    /// Its name.
-    pub(crate) name: &'static str,
-    /// Whether a block in braces belongs to it.
-    pub(crate) block: bool,
-    /// Whether keepalived complains of it.
-    pub(crate) deprecated: bool,
-}
-
-/// Keywords that end with their line.
-pub(crate) const fn line(name: &'static str) -> Later {
-    Later { name, block: false, deprecated: false }
-}
-
-/// Keywords that end with their line and that keepalived complains of.
-pub(crate) const fn deprecated(name: &'static str) -> Later {
-    Later { name, block: false, deprecated: true }
-}
-
-/// Keywords with a block.
-pub(crate) const fn block(name: &'static str) -> Later {
-    Later { name, block: true, deprecated: false }
+impl<B> Table<B> {
+    /// Every keyword.
+    pub(crate) fn all(&self) -> impl Iterator<Item = &'static Keyword<B>> {
+        self.keywords.iter().chain(self.also.iter().copied().flatten())
+    }
 }
 
 /// One keyword.
@@ -54,22 +36,38 @@ pub(crate) struct Keyword<B: 'static> {
     pub(crate) aliases: &'static [&'static str],
     /// Names that keepalived complains of.
     pub(crate) deprecated: &'static [&'static str],
+    /// Whether the daemon acts on it; if not it is in the model for who reads that.
+    pub(crate) acted_on: bool,
 }
 
 impl<B> Keyword<B> {
     /// A keyword without a default or other names.
     pub(crate) const fn new(name: &'static str, takes: Takes<B>) -> Self {
-        Keyword { name, takes, default: "", aliases: &[], deprecated: &[] }
+        Keyword::or(name, "", takes)
     }
 
     /// A keyword, and what holds without it.
     pub(crate) const fn or(name: &'static str, default: &'static str, takes: Takes<B>) -> Self {
-        Keyword { name, takes, default, aliases: &[], deprecated: &[] }
+        Keyword { name, takes, default, aliases: &[], deprecated: &[], acted_on: true }
     }
 
     /// Gives it other names.
     pub(crate) const fn aliases(self, aliases: &'static [&'static str]) -> Self {
         Keyword { aliases, ..self }
+    }
+
+    /// A keyword that nothing acts on yet.
+    pub(crate) const fn idle(name: &'static str, takes: Takes<B>) -> Self {
+        Keyword::idle_or(name, "", takes)
+    }
+
+    /// The same, and what holds without it.
+    pub(crate) const fn idle_or(
+        name: &'static str,
+        default: &'static str,
+        takes: Takes<B>,
+    ) -> Self {
+        Keyword { name, takes, default, aliases: &[], deprecated: &[], acted_on: false }
     }
 
     /// Gives it names of the past.
@@ -81,6 +79,9 @@ impl<B> Keyword<B> {
 /// A line and the block it is for.
 pub(crate) type Read<B> = fn(&mut B, &mut Context<'_>, &Line);
 
+/// A line, where in it the keyword is, and the block it is for; how many words after it belong to it.
+pub(crate) type ReadPart<B> = fn(&mut B, &mut Context<'_>, &Line, usize) -> usize;
+
 /// What a keyword takes, and the setter of its value.
 pub(crate) enum Takes<B: 'static> {
     /// Nothing: its presence sets, whatever follows.
@@ -91,6 +92,8 @@ pub(crate) enum Takes<B: 'static> {
     Integer { min: i64, max: i64, set: fn(&mut B, i64) },
     /// Seconds with up to `places` decimals, `min` to `max` microseconds.
     Seconds { min: u64, max: u64, places: u32, set: fn(&mut B, Duration) },
+    /// Milliseconds with up to three decimals, `min` to `max` microseconds.
+    Milliseconds { min: u64, max: u64, set: fn(&mut B, Duration) },
     /// One word.
     Text(fn(&mut B, &str)),
     /// An address.
@@ -99,6 +102,8 @@ pub(crate) enum Takes<B: 'static> {
     Command(fn(&mut B, Box<Command>)),
     /// Words in a form of their own; `words` are needed after the keyword.
     Words { words: usize, read: Read<B> },
+    /// Words within a line of options; `words` are needed after the keyword.
+    Part { words: usize, read: ReadPart<B> },
     /// Words, then a block that `read` reads.
     Block { words: usize, read: Read<B> },
     /// A block of raw lines.
@@ -123,7 +128,9 @@ impl<B> Takes<B> {
     pub(crate) fn needed(&self) -> usize {
         match self {
             Takes::Flag(_) | Takes::Switch(_) | Takes::List { .. } => 0,
-            Takes::Words { words, .. } | Takes::Block { words, .. } => *words,
+            Takes::Words { words, .. } | Takes::Part { words, .. } | Takes::Block { words, .. } => {
+                *words
+            }
             _ => 1,
         }
     }

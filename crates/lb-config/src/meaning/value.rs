@@ -92,6 +92,43 @@ impl Context<'_> {
         Some(Duration::from_micros(micros))
     }
 
+    /// Milliseconds with up to three decimals, or a complaint that names the default, and `None`.
+    pub(crate) fn milliseconds_or(
+        &mut self,
+        line: &Line,
+        index: usize,
+        min: u64,
+        max: u64,
+        default: &str,
+    ) -> Option<Duration> {
+        let word = line.word(index)?;
+        let Some((thousandths, exact)) = decimal(word.text, 3) else {
+            let message = format!("`{}` is not a time in milliseconds", word.text);
+            let diagnostic = self.diags.warn("number", word.place, message);
+            diagnostic.class(Class::InvalidNumber);
+            return None;
+        };
+        if !exact {
+            let message = format!("`{}` has more than 3 decimals and is rounded", word.text);
+            self.diags.warn("decimals", word.place, message).class(Class::InvalidNumber);
+        }
+        let micros = thousandths / 1_000;
+        if micros < min || micros > max {
+            let message = format!("{} ms is out of range", word.text);
+            let hint = format!(
+                "use a number from {} to {}; without it the default holds: {default}",
+                min / 1_000,
+                max / 1_000
+            );
+            self.diags
+                .warn("number-range", word.place, message)
+                .class(Class::InvalidNumber)
+                .hint(hint);
+            return None;
+        }
+        Some(Duration::from_micros(micros))
+    }
+
     /// An address, or a complaint and `None`.
     pub(crate) fn address(&mut self, line: &Line, index: usize) -> Option<IpAddr> {
         let word = line.word(index)?;

@@ -1,30 +1,65 @@
-//! Lines of `virtual_ipaddress`.
+//! Lines of `virtual_ipaddress` and `static_ipaddress`.
 
 use std::net::{IpAddr, Ipv4Addr};
 
 use super::Context;
+use super::route::numbered;
+use super::table::{Keyword, Table, Takes};
 use crate::diagnostic::Class;
-use crate::model::VirtualAddress;
+use crate::model::{AddressFlags, Lifetime, StaticAddress, VirtualAddress};
 use crate::syntax::{Line, Word};
 
-/// Options of an address that are read over; true: a word follows.
-const LATER: [(&str, bool); 8] = [
-    ("peer", true),
-    ("home", false),
-    ("-nodad", false),
-    ("mngtmpaddr", false),
-    ("noprefixroute", false),
-    ("autojoin", false),
-    ("preferred_lft", true),
-    ("use_vmac", false),
-];
-
 /// `rtnetlink(7)`
-const SCOPES: [(&str, u8); 6] =
+pub(super) const SCOPES: [(&str, u32); 6] =
     [("global", 0), ("universe", 0), ("site", 200), ("link", 253), ("host", 254), ("nowhere", 255)];
+
+pub(super) static VIRTUAL: Table<StaticAddress> =
+    Table { block: "virtual_ipaddress", keywords: OPTIONS, also: &[] };
+
+pub(super) static STATIC: Table<StaticAddress> = Table {
+    block: "static_ipaddress",
+    keywords: OPTIONS,
+    also: &[&[Keyword::idle(
+        "track_group",
+        Takes::Text(|a, text| a.track_group = Some(text.to_owned())),
+    )]],
+};
+
+const fn flag(name: &'static str, set: fn(&mut StaticAddress)) -> Keyword<StaticAddress> {
+    Keyword::idle(name, Takes::Flag(set))
+}
+
+const OPTIONS: &[Keyword<StaticAddress>] = &[
+    Keyword::new("dev", Takes::Part { words: 1, read: interface }),
+    Keyword::or("scope", "global", Takes::Part { words: 1, read: scope }),
+    Keyword::new("label", Takes::Part { words: 1, read: label }),
+    Keyword::new("broadcast", Takes::Part { words: 1, read: broadcast }).aliases(&["brd"]),
+    Keyword::new("no_track", Takes::Flag(|a| a.address.no_track = true)),
+    Keyword::idle("peer", Takes::Part { words: 1, read: peer }),
+    Keyword::idle("preferred_lft", Takes::Part { words: 1, read: lifetime }),
+    flag("home", |a| a.address.flags.home = true),
+    flag("-nodad", |a| a.address.flags.detect_duplicates = true),
+    flag("mngtmpaddr", |a| a.address.flags.manage_temporary = true),
+    flag("noprefixroute", |a| a.address.flags.no_prefix_route = true),
+    flag("autojoin", |a| a.address.flags.autojoin = true),
+    flag("use_vmac", |a| a.address.flags.vmac = true),
+];
 
 /// Reads an address and its options; `None` if it is no address.
 pub(crate) fn read(context: &mut Context<'_>, line: &Line) -> Option<VirtualAddress> {
+    Some(read_with(context, line, &VIRTUAL)?.address)
+}
+
+/// Reads a static address.
+pub(crate) fn read_static(context: &mut Context<'_>, line: &Line) -> Option<StaticAddress> {
+    read_with(context, line, &STATIC)
+}
+
+fn read_with(
+    context: &mut Context<'_>,
+    line: &Line,
+    table: &Table<StaticAddress>,
+) -> Option<StaticAddress> {
     let first = line.word(0)?;
     let (text, length) = match first.text.split_once('/') {
         Some((text, length)) => (text, Some(length)),
@@ -36,25 +71,20 @@ pub(crate) fn read(context: &mut Context<'_>, line: &Line) -> Option<VirtualAddr
         return None;
     };
     let full = if address.is_ipv4() { 32 } else { 128 };
-    let mut vip = VirtualAddress {
-        address,
-        prefix: length.map_or(full, |length| prefix(context, first, length, full)),
-        interface: None,
-        broadcast: None,
-        scope: 0,
-        label: None,
-        no_track: false,
+    let mut entry = StaticAddress {
+        address: VirtualAddress {
+            address,
+            prefix: length.map_or(full, |length| prefix(context, first, length, full)),
+            interface: None,
+            broadcast: None,
+            scope: 0,
+            label: None,
+            no_track: false,
+            flags: AddressFlags::default(),
+        },
+        track_group: None,
     };
-    let mut index = 1;
-    while let Some(word) = line.word(index) {
-        let takes = option(context, &mut vip, word, line, index + 1);
-        if takes && line.word(index + 1).is_none() {
-            context.missing_argument(line);
-            return None;
-        }
-        index += 1 + usize::from(takes);
-    }
-    Some(vip)
+    context.options(table, &mut entry, line, 1).then_some(entry)
 }
 
 fn prefix(context: &mut Context<'_>, word: Word<'_>, length: &str, full: u8) -> u8 {
@@ -72,95 +102,82 @@ fn prefix(context: &mut Context<'_>, word: Word<'_>, length: &str, full: u8) -> 
     }
 }
 
-/// Takes one option; whether the next word belongs to it.
-fn option(
+fn interface(
+    entry: &mut StaticAddress,
     context: &mut Context<'_>,
-    vip: &mut VirtualAddress,
-    word: Word<'_>,
     line: &Line,
-    next: usize,
-) -> bool {
-    let v6 = vip.address.is_ipv6();
-    let value = line.str(next);
-    match word.text {
-        "dev" => {
-            if let Some(value) = line.word(next) {
-                vip.interface = context.interface_name(value);
-            }
-            true
-        }
-        "scope" if v6 => {
-            context.diags.warn("vip-scope", word.place, "an IPv6 address takes no scope");
-            true
-        }
-        "scope" => {
-            let named = SCOPES.iter().find(|(name, _)| *name == value).map(|(_, scope)| *scope);
-            match named.or_else(|| value.parse().ok()) {
-                Some(scope) => vip.scope = scope,
-                None => {
-                    context.diags.warn(
-                        "vip-scope",
-                        word.place,
-                        format!("`{value}` is not a scope"),
-                    );
-                }
-            }
-            true
-        }
-        "label" if v6 => {
-            context.diags.warn("vip-label", word.place, "an IPv6 address takes no label");
-            true
-        }
-        "label" => {
-            vip.label = Some(value.chars().take(15).collect());
-            true
-        }
-        "brd" | "broadcast" => {
-            match (vip.address, value) {
-                (IpAddr::V4(address), "+") => {
-                    vip.broadcast = Some(Ipv4Addr::from(u32::from(address) | host(vip.prefix)));
-                }
-                (IpAddr::V4(address), "-") => {
-                    vip.broadcast = Some(Ipv4Addr::from(u32::from(address) & !host(vip.prefix)));
-                }
-                (IpAddr::V4(_), value) if value.parse::<Ipv4Addr>().is_ok() => {
-                    vip.broadcast = value.parse().ok();
-                }
-                _ => {
-                    context.diags.warn(
-                        "vip-broadcast",
-                        word.place,
-                        "this broadcast address is ignored",
-                    );
-                }
-            }
-            true
-        }
-        "no_track" => {
-            vip.no_track = true;
-            false
-        }
-        other => match LATER.iter().find(|(name, _)| *name == other) {
-            Some((name, value)) => {
-                context
-                    .diags
-                    .note("not-supported-yet", word.place, format!("`{name}` is not supported yet"))
-                    .hint("it has no effect");
-                *value
-            }
-            None => {
-                let message = format!("`{other}` is no option of an address and is ignored");
-                let diagnostic = context.diags.warn("vip-option", word.place, message);
-                if other.split('/').next().is_some_and(|text| text.parse::<IpAddr>().is_ok()) {
-                    diagnostic.hint("each address needs a line of its own");
-                }
-                false
-            }
-        },
+    at: usize,
+) -> usize {
+    entry.address.interface = context.interface(line, at + 1);
+    1
+}
+
+fn scope(entry: &mut StaticAddress, context: &mut Context<'_>, line: &Line, at: usize) -> usize {
+    if entry.address.address.is_ipv6() {
+        let place = line.place_from(at);
+        context.diags.warn("vip-scope", place, "an IPv6 address takes no scope");
+    } else if let Some(scope) = numbered(context, line, at + 1, &SCOPES, 255, "a scope") {
+        entry.address.scope = scope as u8;
     }
+    1
+}
+
+fn label(entry: &mut StaticAddress, context: &mut Context<'_>, line: &Line, at: usize) -> usize {
+    if entry.address.address.is_ipv6() {
+        let place = line.place_from(at);
+        context.diags.warn("vip-label", place, "an IPv6 address takes no label");
+    } else {
+        entry.address.label = Some(line.str(at + 1).chars().take(15).collect());
+    }
+    1
+}
+
+fn broadcast(
+    entry: &mut StaticAddress,
+    context: &mut Context<'_>,
+    line: &Line,
+    at: usize,
+) -> usize {
+    let vip = &mut entry.address;
+    let value = line.str(at + 1);
+    vip.broadcast = match (vip.address, value) {
+        (IpAddr::V4(address), "+") => Some((u32::from(address) | host(vip.prefix)).into()),
+        (IpAddr::V4(address), "-") => Some((u32::from(address) & !host(vip.prefix)).into()),
+        (IpAddr::V4(_), value) if value.parse::<Ipv4Addr>().is_ok() => value.parse().ok(),
+        _ => {
+            let place = line.place_from(at);
+            context.diags.warn("vip-broadcast", place, "this broadcast address is ignored");
+            vip.broadcast
+        }
+    };
+    1
 }
 
 /// The bits of an IPv4 address below a prefix.
 fn host(prefix: u8) -> u32 {
     u32::MAX.checked_shr(prefix.into()).unwrap_or(0)
+}
+
+fn peer(entry: &mut StaticAddress, context: &mut Context<'_>, line: &Line, at: usize) -> usize {
+    let vip = &mut entry.address;
+    let Some(peer) = context.address(line, at + 1) else { return 1 };
+    if peer.is_ipv4() == vip.address.is_ipv4() {
+        vip.flags.peer = Some(peer);
+        vip.prefix = if peer.is_ipv4() { 32 } else { 128 };
+    } else {
+        let message = format!("the peer `{peer}` is of another family and is ignored");
+        context.diags.warn("vip-peer", line.place_from(at), message);
+    }
+    1
+}
+
+fn lifetime(entry: &mut StaticAddress, context: &mut Context<'_>, line: &Line, at: usize) -> usize {
+    entry.address.flags.preferred = if line.str(at + 1) == "forever" {
+        Some(Lifetime::Forever)
+    } else {
+        context
+            .integer_or(line, at + 1, 0, u32::MAX.into(), "forever")
+            .map(|seconds| Lifetime::Seconds(seconds as u32))
+    };
+    1
 }

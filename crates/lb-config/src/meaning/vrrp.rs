@@ -1,15 +1,20 @@
 //! `vrrp_instance`.
 
-use std::collections::HashSet;
 use std::net::IpAddr;
 use std::time::Duration;
 
 use super::global::{GarpDefaults, multicast, version};
 use super::script::Command;
-use super::table::{Keyword, Table, Takes, block, deprecated, line};
-use super::{Context, Draft, push_single, vip};
+use super::table::{Keyword, Table, Takes};
+use super::tracking::{
+    Tracking, track_bfd, track_file, track_interface, track_process, track_script,
+};
+use super::{Context, Draft, hmac, link, push_single, route, rule, vip};
 use crate::diagnostic::{Class, Place};
-use crate::model::{InitialState, OldUnicastChecksum, UnicastPeer, VirtualAddress, VrrpVersion};
+use crate::model::{
+    ExtraGarp, Hmac, InitialState, Ipvlan, OldUnicastChecksum, Route, Rule, UnicastPeer,
+    VirtualAddress, Vmac, VrrpVersion,
+};
 use crate::syntax::Line;
 
 /// An instance as far as it is read.
@@ -56,6 +61,24 @@ pub(crate) struct Instance {
     pub(crate) old_unicast_checksum: OldUnicastChecksum,
     pub(crate) strict: Option<bool>,
     pub(crate) notify: Notifies,
+    pub(crate) hmac: Option<Hmac>,
+    pub(crate) vmac: Option<Vmac>,
+    pub(crate) vmac_addresses: bool,
+    pub(crate) vmac_xmit_base: bool,
+    pub(crate) ipvlan: Option<Ipvlan>,
+    pub(crate) vrf: Option<String>,
+    pub(crate) unicast_fault_no_peer: bool,
+    pub(crate) routes: Vec<Route>,
+    pub(crate) rules: Vec<Rule>,
+    pub(crate) promote_secondaries: bool,
+    pub(crate) linkbeat_use_polling: bool,
+    pub(crate) debug: u8,
+    pub(crate) smtp_alert: Option<bool>,
+    pub(crate) notify_priority_changes: Option<bool>,
+    pub(crate) timer_expired_backup: Option<u8>,
+    pub(crate) garp_extra: Option<ExtraGarp>,
+    pub(crate) kernel_rx_buf_size: Option<u32>,
+    pub(crate) sync_interface: Option<String>,
 }
 
 /// An `authentication` block.
@@ -73,29 +96,6 @@ pub(crate) enum AuthenticationKind {
     Password,
     /// `AH`
     Header,
-}
-
-/// Lists of what is tracked, of an instance or a group.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Tracking {
-    pub(crate) interfaces: TrackedItems,
-    pub(crate) scripts: TrackedItems,
-}
-
-/// One such list; no name is in it twice.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct TrackedItems {
-    pub(crate) items: Vec<TrackedItem>,
-    names: HashSet<String>,
-}
-
-/// An entry of such a list.
-#[derive(Clone, Debug)]
-pub(crate) struct TrackedItem {
-    pub(crate) name: String,
-    pub(crate) weight: i16,
-    pub(crate) reverse: bool,
-    pub(crate) place: Place,
 }
 
 /// Commands of `notify*`.
@@ -119,7 +119,7 @@ const fn repeat(n: i64) -> Option<u32> {
     Some(if n == 0 { 1 } else { n as u32 })
 }
 
-static TABLE: Table<Instance> = Table {
+pub(super) static TABLE: Table<Instance> = Table {
     block: "vrrp_instance",
     keywords: &[
         Keyword::or(
@@ -235,40 +235,62 @@ static TABLE: Table<Instance> = Table {
         ),
         Keyword::new("notify", Takes::Command(|i, command| i.notify.any = Some(command))),
     ],
-    later: &[
-        line("use_vmac"),
-        line("use_vmac_addr"),
-        line("vmac_xmit_base"),
-        line("use_ipvlan"),
-        line("unicast_fault_no_peer"),
-        line("vrf"),
-        block("track_file"),
-        block("track_process"),
-        block("track_bfd"),
-        line("promote_secondaries"),
-        line("linkbeat_use_polling"),
-        block("virtual_routes"),
-        block("virtual_rules"),
-        line("debug"),
-        line("smtp_alert"),
-        line("notify_priority_changes"),
-        deprecated("lvs_sync_daemon_interface"),
-        line("timer_expired_backup"),
-        deprecated("thread_timer_expired"),
-        line("garp_extra_if"),
-        deprecated("vmac_garp_intvl"),
-        line("kernel_rx_buf_size"),
-        block("auth_hmac"),
-    ],
+    also: &[link::KEYWORDS, LATER],
 };
 
-static AUTHENTICATION: Table<Authentication> = Table {
+const LATER: &[Keyword<Instance>] = &[
+    Keyword::idle("unicast_fault_no_peer", Takes::Flag(|i| i.unicast_fault_no_peer = true)),
+    Keyword::idle(
+        "track_file",
+        Takes::List { entry: |i, context, line| track_file(&mut i.track, context, line) },
+    ),
+    Keyword::idle(
+        "track_process",
+        Takes::List { entry: |i, context, line| track_process(&mut i.track, context, line) },
+    ),
+    Keyword::idle(
+        "track_bfd",
+        Takes::List { entry: |i, context, line| track_bfd(&mut i.track, context, line) },
+    ),
+    Keyword::idle(
+        "virtual_routes",
+        Takes::List {
+            entry: |i, context, line| i.routes.extend(route::read(context, line, false)),
+        },
+    ),
+    Keyword::idle(
+        "virtual_rules",
+        Takes::List { entry: |i, context, line| i.rules.extend(rule::read(context, line, false)) },
+    ),
+    Keyword::idle_or(
+        "debug",
+        "0",
+        Takes::Integer { min: 0, max: 4, set: |i, n| i.debug = n as u8 },
+    ),
+    Keyword::idle("smtp_alert", Takes::Switch(|i, on| i.smtp_alert = Some(on))),
+    Keyword::idle(
+        "notify_priority_changes",
+        Takes::Switch(|i, on| i.notify_priority_changes = Some(on)),
+    ),
+    Keyword::idle("lvs_sync_daemon_interface", Takes::Words { words: 1, read: sync_interface }),
+    Keyword::idle("timer_expired_backup", Takes::Words { words: 0, read: timer_expired })
+        .deprecated(&["thread_timer_expired"]),
+    Keyword::idle("garp_extra_if", Takes::Words { words: 1, read: garp_extra_if })
+        .deprecated(&["vmac_garp_intvl"]),
+    Keyword::idle(
+        "kernel_rx_buf_size",
+        Takes::u32(0, |i, n| i.kernel_rx_buf_size = Some(n as u32)),
+    ),
+    Keyword::idle("auth_hmac", Takes::Block { words: 0, read: hmac::read }),
+];
+
+pub(super) static AUTHENTICATION: Table<Authentication> = Table {
     block: "authentication",
     keywords: &[
         Keyword::new("auth_type", Takes::Words { words: 1, read: auth_type }),
         Keyword::new("auth_pass", Takes::Words { words: 1, read: auth_pass }),
     ],
-    later: &[],
+    also: &[],
 };
 
 /// Reads a block.
@@ -337,6 +359,24 @@ pub(crate) fn read(draft: &mut Draft, context: &mut Context<'_>, line: &Line) {
         old_unicast_checksum: OldUnicastChecksum::Detect,
         strict: None,
         notify: Notifies::default(),
+        hmac: None,
+        vmac: None,
+        vmac_addresses: false,
+        vmac_xmit_base: false,
+        ipvlan: None,
+        vrf: None,
+        unicast_fault_no_peer: false,
+        routes: Vec::new(),
+        rules: Vec::new(),
+        promote_secondaries: false,
+        linkbeat_use_polling: false,
+        debug: 0,
+        smtp_alert: None,
+        notify_priority_changes: None,
+        timer_expired_backup: None,
+        garp_extra: None,
+        kernel_rx_buf_size: None,
+        sync_interface: None,
     };
     context.block(&TABLE, &mut instance, line);
     draft.instances.push(instance);
@@ -465,39 +505,34 @@ fn unicast_source(instance: &mut Instance, context: &mut Context<'_>, line: &Lin
 }
 
 fn multicast_group(instance: &mut Instance, context: &mut Context<'_>, line: &Line) {
-    instance.group = multicast(context, line).or(instance.group);
+    instance.group = multicast(context, line, 1).or(instance.group);
 }
+
+pub(super) static UNICAST_PEER: Table<UnicastPeer> = Table {
+    block: "unicast_peer",
+    keywords: &[
+        Keyword::or(
+            "min_ttl",
+            "0",
+            Takes::Integer { min: 0, max: 255, set: |p: &mut UnicastPeer, n| p.ttl.0 = n as u8 },
+        ),
+        Keyword::or(
+            "max_ttl",
+            "255",
+            Takes::Integer { min: 0, max: 255, set: |p, n| p.ttl.1 = n as u8 },
+        ),
+    ],
+    also: &[],
+};
 
 fn unicast_peers(instance: &mut Instance, context: &mut Context<'_>, line: &Line) {
     instance.unicast = true;
     context.list(line, 0, |context, line| {
         let Some(address) = context.address(line, 0) else { return };
-        let mut ttl = (0, 255);
-        let mut index = 1;
-        while let Some(word) = line.word(index) {
-            let limit = match word.text {
-                "min_ttl" => &mut ttl.0,
-                "max_ttl" => &mut ttl.1,
-                other => {
-                    let message = format!("`{other}` is no option of a peer and is ignored");
-                    context
-                        .diags
-                        .warn("peer-option", word.place, message)
-                        .hint("use min_ttl or max_ttl");
-                    index += 1;
-                    continue;
-                }
-            };
-            if line.word(index + 1).is_none() {
-                context.missing_argument(line);
-                return;
-            }
-            if let Some(value) = context.integer_or(line, index + 1, 0, 255, "") {
-                *limit = value as u8;
-            }
-            index += 2;
+        let mut peer = UnicastPeer { address, ttl: (0, 255) };
+        if context.options(&UNICAST_PEER, &mut peer, line, 1) {
+            instance.peers.push((peer, line.keyword_place()));
         }
-        instance.peers.push((UnicastPeer { address, ttl }, line.keyword_place()));
     });
 }
 
@@ -513,71 +548,34 @@ fn notify_deleted(instance: &mut Instance, context: &mut Context<'_>, line: &Lin
     }
 }
 
-/// An entry of `track_interface`.
-pub(crate) fn track_interface(track: &mut Tracking, context: &mut Context<'_>, line: &Line) {
-    let Some(first) = line.word(0) else { return };
-    let Some(name) = context.interface_name(first) else { return };
-    tracked(&mut track.interfaces, context, line, name, (0, false));
+fn sync_interface(instance: &mut Instance, context: &mut Context<'_>, line: &Line) {
+    context
+        .diags
+        .warn("deprecated", line.keyword_place(), "`lvs_sync_daemon_interface` is the old form")
+        .class(Class::Deprecated)
+        .hint("write `lvs_sync_daemon IF inst NAME` in `global_defs`");
+    instance.sync_interface = context.interface(line, 1);
 }
 
-/// An entry of `track_script`; the script must have been defined.
-pub(crate) fn track_script(track: &mut Tracking, context: &mut Context<'_>, line: &Line) {
-    let name = line.str(0);
-    let Some(defaults) = context.scripts.get(name).copied() else {
-        let names = context.scripts.keys();
-        let nearest = names.map(|known| (strsim::damerau_levenshtein(known, name), known)).min();
-        let hint = match nearest {
-            Some((distance, known)) if distance <= known.len() / 3 => {
-                format!("did you mean `{known}`?")
-            }
-            _ => format!("define it before this place, as in `vrrp_script {name} {{ ... }}`"),
-        };
-        let message = format!("script `{name}` is not known here and not tracked");
-        context.diags.warn("track-script", line.keyword_place(), message).hint(hint);
-        return;
+fn timer_expired(instance: &mut Instance, context: &mut Context<'_>, line: &Line) {
+    instance.timer_expired_backup = match line.word(1) {
+        None => Some(254),
+        Some(_) => context.integer_or(line, 1, 1, 254, "off").map(|priority| priority as u8),
     };
-    let name = name.to_owned();
-    tracked(&mut track.scripts, context, line, name, defaults);
 }
 
-/// `NAME [weight N [reverse|noreverse]]`
-fn tracked(
-    list: &mut TrackedItems,
-    context: &mut Context<'_>,
-    line: &Line,
-    name: String,
-    (mut weight, mut reverse): (i16, bool),
-) {
-    let mut index = 1;
-    while let Some(word) = line.word(index) {
-        index += 1;
-        match word.text {
-            "weight" if line.word(index).is_none() => {
-                context.missing_argument(line);
-                return;
-            }
-            "weight" => {
-                // ±254 is accepted and means ±253.
-                if let Some(value) = context.integer_or(line, index, -254, 254, "") {
-                    weight = value.clamp(-253, 253) as i16;
-                }
-                index += 1;
-            }
-            "reverse" => reverse = true,
-            "noreverse" => reverse = false,
-            other => {
-                let message = format!("`{other}` is not known here and is ignored");
-                context
-                    .diags
-                    .warn("track-option", word.place, message)
-                    .hint("as in `NAME weight -10`");
-            }
-        }
+fn garp_extra_if(instance: &mut Instance, context: &mut Context<'_>, line: &Line) {
+    instance.garp_extra = extra_garp(context, line, 0).or(instance.garp_extra);
+}
+
+/// `[all] SECONDS`
+pub(super) fn extra_garp(context: &mut Context<'_>, line: &Line, min: i64) -> Option<ExtraGarp> {
+    let all = line.str(1) == "all";
+    let index = 1 + usize::from(all);
+    if line.word(index).is_none() {
+        context.missing_argument(line);
+        return None;
     }
-    if !list.names.insert(name.clone()) {
-        let message = format!("`{name}` is tracked already; this line is ignored");
-        context.diags.warn("track-duplicate", line.keyword_place(), message).class(Class::General);
-        return;
-    }
-    list.items.push(TrackedItem { name, weight, reverse, place: line.keyword_place() });
+    let seconds = context.integer_or(line, index, min, 86_400, "off")?;
+    Some(ExtraGarp { all, interval: secs(seconds) })
 }

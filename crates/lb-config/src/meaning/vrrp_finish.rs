@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::group::Group;
-use super::vrrp::{AuthenticationKind, Instance, Notifies, TrackedItem};
+use super::tracking::{TrackedItem, TrackedItems};
+use super::vrrp::{AuthenticationKind, Instance, Notifies};
 use super::{Context, exact};
 use crate::diagnostic::{Class, Place};
 use crate::model::{
@@ -44,6 +45,7 @@ pub(crate) fn finish(
             members: group.members.into_iter().map(|(name, _)| name).collect(),
             name: group.name,
             tracking_weight: group.tracking_weight,
+            smtp_alert: alert(context, group.smtp_alert),
         })
         .collect();
     (instances, groups)
@@ -139,7 +141,7 @@ fn instance(
     let (state, priority) = state(context, &mut draft, strict);
     let owner = priority == 255;
     let interval = interval(context, &draft, version);
-    let password = password(context, &draft, version, family, strict);
+    let (password, header_key) = authentication(context, &draft, version, family, strict);
     let destination = match family {
         Family::Inet => context.globals.group_inet,
         Family::Inet6 => context.globals.group_inet6,
@@ -162,6 +164,7 @@ fn instance(
         excluded.splice(0..0, surplus);
     }
     let (track_interfaces, track_scripts) = tracking(context, &draft, group, scripts, owner);
+    let [track_files, track_processes, track_bfds] = further(context, &draft, group);
     let globals = &context.globals;
     // An owner's `no` is overruled, strict or not: so does keepalived.
     let owner_ignore_adverts = strict
@@ -210,6 +213,31 @@ fn instance(
         old_unicast_checksum: draft.old_unicast_checksum,
         strict,
         notify: notify(context, draft.notify),
+        header_key,
+        hmac: draft.hmac,
+        vmac: draft.vmac,
+        vmac_addresses: draft.vmac_addresses,
+        vmac_xmit_base: draft.vmac_xmit_base,
+        ipvlan: draft.ipvlan,
+        vrf: draft.vrf,
+        unicast_fault_no_peer: draft.unicast_fault_no_peer,
+        track_files,
+        track_processes,
+        track_bfds,
+        routes: draft.routes,
+        rules: draft.rules,
+        promote_secondaries: draft.promote_secondaries,
+        linkbeat_use_polling: draft.linkbeat_use_polling,
+        debug: draft.debug,
+        smtp_alert: alert(context, draft.smtp_alert),
+        notify_priority_changes: draft
+            .notify_priority_changes
+            .or(group.and_then(|group| group.notify_priority_changes))
+            .unwrap_or(context.globals.notify_priority_changes),
+        timer_expired_backup: draft.timer_expired_backup,
+        garp_extra: draft.garp_extra.or(context.globals.garp_extra),
+        kernel_rx_buf_size: draft.kernel_rx_buf_size,
+        sync_daemon_interface: draft.sync_interface,
         interface: draft.interface,
         name: draft.name,
     })
@@ -362,34 +390,35 @@ fn interval(context: &mut Context<'_>, draft: &Instance, version: VrrpVersion) -
     interval
 }
 
-fn password(
+/// Password of `PASS` and key of `AH`, at most one of them.
+fn authentication(
     context: &mut Context<'_>,
     draft: &Instance,
     version: VrrpVersion,
     family: Family,
     strict: bool,
-) -> Option<[u8; 8]> {
+) -> (Option<[u8; 8]>, Option<[u8; 8]>) {
     let name = &draft.name;
-    let authentication = draft.authentication.as_ref()?;
-    let kind = authentication.kind?;
+    let Some((authentication, kind)) =
+        draft.authentication.as_ref().and_then(|found| Some((found, found.kind?)))
+    else {
+        return (None, None);
+    };
     let problem = if version == VrrpVersion::V3 {
         "VRRP version 3 has no authentication; it is ignored"
     } else if strict {
         "it is strict: authentication is ignored"
     } else if family == Family::Inet6 {
         "there is no authentication over IPv6; it is ignored"
-    } else if kind == AuthenticationKind::Password && authentication.password.is_none() {
+    } else if authentication.password.is_none() {
         "authentication without a password is ignored"
     } else if kind == AuthenticationKind::Header {
-        let message = format!("({name}) auth_type AH is not supported yet");
-        let diagnostic = context.diags.note("not-supported-yet", authentication.place, message);
-        diagnostic.hint("it runs without authentication; its peers must too");
-        return None;
+        return (None, Some(authentication.password.unwrap_or_default()));
     } else {
-        return authentication.password;
+        return (authentication.password, None);
     };
     context.diags.warn("authentication", authentication.place, format!("({name}) {problem}"));
-    None
+    (None, None)
 }
 
 fn check_identity(
@@ -504,13 +533,34 @@ fn tracking(
             });
         }
     }
-    let done = |items: Vec<TrackedItem>| {
-        items
-            .into_iter()
-            .map(|TrackedItem { name, weight, reverse, .. }| Tracked { name, weight, reverse })
-            .collect()
-    };
     (done(interfaces), done(items))
+}
+
+/// Files, processes and sessions: the instance's and its group's.
+fn further(
+    context: &mut Context<'_>,
+    draft: &Instance,
+    group: Option<&Group>,
+) -> [Vec<Tracked>; 3] {
+    let own = [&draft.track.files, &draft.track.processes, &draft.track.bfds];
+    let of_group = group.map(|group| &group.track);
+    let of_group = of_group.map(|track| [&track.files, &track.processes, &track.bfds]);
+    let mut index = 0;
+    own.map(|own: &TrackedItems| {
+        let mut items = own.items.clone();
+        if let Some(of_group) = of_group {
+            merge(context, draft, &mut items, of_group[index].items.iter());
+        }
+        index += 1;
+        done(items)
+    })
+}
+
+fn done(items: Vec<TrackedItem>) -> Vec<Tracked> {
+    items
+        .into_iter()
+        .map(|TrackedItem { name, weight, reverse, .. }| Tracked { name, weight, reverse })
+        .collect()
 }
 
 /// Adds the group's entries; for what both name, the group's weight counts unless the instance's is 0.
@@ -567,6 +617,10 @@ fn garp(context: &Context<'_>, draft: &Instance, strict: bool) -> Garp {
             }
         },
     }
+}
+
+fn alert(context: &Context<'_>, own: Option<bool>) -> bool {
+    own.or(context.globals.alert_vrrp).or(context.globals.alert).unwrap_or(false)
 }
 
 fn notify(context: &mut Context<'_>, draft: Notifies) -> Notify {

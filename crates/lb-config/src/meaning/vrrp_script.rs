@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::script::{Command, Owner};
 use super::table::{Keyword, Table, Takes};
-use super::{Context, Draft};
+use super::{Context, Draft, track};
 use crate::diagnostic::{Class, Place};
 use crate::model::VrrpScript;
 use crate::syntax::Line;
@@ -30,7 +30,7 @@ fn not_zero(time: Duration) -> Duration {
     if time.is_zero() { Duration::from_secs(1) } else { time }
 }
 
-static TABLE: Table<Script> = Table {
+pub(super) static TABLE: Table<Script> = Table {
     block: "vrrp_script",
     keywords: &[
         Keyword::new("script", Takes::Command(|s, command| s.command = Some(command))),
@@ -68,26 +68,15 @@ static TABLE: Table<Script> = Table {
         Keyword::new("user", Takes::Words { words: 1, read: user }),
         Keyword::new("init_fail", Takes::Flag(|s| s.init_fail = true)),
     ],
-    later: &[],
+    also: &[],
 };
 
 /// Longest time, microseconds.
 const LONGEST: u64 = 4_294_967_000_000;
 
 fn weight(script: &mut Script, context: &mut Context<'_>, line: &Line) {
-    if let Some(weight) = context.integer_or(line, 1, -253, 253, "0") {
-        script.weight = weight as i16;
-    }
-    match line.word(2) {
-        None => {}
-        Some(word) if word.text == "reverse" => script.reverse = true,
-        Some(word) => {
-            context.diags.warn(
-                "weight",
-                word.place,
-                format!("`{}` is not `reverse` and is ignored", word.text),
-            );
-        }
+    if let Some((weight, reverse)) = track::weight(context, line, 253, "0") {
+        (script.weight, script.reverse) = (weight, reverse);
     }
 }
 

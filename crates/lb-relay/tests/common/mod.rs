@@ -9,7 +9,8 @@ use std::time::Duration;
 use lb_pool::{Destination, DestinationKey, Protocol, Scheduler, Service, ServiceKey};
 use lb_relay::{Options, Relay};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::time::timeout;
 
 /// A relay with short timeouts for servers that do not answer.
 pub fn relay() -> Relay {
@@ -75,6 +76,21 @@ pub async fn named(name: u8) -> SocketAddr {
         }
     })
     .await
+}
+
+/// A server whose queue is full, so that it leaves connection requests unanswered, as a host that
+/// lost its power does. It is one for as long as what is returned lives.
+pub async fn silent() -> (SocketAddr, (TcpListener, Vec<TcpStream>)) {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let listener = socket.listen(0).unwrap();
+    let address = listener.local_addr().unwrap();
+    let mut queue = Vec::new();
+    // A connection request that is answered is answered at once.
+    while let Ok(stream) = timeout(Duration::from_millis(100), TcpStream::connect(address)).await {
+        queue.push(stream.unwrap());
+    }
+    (address, (listener, queue))
 }
 
 /// Connects and returns the octet that names the server.

@@ -207,7 +207,13 @@ fn virtual_server(server: &VirtualServer) -> Row {
         Cell::new(name).add_attribute(Attribute::Bold),
         Cell::new(weight),
         health.add_attribute(Attribute::Bold),
-        Cell::new(format!("{} {}, quorum {}", server.scheduler, server.forwarding, server.quorum)),
+        Cell::new(format!(
+            "{} {}, quorum {}{}",
+            server.scheduler,
+            server.forwarding,
+            server.quorum,
+            if server.suspended { ", checks suspended" } else { "" }
+        )),
         Cell::new(""),
         Cell::new(active),
     ])

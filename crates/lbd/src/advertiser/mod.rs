@@ -3,6 +3,7 @@
 //! [`node`] decides, in a value without sockets or clock; what is around it does as it says, on a
 //! thread of its own that nothing else can delay. [`Advertiser`] is the supervisor's end of it.
 
+mod keeper;
 mod kernel;
 pub mod node;
 mod outgoing;

@@ -183,7 +183,9 @@ impl Node {
     }
 
     /// Appends one advertisement of an instance: its octets to `payload`, and to `datagrams` one
-    /// entry a destination. Appends nothing when the instance cannot send (no link, no source).
+    /// entry a destination. Appends nothing when the instance cannot send: no link or source, or a
+    /// link that is down. The kernel would keep what goes to a peer until the link is up again, and
+    /// then an old "I stop" would be believed.
     pub fn emit(
         &self,
         instance: InstanceId,
@@ -193,8 +195,11 @@ impl Node {
     ) {
         let Some(slot) = self.slot(instance) else { return };
         let Some(source) = slot.instance.source() else { return };
-        if slot.config.interface.is_some() && slot.link.is_none() {
-            return;
+        if slot.config.interface.is_some() {
+            let link = slot.link.and_then(|link| self.links.get(link));
+            if !link.is_some_and(|link| link.up || slot.config.dont_track_primary) {
+                return;
+            }
         }
         let mut to = |destination: IpAddr, ttl: Option<u8>| {
             let start = payload.len();

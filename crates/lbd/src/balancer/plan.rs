@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
+use std::net::IpAddr;
 use std::time::Duration;
 
 use lb_check::{Connection, Http, HttpVersion, Probe, Script, Sni, Spec, Timing, Tls, Url};
@@ -39,6 +40,8 @@ pub(super) struct VirtualPlan {
     pub config: VirtualServerConfig,
     /// The default method, for status.
     pub method: ForwardingMethod,
+    /// `ha_suspend`: its checkers run only while this address is on this host.
+    pub home: Option<IpAddr>,
     /// In the order of [`VirtualServerConfig::real_servers`].
     pub real_servers: Vec<RealPlan>,
 }
@@ -59,6 +62,8 @@ pub(super) struct RealPlan {
     pub name: String,
     /// In the order of [`RealServerConfig::checkers`].
     pub checkers: Vec<Spec>,
+    /// Of each of them: whether every failure is logged, not only that which changes something.
+    pub log_all_failures: Vec<bool>,
 }
 
 impl Plan {
@@ -68,7 +73,8 @@ impl Plan {
         self.servers.is_empty()
     }
 
-    /// Takes every server for up until a check says otherwise, as the one who adopts a table does.
+    /// Takes every server that nothing is known of for up until a check says otherwise, as the one
+    /// who adopts a table does.
     pub(super) fn trust(&mut self) {
         for server in &mut self.servers {
             let configs = server.config.real_servers.iter_mut().flat_map(|r| &mut r.checkers);
@@ -109,9 +115,11 @@ fn virtual_plan(
 ) -> VirtualPlan {
     let by_mark = matches!(server.key, VirtualServerKey::Fwmark(_));
     let real_servers: Vec<RealPlan> = (server.real_servers.iter())
-        .map(|real| RealPlan {
-            name: names::real_server(server, real),
-            checkers: real.checkers.iter().map(spec).collect(),
+        .map(|real| {
+            let checkers =
+                real.checkers.iter().filter_map(|c| Some((spec(c)?, c.log_all_failures)));
+            let (checkers, log_all_failures) = checkers.unzip();
+            RealPlan { name: names::real_server(server, real), checkers, log_all_failures }
         })
         .collect();
     let configs = (server.real_servers.iter().zip(&real_servers))
@@ -125,6 +133,10 @@ fn virtual_plan(
             family: server.family,
         },
         method: method(server.method),
+        home: match server.key {
+            VirtualServerKey::Address(vip) if server.ha_suspend => Some(vip.ip()),
+            _ => None,
+        },
         real_servers,
         config: VirtualServerConfig {
             keys: keys(server, groups),
@@ -132,6 +144,7 @@ fn virtual_plan(
                 scheduler: scheduler(server.scheduler),
                 fallback: server.flag_1,
                 hash_port: server.flag_2,
+                flag_3: server.flag_3,
                 one_packet: server.one_packet,
                 persistence: server.persistence_timeout.map(|timeout| Persistence {
                     timeout,
@@ -198,8 +211,15 @@ fn real_server(real: &model::RealServer, checkers: &[Spec]) -> RealServerConfig 
     }
 }
 
-fn spec(checker: &model::Checker) -> Spec {
-    Spec {
+/// Whether a checker is of a kind that runs; of others the status knows nothing.
+#[must_use]
+pub fn runs(checker: &model::Checker) -> bool {
+    spec(checker).is_some()
+}
+
+/// `None` for a checker that is not built yet.
+fn spec(checker: &model::Checker) -> Option<Spec> {
+    Some(Spec {
         probe: match &checker.kind {
             CheckerKind::Tcp { connection: to } => connection(to).into(),
             CheckerKind::Http(http) => self::http(http).into(),
@@ -209,6 +229,12 @@ fn spec(checker: &model::Checker) -> Spec {
                 timeout: *timeout,
                 dynamic: *dynamic,
             }),
+            CheckerKind::Smtp(_)
+            | CheckerKind::Ping { .. }
+            | CheckerKind::Udp(_)
+            | CheckerKind::Dns(_)
+            | CheckerKind::File(_)
+            | CheckerKind::Bfd(_) => return None,
         },
         timing: Timing {
             delay_loop: checker.delay_loop,
@@ -217,7 +243,7 @@ fn spec(checker: &model::Checker) -> Spec {
             warmup: checker.warmup,
             alpha: checker.alpha,
         },
-    }
+    })
 }
 
 fn connection(to: &model::Connection) -> Connection {

@@ -1,18 +1,22 @@
 //! All virtual servers: verdicts go in; changes of the dataplane, then events, come out.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
+use std::io;
+use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
 
 use lb_check::schedule::Memory;
 use lb_check::{Checks, Id, Outcome, Report, Spec};
 use lb_control::EventKind;
 use lb_control::status;
+use lb_ipvs::Timeouts;
 use lb_pool::{DestinationKey, Input, Output, ServiceKey, Table, VirtualServer};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use tracing::{debug, warn};
+use tracing::{debug, info, warn};
 
 use super::plan::{Identity, RealPlan, VirtualPlan};
 use super::plane::Plane;
+use super::presence::Presence;
 use super::{Error, Options, Plan};
 use crate::engine::EventSink;
 
@@ -24,7 +28,11 @@ pub(super) struct Pool {
     pub(super) checks: Checks,
     pub(super) servers: Vec<Virtual>,
     pub(super) plane: Plane,
+    /// Open while some virtual server has `ha_suspend`.
+    pub(super) presence: Option<Presence>,
     options: Options,
+    /// We take the place of an engine that failed.
+    restart: bool,
     /// The configuration in force, but for its virtual servers.
     plan: Plan,
     places: HashMap<Id, Place>,
@@ -35,16 +43,29 @@ pub(super) struct Pool {
     events: EventSink,
 }
 
+/// What an engine that failed leaves to the one that takes its place.
+#[derive(Clone, Debug)]
+pub struct Legacy {
+    servers: Vec<Virtual>,
+    memories: HashMap<Id, Memory>,
+    /// The kernel's timeouts before ours.
+    saved: Option<Timeouts>,
+}
+
 /// One virtual server.
+#[derive(Clone, Debug)]
 pub(super) struct Virtual {
     /// Without its configuration, which `state` holds, and its checkers, which `checks` hold.
     pub plan: VirtualPlan,
     pub state: VirtualServer,
     /// Checkers of each real server.
     pub checks: Vec<Vec<Check>>,
+    /// Its checks wait because its VIP is not on this host (`ha_suspend`).
+    pub suspended: bool,
 }
 
 /// One checker.
+#[derive(Clone, Debug)]
 pub(super) struct Check {
     id: Id,
     pub spec: Spec,
@@ -55,6 +76,7 @@ pub(super) struct Check {
 }
 
 /// What a checker saw last.
+#[derive(Clone, Debug)]
 pub(super) struct Seen {
     pub at: SystemTime,
     pub latency: Duration,
@@ -70,25 +92,48 @@ struct Place {
 }
 
 impl Pool {
-    /// Nothing yet.
-    pub fn new(options: Options, events: EventSink) -> Result<Self, Error> {
+    /// Nothing yet but what a failed engine has left. To be called in a tokio runtime.
+    pub fn new(mut options: Options, events: EventSink) -> Result<Self, Error> {
         let checks = Checks::new(options.seed).map_err(|error| Error::Tls(error.to_string()))?;
-        Ok(Self {
+        let legacy = options.legacy.take();
+        let mut pool = Self {
             checks,
             servers: Vec::new(),
-            plane: Plane::undecided(),
+            plane: Plane::undecided(legacy.as_ref().and_then(|legacy| legacy.saved)),
+            presence: None,
             options,
+            restart: legacy.is_some(),
             plan: Plan::default(),
             places: HashMap::new(),
             owners: HashMap::new(),
             told: HashSet::new(),
             events,
-        })
+        };
+        if let Some(Legacy { servers, memories, .. }) = legacy {
+            pool.servers = servers;
+            for check in pool.servers.iter_mut().flat_map(|server| &mut server.checks).flatten() {
+                let unknown = Memory { up: true, ran: false, attempts: 0 };
+                let memory = memories.get(&check.id).copied().unwrap_or(unknown);
+                check.id = pool.checks.add(&check.spec, memory);
+            }
+        }
+        Ok(pool)
     }
 
-    /// Puts the first configuration in force.
+    /// What is left for another engine when this one has failed.
+    pub fn into_legacy(mut self) -> Legacy {
+        let ids = self.servers.iter().flat_map(|server| &server.checks).flatten();
+        let memories = ids.filter_map(|check| Some((check.id, self.checks.remove(check.id)?)));
+        Legacy {
+            memories: memories.collect(),
+            saved: self.plane.saved(),
+            servers: std::mem::take(&mut self.servers),
+        }
+    }
+
+    /// Puts the first configuration in force: over what a failed engine has left, as a reload.
     pub fn start(&mut self, mut plan: Plan) -> Result<(), Error> {
-        if self.options.restart {
+        if self.restart {
             plan.trust();
         }
         self.apply(plan)
@@ -97,7 +142,7 @@ impl Pool {
     /// Puts a configuration in force. On an error nothing has changed.
     pub fn apply(&mut self, mut plan: Plan) -> Result<(), Error> {
         let opened = self.plane.decide(self.options.dataplane, &plan)?;
-        if opened && plan.flush && !self.options.restart {
+        if opened && plan.flush && !self.restart {
             self.plane.flush();
         }
         self.plane.set_timeouts(plan.timeouts);
@@ -139,7 +184,53 @@ impl Pool {
         let table: Table = self.owners.keys().map(|key| (*key, self.service(key))).collect();
         let failures = self.plane.replace(&table);
         self.tell(failures, events);
+        self.watch();
         Ok(())
+    }
+
+    /// Watches this host's addresses while they matter to some virtual server.
+    fn watch(&mut self) {
+        if self.servers.iter().all(|server| server.plan.home.is_none()) {
+            self.presence = None;
+        } else if self.presence.is_none() {
+            self.presence = Presence::open()
+                .inspect_err(|error| warn!("ha_suspend: {error}; its checks run everywhere"))
+                .ok();
+        }
+        self.suspend();
+    }
+
+    /// Takes what became of waiting for addresses.
+    pub fn addresses_changed(&mut self, result: io::Result<()>) {
+        if let Err(error) = result {
+            warn!("ha_suspend: cannot watch addresses: {error}; its checks run everywhere");
+            self.presence = None;
+        }
+        self.suspend();
+    }
+
+    /// Suspends the checks whose VIP is elsewhere, and lets the others go on.
+    fn suspend(&mut self) {
+        let Self { servers, checks, presence, .. } = self;
+        for server in servers {
+            let absent = |home: &IpAddr| presence.as_ref().is_some_and(|here| !here.has(*home));
+            let absent = server.plan.home.filter(absent);
+            if absent.is_none() && !server.suspended {
+                continue;
+            }
+            for check in server.checks.iter().flatten() {
+                checks.suspend(check.id, absent.is_some());
+            }
+            let name = &server.plan.name;
+            match absent {
+                Some(vip) if !server.suspended => {
+                    info!("checks of VS {name} are suspended: {vip} is not on this host");
+                }
+                None => info!("checks of VS {name} go on"),
+                Some(_) => {}
+            }
+            server.suspended = absent.is_some();
+        }
     }
 
     /// Adds one virtual server, in place of `old` if it was there before.
@@ -148,6 +239,7 @@ impl Pool {
         let mut server = Virtual {
             state: VirtualServer::new(std::mem::take(&mut plan.config)),
             checks: Vec::with_capacity(plan.real_servers.len()),
+            suspended: old.as_ref().is_some_and(|old| old.suspended),
             plan,
         };
         let mut outputs = Vec::new();
@@ -267,8 +359,13 @@ impl Pool {
             }
             virtual_server.state.handle(Input::Verdict { server, checker, up }, &mut outputs);
         } else if let Some(failure) = &failure {
-            let real_server = &virtual_server.plan.real_servers[server].name;
-            debug!("{} on service {real_server}: {failure}", check.spec.probe.name());
+            let RealPlan { name, log_all_failures, .. } = &virtual_server.plan.real_servers[server];
+            let kind = check.spec.probe.name();
+            if log_all_failures[checker] {
+                info!("{kind} on service {name} failed: {failure}");
+            } else {
+                debug!("{kind} on service {name} failed: {failure}");
+            }
         }
         check.last = Some(Seen { at: SystemTime::now(), latency: report.latency, failure });
         let changed = outputs.contains(&Output::Changed);

@@ -33,15 +33,28 @@ pub fn load(args: &Args) -> Result<(Model, Vec<String>), Refused> {
     }
 }
 
-fn refusal(loaded: &Loaded, lines: Vec<String>) -> Refused {
+fn refusal(loaded: &Loaded, mut lines: Vec<String>) -> Refused {
     let errors = || loaded.diagnostics.iter().filter(|d| d.severity == Severity::Error);
     let unusable = errors().any(|d| d.class == Class::IncludeCheck || d.id == "configuration-file");
     let position = loaded.diagnostics.iter().position(|d| d.severity == Severity::Error);
-    let mut first = lines.get(position.unwrap_or(0)).cloned().unwrap_or_default();
+    let mut rendered = loaded.render(false);
     if position.is_none() {
-        first += "; --strict makes it an error";
+        lines.iter_mut().for_each(|line| line.push_str("; --strict makes it an error"));
+        rendered += "--strict makes these warnings errors\n";
     }
-    Refused { rendered: loaded.render(false), lines, first, status: if unusable { 6 } else { 2 } }
+    let first = lines.get(position.unwrap_or(0)).cloned().unwrap_or_default();
+    Refused { rendered, lines, first, status: if unusable { 6 } else { 2 } }
+}
+
+/// Logs complaints, each under its severity.
+pub fn log(lines: &[String]) {
+    for line in lines {
+        if line.starts_with("error: ") || line.contains(": error: ") {
+            tracing::error!("{line}");
+        } else {
+            tracing::warn!("{line}");
+        }
+    }
 }
 
 /// What `-t` found: the text to show and the exit status.
@@ -52,7 +65,11 @@ pub fn check(args: &Args, colour: bool) -> (String, u8) {
 }
 
 fn read(args: &Args, testing: bool) -> Loaded {
-    let options =
-        Options { config_id: args.config_id.clone(), all_include_checks: args.all_config, testing };
+    let options = Options {
+        config_id: args.config_id.clone(),
+        all_include_checks: args.all_config,
+        testing,
+        ..Options::default()
+    };
     lb_config::load(Path::new(&args.config), &options, &RealSystem)
 }

@@ -132,6 +132,9 @@ pub async fn run(
     tell_systemd(&[NotifyState::Ready]);
     ready();
     tracing::info!("Startup complete");
+    if supervisor.args.dump_conf {
+        supervisor.log_configuration();
+    }
     lb_net::release_memory();
     let status = supervisor.serve(&mut inbox, &mut signals).await;
     drop(control);
@@ -157,9 +160,9 @@ impl Supervisor {
         let model = Arc::clone(&self.model);
         let advertises = self.wants_advertiser(&model);
         if self.wants_balancer(&model)
-            && let Err(error) = self.start_balancer(&model, false)
+            && let Err(error) = self.start_balancer(&model)
         {
-            let message = format!("{error:#}");
+            let message = describe(&error);
             if !advertises {
                 return Err(Fatal { status: exit_status(&error), message });
             }
@@ -167,7 +170,7 @@ impl Supervisor {
             self.balancer.start_failed(&message);
         }
         if advertises && let Err(error) = self.start_advertiser(&model) {
-            return Err(Fatal { status: exit_status(&error), message: format!("{error:#}") });
+            return Err(Fatal { status: exit_status(&error), message: describe(&error) });
         }
         if !self.advertiser.is_on() && !self.balancer.is_on() {
             tracing::warn!(
@@ -180,7 +183,7 @@ impl Supervisor {
 
     fn start_advertiser(&mut self, model: &Model) -> anyhow::Result<()> {
         let options = advertiser::Options {
-            adopt: self.advertiser.left().clone(),
+            adopt: self.advertiser.legacy().clone(),
             keep_vips: self.args.dont_release_vrrp,
             scheduling: model.global.advertiser_scheduling,
         };
@@ -189,11 +192,11 @@ impl Supervisor {
         self.advertiser.start(model.into(), options, self.sink.clone())
     }
 
-    fn start_balancer(&mut self, model: &Model, restart: bool) -> anyhow::Result<()> {
+    fn start_balancer(&mut self, model: &Model) -> anyhow::Result<()> {
         let options = balancer::Options {
             dataplane: self.args.dataplane,
             dont_release_ipvs: self.args.dont_release_ipvs,
-            restart,
+            legacy: self.balancer.legacy().clone(),
             scheduling: model.global.balancer_scheduling,
             seed: self.started.as_nanosecond() as u64,
         };
@@ -248,7 +251,7 @@ impl Supervisor {
                 match self.start_advertiser(&Arc::clone(&self.model)) {
                     Ok(()) => self.restarted("advertiser", reason),
                     Err(error) => {
-                        let message = format!("{error:#}");
+                        let message = describe(&error);
                         let pause = self.advertiser.start_failed(&message);
                         tracing::error!(
                             "the advertiser does not start: {message}; next try in {pause:?}"
@@ -265,10 +268,10 @@ impl Supervisor {
             Change::Failed { reason, pause } => self.failed("balancer", &reason, pause),
             Change::Due => {
                 let reason = self.balancer.failure().unwrap_or_default().to_owned();
-                match self.start_balancer(&Arc::clone(&self.model), true) {
+                match self.start_balancer(&Arc::clone(&self.model)) {
                     Ok(()) => self.restarted("balancer", reason),
                     Err(error) => {
-                        let message = format!("{error:#}");
+                        let message = describe(&error);
                         let pause = self.balancer.start_failed(&message);
                         tracing::error!(
                             "the balancer does not start: {message}; next try in {pause:?}"
@@ -365,10 +368,10 @@ impl Supervisor {
 
     async fn try_reload(&mut self, inbox: &mut Inbox) -> Result<String, String> {
         let (model, complaints) = config::load(&self.args).map_err(|refused| {
-            refused.lines.iter().for_each(|line| tracing::error!("{line}"));
+            config::log(&refused.lines);
             refused.first
         })?;
-        complaints.iter().for_each(|line| tracing::warn!("{line}"));
+        config::log(&complaints);
         // New instances announce themselves while they are put in force.
         self.notifications.update(&model);
         let applied = self.apply(&model, inbox).await;
@@ -396,13 +399,13 @@ impl Supervisor {
             let applied = self.advertiser.apply(model.into());
             self.meanwhile(inbox, applied).await?;
         } else if self.wants_advertiser(model) {
-            self.start_advertiser(model).map_err(|error| format!("{error:#}"))?;
+            self.start_advertiser(model).map_err(|error| describe(&error))?;
         }
         if self.balancer.is_on() {
             let applied = self.balancer.apply(model.into());
             self.meanwhile(inbox, applied).await?;
         } else if self.wants_balancer(model) {
-            self.start_balancer(model, false).map_err(|error| format!("{error:#}"))?;
+            self.start_balancer(model).map_err(|error| describe(&error))?;
         }
         Ok(())
     }
@@ -472,25 +475,42 @@ impl Supervisor {
         });
     }
 
-    /// Writes a dump file in a task of its own.
+    /// Writes the files of a dump in a task of its own.
     fn dump(&self, dump: Dump, clear: bool) {
-        let name = dump.file_name();
         let directory = dump::directory();
-        tracing::info!("Writing {}", directory.join(name).display());
         let (snapshot, model) = (self.snapshot(), Arc::clone(&self.model));
         let cleared = Arc::clone(&self.cleared);
         tokio::spawn(async move {
             let status = snapshot.await;
-            let Some(text) = dump.text(&model, &status) else { return };
-            if let Err(error) = dump::write(&directory, name, &text) {
-                tracing::error!("cannot write {}: {error}", directory.join(name).display());
-            } else if clear {
+            let mut written = true;
+            for (name, text) in dump.files(&model, &status) {
+                let path = directory.join(name);
+                match dump::write(&directory, name, &text) {
+                    Ok(()) => tracing::info!("Written {}", path.display()),
+                    Err(error) => {
+                        tracing::error!("cannot write {}: {error}", path.display());
+                        written = false;
+                    }
+                }
+            }
+            if clear && written {
                 let mut cleared = cleared.lock().unwrap_or_else(PoisonError::into_inner);
                 for instance in status.vrrp {
                     // What is shown was counted since the last time.
                     let counters = cleared.entry(instance.name).or_default();
                     *counters = counters.plus(&instance.counters);
                 }
+            }
+        });
+    }
+
+    /// `-d`: what a dump of the data would say, to the log.
+    fn log_configuration(&self) {
+        let (snapshot, model) = (self.snapshot(), self.model.clone());
+        tokio::spawn(async move {
+            let status = snapshot.await;
+            for (_, text) in Dump::Data.files(&model, &status) {
+                text.lines().for_each(|line| tracing::info!("{line}"));
             }
         });
     }
@@ -519,13 +539,28 @@ fn engine<E: slot::Engine>(slot: &Slot<E>) -> Option<status::Engine> {
     })
 }
 
+/// An error and its causes, but for those that it repeats.
+fn describe(error: &anyhow::Error) -> String {
+    error.chain().fold(String::new(), |said, cause| match cause.to_string() {
+        cause if said.is_empty() => cause,
+        cause if said.contains(&cause) => said,
+        cause => format!("{said}: {cause}"),
+    })
+}
+
 /// A missing permission has an exit status of its own.
 fn exit_status(error: &anyhow::Error) -> u8 {
     let refused = error.chain().any(|cause| {
-        matches!(cause.downcast_ref(), Some(lb_net::Error::Capability { .. }))
+        // Transparent, so what it holds is no link of the chain.
+        let net = match cause.downcast_ref() {
+            Some(advertiser::Error::Net(net)) => Some(net),
+            _ => cause.downcast_ref(),
+        };
+        matches!(net, Some(lb_net::Error::Capability { .. }))
+            || matches!(cause.downcast_ref(), Some(lb_ipvs::Error::Permission))
             || cause
                 .downcast_ref::<std::io::Error>()
-                .is_some_and(|e| e.kind() == std::io::ErrorKind::PermissionDenied)
+                .is_some_and(|error| error.kind() == std::io::ErrorKind::PermissionDenied)
     });
     if refused { PERMISSION } else { FATAL }
 }

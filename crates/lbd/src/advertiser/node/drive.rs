@@ -8,7 +8,7 @@ use lb_control::{EventKind, VrrpState};
 use lb_vrrp::group::{self, Member, Role};
 use lb_vrrp::{Input, IpPacket};
 
-use super::slot::{MAX_SLACK, Slot};
+use super::slot::{MAX_SLACK, Since, Slot};
 use super::{Action, InstanceId, LinkIndex, Node, Phase};
 
 /// Role in the words of events and status.
@@ -31,7 +31,7 @@ impl Node {
         for id in self.order.clone() {
             let listen_at = now + self.startup_delay;
             if let Some(slot) = self.slot_mut(id) {
-                slot.since = Some(now);
+                slot.since = Some(Since::new(now));
                 // Who resumes has listened long ago.
                 if !slot.resume {
                     slot.instance.ignore_until(listen_at);
@@ -200,7 +200,7 @@ impl Node {
             }
             lb_vrrp::Action::AnnounceLower => self.announce_lower(now, id, out),
             lb_vrrp::Action::Notify(role) => {
-                slot.since = Some(now);
+                slot.since = Some(Since::new(now));
                 slot.resume = false;
                 out.push(slot.event(state(role)));
             }

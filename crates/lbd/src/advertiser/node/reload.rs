@@ -11,7 +11,7 @@ use lb_control::VrrpState;
 use lb_vrrp::Input;
 use lb_vrrp::group::Role;
 
-use super::slot::{Slot, vrrp_config};
+use super::slot::{Since, Slot, vrrp_config};
 use super::{Action, Group, InstanceId, Node, Vip};
 use crate::advertiser::plan::Plan;
 
@@ -59,7 +59,7 @@ impl Node {
         for id in self.order.clone() {
             self.exchange_vips(now, id, before.get(&id).map_or(&[], Vec::as_slice), out);
             if let Some(slot) = self.slot_mut(id) {
-                slot.since.get_or_insert(now);
+                slot.since.get_or_insert_with(|| Since::new(now));
             }
         }
         for id in self.order.clone() {

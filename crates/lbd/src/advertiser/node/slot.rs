@@ -1,9 +1,11 @@
 //! One instance with everything the node keeps for it.
 
+use std::cell::OnceCell;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use jiff::{SignedDuration, Timestamp};
 use lb_config::model::{self, Garp, Peers, VirtualAddress, VrrpInstance};
 use lb_vrrp::group::Role;
 use lb_vrrp::{Config, Family, Instance, Peer, Priority, Version, Vips, Vrid};
@@ -29,11 +31,33 @@ pub(super) struct Slot {
     pub(super) waits: Vec<String>,
     pub(super) garp: GarpTimers,
     /// When it entered its role; `None` before the start.
-    pub(super) since: Option<Instant>,
+    pub(super) since: Option<Since>,
     /// Time of its entry in the heap of deadlines.
     pub(super) armed: Option<Instant>,
     /// It was MASTER when its engine failed, and resumes so.
     pub(super) resume: bool,
+}
+
+/// When something began.
+#[derive(Clone, Debug)]
+pub(super) struct Since {
+    at: Instant,
+    /// Settled when first asked for: who asks again is told the same, whatever the clocks did since.
+    wall: OnceCell<Timestamp>,
+}
+
+impl Since {
+    pub(super) fn new(at: Instant) -> Self {
+        Self { at, wall: OnceCell::new() }
+    }
+
+    /// The wall clock at that time, by both clocks as they are now.
+    pub(super) fn wall(&self, now: Instant, wall: Timestamp) -> Timestamp {
+        *self.wall.get_or_init(|| {
+            let ago = SignedDuration::try_from(now.duration_since(self.at)).ok();
+            ago.and_then(|ago| wall.checked_sub(ago).ok()).unwrap_or(wall)
+        })
+    }
 }
 
 /// When to announce the VIPs again.

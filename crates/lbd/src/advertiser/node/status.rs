@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use lb_config::model::{Family, VrrpVersion};
 use lb_control::status::{Master, Vrrp, VrrpCounters};
 use lb_vrrp::Counters;
@@ -17,8 +17,6 @@ impl Node {
         let config = &slot.config;
         let instance = &slot.instance;
         let role = slot.role();
-        let ago = slot.since.map_or_else(Default::default, |since| now.duration_since(since));
-        let since = SignedDuration::try_from(ago).ok().and_then(|ago| wall.checked_sub(ago).ok());
         let known = match role {
             Role::Master => instance.source().map(|source| (source, instance.effective_priority())),
             _ => instance.master().map(|master| (master.address, master.priority)),
@@ -36,7 +34,7 @@ impl Node {
                 VrrpVersion::V3 => 3,
             },
             state: state(role),
-            since: since.unwrap_or(wall),
+            since: slot.since.as_ref().map_or(wall, |since| since.wall(now, wall)),
             priority: config.priority,
             effective_priority: instance.effective_priority().0,
             group: slot.group.map(|group| self.groups[group].name.clone()),

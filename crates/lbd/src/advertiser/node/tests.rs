@@ -531,6 +531,25 @@ fn a_late_node_hears_what_waits_before_it_judges() {
 }
 
 #[test]
+fn nothing_is_sent_on_a_link_that_is_down() {
+    let datagrams = |dont_track_primary| {
+        let mut config = instance("VI_1", "eth1", 1, 200);
+        config.dont_track_primary = dont_track_primary;
+        let mut net = Network::new();
+        net.host(1, plan([config]));
+        net.run_until(10_000);
+        net.tell(0, Input::Link { link: 1, name: "eth1", up: false });
+        let (mut payload, mut datagrams) = (Vec::new(), Vec::new());
+        let stop = lb_vrrp::Priority::STOP;
+        net.hosts[0].node.emit(InstanceId(0), stop, &mut payload, &mut datagrams);
+        datagrams.len()
+    };
+    assert_eq!(datagrams(false), 0);
+    // Whoever does not trust the state of the link sends all the same.
+    assert_eq!(datagrams(true), 1);
+}
+
+#[test]
 fn a_lossy_network_agrees_in_the_end() {
     for seed in 1..=50 {
         let mut net = Network::new().lossy(5, seed);

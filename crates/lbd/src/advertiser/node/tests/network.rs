@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use lb_config::model::{
-    Family, Garp, InitialState, Notify, OldUnicastChecksum, Peers, SyncGroup, Tracked,
-    VirtualAddress, VrrpInstance, VrrpVersion,
+    AddressFlags, Family, Garp, InitialState, Notify, OldUnicastChecksum, Peers, SyncGroup,
+    Tracked, VirtualAddress, VrrpInstance, VrrpVersion,
 };
 use lb_control::EventKind;
 use lb_vrrp::IpPacket;
@@ -59,6 +59,7 @@ pub fn instance(name: &str, interface: &str, vrid: u8, priority: u8) -> VrrpInst
         old_unicast_checksum: OldUnicastChecksum::Detect,
         strict: false,
         notify: Notify::default(),
+        ..VrrpInstance::default()
     }
 }
 
@@ -71,6 +72,7 @@ pub fn vip(address: [u8; 4]) -> VirtualAddress {
         scope: 0,
         label: None,
         no_track: false,
+        flags: AddressFlags::default(),
     }
 }
 
@@ -84,6 +86,7 @@ pub fn group(name: &str, members: &[&str]) -> SyncGroup {
         members: members.iter().map(|name| (*name).to_owned()).collect(),
         tracking_weight: false,
         notify: Notify::default(),
+        smtp_alert: false,
     }
 }
 

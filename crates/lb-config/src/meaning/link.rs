@@ -1,0 +1,119 @@
+//! Links of an instance: `use_vmac`, `use_ipvlan` and what belongs to them.
+
+use super::Context;
+use super::route::prefix;
+use super::table::{Keyword, Takes};
+use super::vrrp::Instance;
+use crate::model::{Ipvlan, IpvlanMode, Vmac};
+use crate::syntax::Line;
+
+pub(super) const KEYWORDS: &[Keyword<Instance>] = &[
+    Keyword::idle("use_vmac", Takes::Words { words: 0, read: use_vmac }),
+    Keyword::idle("use_vmac_addr", Takes::Flag(|i| i.vmac_addresses = true)),
+    Keyword::idle("vmac_xmit_base", Takes::Flag(|i| i.vmac_xmit_base = true)),
+    Keyword::idle("use_ipvlan", Takes::Words { words: 0, read: use_ipvlan }),
+    Keyword::idle("vrf", Takes::Words { words: 1, read: vrf }),
+    Keyword::idle("promote_secondaries", Takes::Flag(|i| i.promote_secondaries = true)),
+    Keyword::idle("linkbeat_use_polling", Takes::Flag(|i| i.linkbeat_use_polling = true)),
+];
+
+fn vrf(instance: &mut Instance, context: &mut Context<'_>, line: &Line) {
+    instance.vrf = context.interface(line, 1);
+}
+
+/// The name after an optional `name`, if there is one that can be the name of an interface.
+fn link_name(context: &mut Context<'_>, line: &Line, index: &mut usize) -> Option<String> {
+    let word = line.word(*index)?;
+    *index += 1;
+    if word.text.len() > 15 {
+        let message = format!("`{}` cannot be the name of an interface and is ignored", word.text);
+        context.diags.warn("interface-name", word.place, message).hint("names have 1 to 15 bytes");
+        return None;
+    }
+    Some(word.text.to_owned())
+}
+
+/// Six bytes, or the last five after 02.
+fn mac(text: &str) -> Option<[u8; 6]> {
+    let bytes: Option<Vec<u8>> =
+        text.split(':').map(|byte| u8::from_str_radix(byte, 16).ok()).collect();
+    match bytes?.as_slice() {
+        [a, b, c, d, e, f] => Some([*a, *b, *c, *d, *e, *f]),
+        [b, c, d, e, f] => Some([0x02, *b, *c, *d, *e, *f]),
+        _ => None,
+    }
+}
+
+/// `[[name] IF] [MAC] [netlink_notify_msg] [group G]`
+fn use_vmac(instance: &mut Instance, context: &mut Context<'_>, line: &Line) {
+    let mut vmac = Vmac::default();
+    let mut index = 1;
+    while let Some(word) = line.word(index) {
+        match word.text {
+            "netlink_notify_msg" => vmac.netlink_notify = true,
+            "name" | "group" if line.word(index + 1).is_none() => {
+                context.missing_argument(line);
+                return;
+            }
+            "name" => {
+                index += 1;
+                vmac.name = link_name(context, line, &mut index);
+                continue;
+            }
+            "group" => {
+                index += 1;
+                vmac.group = Some(line.str(index).to_owned());
+            }
+            text if mac(text).is_some() => vmac.mac = mac(text),
+            _ if vmac.name.is_none() => {
+                vmac.name = link_name(context, line, &mut index);
+                continue;
+            }
+            other => {
+                let message = format!("`{other}` is no option of use_vmac and is ignored");
+                context.diags.warn("unknown-option", word.place, message);
+            }
+        }
+        index += 1;
+    }
+    instance.vmac = Some(vmac);
+}
+
+/// `[[name] IF] [ADDRESS/LENGTH] [bridge|private|vepa] [group G]`
+fn use_ipvlan(instance: &mut Instance, context: &mut Context<'_>, line: &Line) {
+    let mut ipvlan = Ipvlan::default();
+    let mut index = 1;
+    while let Some(word) = line.word(index) {
+        match word.text {
+            "bridge" => ipvlan.mode = IpvlanMode::Bridge,
+            "private" => ipvlan.mode = IpvlanMode::Private,
+            "vepa" => ipvlan.mode = IpvlanMode::Vepa,
+            "name" | "group" if line.word(index + 1).is_none() => {
+                context.missing_argument(line);
+                return;
+            }
+            "name" => {
+                index += 1;
+                ipvlan.name = link_name(context, line, &mut index);
+                continue;
+            }
+            "group" => {
+                index += 1;
+                ipvlan.group = Some(line.str(index).to_owned());
+            }
+            text if text.contains(['/', ':']) || text.parse::<std::net::IpAddr>().is_ok() => {
+                ipvlan.address = prefix(context, line, index).flatten();
+            }
+            _ if ipvlan.name.is_none() => {
+                ipvlan.name = link_name(context, line, &mut index);
+                continue;
+            }
+            other => {
+                let message = format!("`{other}` is no option of use_ipvlan and is ignored");
+                context.diags.warn("unknown-option", word.place, message);
+            }
+        }
+        index += 1;
+    }
+    instance.ipvlan = Some(ipvlan);
+}

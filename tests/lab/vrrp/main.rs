@@ -1,0 +1,17 @@
+//! VRRP against Debian's keepalived: who holds the VIP after every fault, and every octet on the wire.
+//!
+//! Times are taken where they mean something: of packets by the kernel, at the switch's end of each cable; of
+//! addresses when the kernel of the host reports them. A test that fails tells what it saw, in order.
+
+mod config;
+mod stage;
+mod watch;
+mod wire;
+
+mod election;
+mod failover;
+mod packets;
+mod preemption;
+mod reload;
+mod strangers;
+mod tracking;

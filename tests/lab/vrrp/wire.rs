@@ -1,0 +1,184 @@
+//! Reads what VRRP routers send, independently of the code under test.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::time::SystemTime;
+
+use lb_lab::{Frame, IpHeader};
+
+/// IP protocol number of VRRP.
+const VRRP: u8 = 112;
+
+/// An advertisement.
+#[derive(Clone, Debug)]
+pub struct Advert {
+    pub at: SystemTime,
+    /// Hardware address it went to.
+    pub to: [u8; 6],
+    pub ip: IpHeader,
+    pub version: u8,
+    pub kind: u8,
+    pub vrid: u8,
+    pub priority: u8,
+    /// v2: authentication type and seconds; v3: centiseconds.
+    pub timing: [u8; 2],
+    pub addresses: Vec<IpAddr>,
+    /// What follows the addresses.
+    pub rest: Vec<u8>,
+    pub checksum: Option<Form>,
+    /// IPv4 only.
+    pub id: u16,
+    pub frame: Vec<u8>,
+}
+
+/// What a checksum covers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// The message. RFC 3768 §5.3.8, RFC 9568 §5.2.8 over IPv4.
+    Plain,
+    /// The message and the pseudo header of its IP header. RFC 5798 §5.2.8.
+    Pseudo,
+}
+
+impl Advert {
+    /// Reads a frame; `None` when it is something else.
+    pub fn read(frame: &Frame) -> Option<Self> {
+        let ip = frame.ip.filter(|ip| ip.protocol == VRRP)?;
+        let message = &frame.payload;
+        let (header, rest) = message.split_first_chunk::<8>()?;
+        let width = if ip.source.is_ipv4() { 4 } else { 16 };
+        let (addresses, rest) = rest.split_at_checked(usize::from(header[3]) * width)?;
+        Some(Self {
+            at: frame.at,
+            to: frame.to,
+            ip,
+            version: header[0] >> 4,
+            kind: header[0] & 0xf,
+            vrid: header[1],
+            priority: header[2],
+            timing: [header[4], header[5]],
+            addresses: addresses.chunks_exact(width).filter_map(address).collect(),
+            rest: rest.to_vec(),
+            checksum: form(message, &ip),
+            id: u16::from_be_bytes([frame.octets[18], frame.octets[19]]),
+            frame: frame.octets.clone(),
+        })
+    }
+
+    /// Whether the checksum of the IPv4 header is right; IPv6 has none.
+    pub fn header_checksum_is_right(&self) -> bool {
+        self.ip.source.is_ipv6() || folded(&self.frame[14..34]) == 0xffff
+    }
+}
+
+fn address(octets: &[u8]) -> Option<IpAddr> {
+    let v4 = <[u8; 4]>::try_from(octets).ok().map(|octets| Ipv4Addr::from(octets).into());
+    v4.or_else(|| <[u8; 16]>::try_from(octets).ok().map(|octets| Ipv6Addr::from(octets).into()))
+}
+
+/// In which form the checksum is right. RFC 1071 §1, RFC 793 §3.1, RFC 8200 §8.1.
+fn form(message: &[u8], ip: &IpHeader) -> Option<Form> {
+    let mut pseudo = Vec::new();
+    for address in [ip.source, ip.destination] {
+        match address {
+            IpAddr::V4(address) => pseudo.extend(address.octets()),
+            IpAddr::V6(address) => pseudo.extend(address.octets()),
+        }
+    }
+    pseudo.extend([0, VRRP]);
+    pseudo.extend(u16::try_from(message.len()).ok()?.to_be_bytes());
+    pseudo.extend_from_slice(message);
+    match (folded(message), folded(&pseudo)) {
+        (0xffff, _) => Some(Form::Plain),
+        (_, 0xffff) => Some(Form::Pseudo),
+        _ => None,
+    }
+}
+
+/// One's complement sum; 0xffff when the checksum within is right.
+fn folded(octets: &[u8]) -> u64 {
+    let words = octets
+        .chunks(2)
+        .map(|word| u64::from(word[0]) << 8 | word.get(1).copied().map_or(0, u64::from));
+    let sum: u64 = words.sum();
+    let once = (sum & 0xffff) + (sum >> 16);
+    (once & 0xffff) + (once >> 16)
+}
+
+/// What is of interest on the wire.
+#[derive(Clone, Debug)]
+pub enum Spoken {
+    Advert(Advert),
+    /// A gratuitous ARP, or an unsolicited neighbour advertisement.
+    Announcement {
+        at: SystemTime,
+        vip: IpAddr,
+        frame: Vec<u8>,
+    },
+}
+
+impl Spoken {
+    /// Reads a frame; `None` when it is something else.
+    pub fn read(frame: &Frame) -> Option<Self> {
+        Advert::read(frame).map(Self::Advert).or_else(|| {
+            let vip = gratuitous_arp(frame).or_else(|| neighbour_advertisement(frame))?;
+            Some(Self::Announcement { at: frame.at, vip, frame: frame.octets.clone() })
+        })
+    }
+
+    pub fn at(&self) -> SystemTime {
+        match self {
+            Self::Advert(advert) => advert.at,
+            Self::Announcement { at, .. } => *at,
+        }
+    }
+
+    /// All octets of the frame, those zero that differ from one to the next of its kind or between hosts: of IPv4 the
+    /// id and the header checksum; of IPv6 the flow label and the class, which nobody prescribes for a neighbour
+    /// advertisement.
+    pub fn constant_octets(&self) -> Vec<u8> {
+        let (Self::Advert(Advert { frame, .. }) | Self::Announcement { frame, .. }) = self;
+        let mut octets = frame.clone();
+        match octets[12..14] {
+            [0x08, 0x00] => {
+                octets[18..20].fill(0);
+                octets[24..26].fill(0);
+            }
+            [0x86, 0xdd] => octets[14..18].fill(0),
+            _ => {}
+        }
+        octets
+    }
+}
+
+impl fmt::Display for Spoken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Advert(advert) => {
+                let Advert { version, vrid, priority, ip, .. } = advert;
+                write!(f, "advert v{version} vrid {vrid} priority {priority} to {}", ip.destination)
+            }
+            Self::Announcement { vip, .. } => write!(f, "announces {vip}"),
+        }
+    }
+}
+
+/// RFC 5227 §3: sender and target are the same.
+fn gratuitous_arp(frame: &Frame) -> Option<IpAddr> {
+    const SENDER: std::ops::Range<usize> = 14..18;
+    const TARGET: std::ops::Range<usize> = 24..28;
+    if frame.ethertype != 0x0806 || frame.payload.get(SENDER)? != frame.payload.get(TARGET)? {
+        return None;
+    }
+    address(frame.payload.get(SENDER)?)
+}
+
+/// RFC 4861 §4.4, to all nodes.
+fn neighbour_advertisement(frame: &Frame) -> Option<IpAddr> {
+    const ICMPV6: u8 = 58;
+    let all_nodes = frame.to == [0x33, 0x33, 0, 0, 0, 1];
+    if !frame.is_ip(ICMPV6) || !all_nodes || *frame.payload.first()? != 136 {
+        return None;
+    }
+    address(frame.payload.get(8..24)?)
+}
