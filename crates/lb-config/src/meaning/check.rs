@@ -3,11 +3,11 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use super::Context;
 use super::check_more::More;
 use super::lvs::{Inherited, Real};
 use super::script::{Command, Owner};
 use super::table::{Keyword, Table, Takes};
+use super::{Context, exact, push_single};
 use crate::diagnostic::{Class, Place};
 use crate::model::{self, CheckerKind, Connection, HttpChecker, HttpVersion, Regex, TlsOptions};
 use crate::syntax::Line;
@@ -28,7 +28,7 @@ pub(crate) struct Check {
     compliant: bool,
     fast_recovery: bool,
     urls: Vec<Url>,
-    command: Option<Command>,
+    command: Option<Box<Command>>,
     owner: Option<Owner>,
     timeout: Duration,
     dynamic: bool,
@@ -260,7 +260,7 @@ pub(super) fn check(kind: Kind, place: Place) -> Check {
 pub(crate) fn tcp(real: &mut Real, context: &mut Context<'_>, line: &Line) {
     let mut check = check(Kind::Tcp, line.place());
     context.block(&TCP, &mut check, line);
-    real.checks.push(check);
+    push_single(&mut real.checks, check);
 }
 
 /// Reads an `HTTP_GET`.
@@ -281,7 +281,7 @@ fn web(real: &mut Real, context: &mut Context<'_>, line: &Line, kind: Kind, tabl
         context.diags.warn("no-url", check.place, message).hint("add `url { path / }`");
         return;
     }
-    real.checks.push(check);
+    push_single(&mut real.checks, check);
 }
 
 /// Reads a `MISC_CHECK`.
@@ -296,7 +296,7 @@ pub(crate) fn misc(real: &mut Real, context: &mut Context<'_>, line: &Line) {
             .hint("add `misc_path \"COMMAND\"`");
         return;
     }
-    real.checks.push(check);
+    push_single(&mut real.checks, check);
 }
 
 fn user(check: &mut Check, context: &mut Context<'_>, line: &Line) {
@@ -343,7 +343,7 @@ fn url_of(check: &mut Check, context: &mut Context<'_>, line: &Line, table: &Tab
         return;
     }
     check.compliant |= url.compliant;
-    check.urls.push(url);
+    push_single(&mut check.urls, url);
 }
 
 fn status_code(url: &mut Url, context: &mut Context<'_>, line: &Line) {
@@ -432,13 +432,13 @@ pub(crate) fn finish(
                 .or(server.virtualhost.as_ref());
             let tls =
                 TlsOptions { sni: check.sni, sni_name: check.sni_name, compliant: check.compliant };
-            CheckerKind::Http(HttpChecker {
+            CheckerKind::Http(Box::new(HttpChecker {
                 connection,
                 tls: (check.kind == Kind::Https).then_some(tls),
                 version: check.version,
-                urls: check.urls.into_iter().map(|url| finish_url(url, host)).collect(),
+                urls: exact(check.urls.into_iter().map(|url| finish_url(url, host))),
                 fast_recovery: check.fast_recovery,
-            })
+            }))
         }
         Kind::Misc => {
             let command = check.command.map(|command| command.owned_by(check.owner));

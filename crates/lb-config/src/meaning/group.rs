@@ -78,7 +78,11 @@ const LATER: &[Keyword<Group>] = &[
 ];
 
 impl Group {
-    fn set(&mut self, command: Command, which: fn(&mut Notifies) -> &mut Option<Command>) {
+    fn set(
+        &mut self,
+        command: Box<Command>,
+        which: fn(&mut Notifies) -> &mut Option<Box<Command>>,
+    ) {
         *which(&mut self.notify) = Some(command);
     }
 }

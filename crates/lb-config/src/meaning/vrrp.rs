@@ -9,7 +9,7 @@ use super::table::{Keyword, Table, Takes};
 use super::tracking::{
     Tracking, track_bfd, track_file, track_interface, track_process, track_script,
 };
-use super::{Context, Draft, hmac, link, route, rule, vip};
+use super::{Context, Draft, hmac, link, push_single, route, rule, vip};
 use crate::diagnostic::{Class, Place};
 use crate::model::{
     ExtraGarp, Hmac, InitialState, Ipvlan, OldUnicastChecksum, Route, Rule, UnicastPeer,
@@ -101,13 +101,13 @@ pub(crate) enum AuthenticationKind {
 /// Commands of `notify*`.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Notifies {
-    pub(crate) master: Option<Command>,
-    pub(crate) backup: Option<Command>,
-    pub(crate) fault: Option<Command>,
-    pub(crate) stop: Option<Command>,
-    pub(crate) deleted: Option<Command>,
-    pub(crate) master_rx_lower_pri: Option<Command>,
-    pub(crate) any: Option<Command>,
+    pub(crate) master: Option<Box<Command>>,
+    pub(crate) backup: Option<Box<Command>>,
+    pub(crate) fault: Option<Box<Command>>,
+    pub(crate) stop: Option<Box<Command>>,
+    pub(crate) deleted: Option<Box<Command>>,
+    pub(crate) master_rx_lower_pri: Option<Box<Command>>,
+    pub(crate) any: Option<Box<Command>>,
     pub(crate) report_deleted: bool,
 }
 
@@ -483,7 +483,7 @@ fn virtual_address(instance: &mut Instance, context: &mut Context<'_>, line: &Li
             .hint("put it into `virtual_ipaddress_excluded`, or into an instance of its own");
         return;
     }
-    instance.vips.push((vip, line.keyword_place()));
+    push_single(&mut instance.vips, (vip, line.keyword_place()));
 }
 
 fn excluded_address(instance: &mut Instance, context: &mut Context<'_>, line: &Line) {

@@ -2,12 +2,13 @@
 
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
-use super::Context;
 use super::group::Group;
 use super::tracking::{TrackedItem, TrackedItems};
 use super::vrrp::{AuthenticationKind, Instance, Notifies};
+use super::{Context, exact};
 use crate::diagnostic::{Class, Place};
 use crate::model::{
     Family, Garp, InitialState, Notify, Peers, SyncGroup, Tracked, VirtualAddress, VrrpInstance,
@@ -20,7 +21,7 @@ pub(crate) fn finish(
     drafts: Vec<Instance>,
     groups: Vec<Group>,
     scripts: &[VrrpScript],
-) -> (Vec<VrrpInstance>, Vec<SyncGroup>) {
+) -> (Vec<Arc<VrrpInstance>>, Vec<SyncGroup>) {
     let scripts: HashSet<&str> = scripts.iter().map(|script| script.name.as_str()).collect();
     let groups = resolve_members(context, &drafts, groups);
     let mut group_of: HashMap<&str, &Group> = HashMap::new();
@@ -34,7 +35,7 @@ pub(crate) fn finish(
     for draft in drafts {
         let group = group_of.get(draft.name.as_str()).copied();
         if let Some(instance) = instance(context, draft, group, &scripts, &mut seen) {
-            instances.push(instance);
+            instances.push(Arc::new(instance));
         }
     }
     let groups = groups
@@ -471,7 +472,7 @@ fn addresses(
         interface: vip.interface.or_else(|| interface.cloned()),
         ..vip
     };
-    std::mem::take(list).into_iter().map(complete).collect()
+    exact(std::mem::take(list).into_iter().map(complete))
 }
 
 /// The instance's and its group's lists as one.
@@ -629,13 +630,13 @@ fn alert(context: &Context<'_>, own: Option<bool>) -> bool {
 
 fn notify(context: &mut Context<'_>, draft: Notifies) -> Notify {
     Notify {
-        master: context.check(draft.master, Class::Note),
-        backup: context.check(draft.backup, Class::Note),
-        fault: context.check(draft.fault, Class::Note),
-        stop: context.check(draft.stop, Class::Note),
-        deleted: context.check(draft.deleted, Class::Note),
-        master_rx_lower_pri: context.check(draft.master_rx_lower_pri, Class::Note),
-        any: context.check(draft.any, Class::Note),
+        master: context.notify_script(draft.master),
+        backup: context.notify_script(draft.backup),
+        fault: context.notify_script(draft.fault),
+        stop: context.notify_script(draft.stop),
+        deleted: context.notify_script(draft.deleted),
+        master_rx_lower_pri: context.notify_script(draft.master_rx_lower_pri),
+        any: context.notify_script(draft.any),
         report_deleted: draft.report_deleted,
     }
 }

@@ -94,7 +94,7 @@ impl Watchdog {
 #[derive(Debug)]
 struct Supervisor {
     args: Args,
-    model: Model,
+    model: Arc<Model>,
     started: Timestamp,
     last_reload: Option<status::Reload>,
     advertiser: Slot<Advertiser>,
@@ -135,7 +135,7 @@ pub async fn run(
         runner: Runner::start(),
         tracker: Tracker::new(results_in),
         args,
-        model,
+        model: Arc::new(model),
         started: Timestamp::now(),
         last_reload: None,
         advertiser: Slot::off(),
@@ -159,6 +159,7 @@ pub async fn run(
     if supervisor.args.dump_conf {
         supervisor.log_configuration();
     }
+    lb_net::release_memory();
     let status = supervisor.serve(&mut inbox, &mut signals).await;
     drop(control);
     supervisor.stop(&mut inbox).await;
@@ -180,7 +181,7 @@ impl Supervisor {
     /// A host without a dataplane still keeps its VIPs alive: the balancer's failure is fatal only
     /// when there is nothing else to do.
     fn start_engines(&mut self) -> Result<(), Fatal> {
-        let model = self.model.clone();
+        let model = Arc::clone(&self.model);
         let advertises = self.wants_advertiser(&model);
         if self.wants_balancer(&model)
             && let Err(error) = self.start_balancer(&model)
@@ -268,7 +269,7 @@ impl Supervisor {
             Change::Failed { reason, pause } => self.failed("advertiser", &reason, pause),
             Change::Due => {
                 let reason = self.advertiser.failure().unwrap_or_default().to_owned();
-                match self.start_advertiser(&self.model.clone()) {
+                match self.start_advertiser(&Arc::clone(&self.model)) {
                     Ok(()) => self.restarted("advertiser", reason),
                     Err(error) => {
                         let message = describe(&error);
@@ -288,7 +289,7 @@ impl Supervisor {
             Change::Failed { reason, pause } => self.failed("balancer", &reason, pause),
             Change::Due => {
                 let reason = self.balancer.failure().unwrap_or_default().to_owned();
-                match self.start_balancer(&self.model.clone()) {
+                match self.start_balancer(&Arc::clone(&self.model)) {
                     Ok(()) => self.restarted("balancer", reason),
                     Err(error) => {
                         let message = describe(&error);
@@ -398,16 +399,17 @@ impl Supervisor {
         let applied = self.apply(&model, inbox).await;
         if let Err(reason) = applied {
             // What the first engine took, it gives back; the other took nothing.
-            let old = self.model.clone();
+            let old = Arc::clone(&self.model);
             self.notifications.update(&old);
-            let back = self.advertiser.apply((&old).into());
+            let back = self.advertiser.apply((&*old).into());
             if let Err(error) = self.meanwhile(inbox, back).await {
                 tracing::error!("cannot go back to the old configuration: {error}");
             }
             return Err(reason);
         }
         self.tracker.apply(&model);
-        self.model = model;
+        self.model = Arc::new(model);
+        lb_net::release_memory();
         Ok(match complaints.len() {
             0 => "the new configuration is in force".to_owned(),
             n => format!("the new configuration is in force, with {n} complaints in the log"),
@@ -498,7 +500,7 @@ impl Supervisor {
     /// Writes the files of a dump in a task of its own.
     fn dump(&self, dump: Dump, clear: bool) {
         let directory = dump::directory();
-        let (snapshot, model) = (self.snapshot(), self.model.clone());
+        let (snapshot, model) = (self.snapshot(), Arc::clone(&self.model));
         let cleared = Arc::clone(&self.cleared);
         tokio::spawn(async move {
             let status = snapshot.await;

@@ -2,6 +2,7 @@
 
 use std::cell::OnceCell;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
@@ -37,7 +38,7 @@ impl Limit {
 /// An instance and what belongs to it.
 #[derive(Debug)]
 pub(super) struct Slot {
-    pub(super) config: VrrpInstance,
+    pub(super) config: Arc<VrrpInstance>,
     pub(super) instance: Instance,
     /// The link of its interface, while that exists.
     pub(super) link: Option<LinkIndex>,
@@ -129,7 +130,7 @@ fn after(now: Instant, delay: Duration) -> Option<Instant> {
 }
 
 impl Slot {
-    pub(super) fn new(config: VrrpInstance, grouped: bool) -> Self {
+    pub(super) fn new(config: Arc<VrrpInstance>, grouped: bool) -> Self {
         Self {
             instance: Instance::new(vrrp_config(&config, grouped)),
             config,
