@@ -286,7 +286,7 @@ fn an_unknown_block_ends_the_block_around_it() {
 #[test]
 fn what_nothing_acts_on_is_in_the_model_and_said_once() {
     let found = instance(
-        "virtual_routes {\n10.1.0.0/16 via 10.0.0.9\n10.2.0.0/16 via 10.0.0.9\n}\n\
+        "virtual_routes {\n10.1.0.0/16 via 10.0.0.9 dev eth0\n10.2.0.0/16 via 10.0.0.9 dev eth0\n}\n\
          use_vmac\nuse_vmac vrrp.1\npriority 7",
         &["not-acted-on", "not-acted-on"],
     );
@@ -539,7 +539,7 @@ fn scheduler_flags_need_their_scheduler_before_them() {
     assert!(found.flag_1 && found.flag_2);
     assert!(!server(&format!("sh-port\nlb_algo sh{real}"), &["scheduler-flag"]).flag_2);
     assert!(!server(&format!("lb_algo mh\nsh-port{real}"), &["scheduler-flag"]).flag_2);
-    assert!(server(&format!("hashed\nflag-3{real}"), &[]).flag_3);
+    assert!(server(&format!("hashed\nflag-3{real}"), &["scheduler-flag"]).flag_3);
     assert_eq!(server(&format!("lb_algo RR{real}"), &["scheduler"]).scheduler, LvsScheduler::Rr);
 }
 

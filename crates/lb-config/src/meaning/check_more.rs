@@ -5,7 +5,6 @@ use super::check::{self, ALPHA, CONNECT, Check, Kind, RETRY, TIMING};
 use super::hmac::hex;
 use super::lvs::Real;
 use super::table::{Keyword, Table, Takes};
-use crate::diagnostic::Class;
 use crate::model::{
     CheckerKind, Connection, DnsChecker, DnsType, FileChecker, Reply, SmtpChecker, UdpChecker,
 };
@@ -141,8 +140,7 @@ pub(super) fn smtp(real: &mut Real, context: &mut Context<'_>, line: &Line) {
 fn host(check: &mut Check, context: &mut Context<'_>, line: &Line) {
     context
         .diags
-        .warn("deprecated", line.keyword_place(), "`host` of `SMTP_CHECK` is an old block")
-        .class(Class::Deprecated)
+        .note("deprecated", line.keyword_place(), "`host` of `SMTP_CHECK` is an old block")
         .hint("write an `SMTP_CHECK` for each host");
     let mut host = check::check(Kind::Smtp, line.place());
     context.block(&HOST, &mut host, line);

@@ -140,3 +140,17 @@ pub(crate) fn finish_track_groups(
     }
     done
 }
+
+/// Complains of static lines that name no track group.
+pub(crate) fn check_track_groups(
+    context: &mut Context<'_>,
+    groups: &[TrackGroup],
+    uses: &[(String, Place)],
+) {
+    for (name, place) in uses {
+        if groups.iter().all(|group| group.name != *name) {
+            let message = format!("there is no track_group `{name}`");
+            context.diags.warn("track-group", *place, message);
+        }
+    }
+}

@@ -165,8 +165,7 @@ pub(super) static SERVER: Table<Server> = Table {
             Takes::Integer { min: 1, max: i32::MAX as i64, set: |s, n| s.weight = n as u32 },
         ),
         Keyword::new("ops", Takes::Flag(|s| s.one_packet = true)),
-        // keepalived accepts the word and does nothing.
-        Keyword::new("hashed", Takes::Flag(|_| {})),
+        Keyword::new("hashed", Takes::Words { words: 0, read: hashed }),
         Keyword::new("flag-1", Takes::Flag(|s| s.flags[0] = true)),
         Keyword::new("flag-2", Takes::Flag(|s| s.flags[1] = true)),
         Keyword::new("flag-3", Takes::Flag(|s| s.flags[2] = true)),
@@ -412,6 +411,14 @@ fn scheduler_flag(server: &mut Server, context: &mut Context<'_>, line: &Line) {
         .hint(format!("write `lb_algo {name}` before it"));
 }
 
+/// keepalived takes the word and does nothing with it.
+fn hashed(server: &mut Server, context: &mut Context<'_>, line: &Line) {
+    if server.scheduler != Some(LvsScheduler::Sh) {
+        let message = "`hashed` belongs to scheduler sh and is ignored";
+        context.diags.warn("scheduler-flag", line.place(), message);
+    }
+}
+
 fn server_method(server: &mut Server, context: &mut Context<'_>, line: &Line) {
     server.method = method(context, line).or(server.method);
 }
@@ -566,9 +573,22 @@ fn no_sorry_server(context: &mut Context<'_>, line: &Line) {
 }
 
 fn ip_family(server: &mut Server, context: &mut Context<'_>, line: &Line) {
+    let of_key = match server.key {
+        VirtualServerKey::Address(address) if address.is_ipv6() => Some(Family::Inet6),
+        VirtualServerKey::Address(_) => Some(Family::Inet),
+        _ => None,
+    };
+    let mut set = |family| {
+        if of_key.is_some_and(|of_key| of_key != family) {
+            let message = "this is another family than that of the address, and is ignored";
+            context.diags.warn("ip-family", line.place(), message);
+        } else {
+            server.family = Some(family);
+        }
+    };
     match line.str(1) {
-        "inet" => server.family = Some(Family::Inet),
-        "inet6" => server.family = Some(Family::Inet6),
+        "inet" => set(Family::Inet),
+        "inet6" => set(Family::Inet6),
         other => {
             let message = format!("`{other}` is no address family and is ignored");
             context.diags.warn("ip-family", line.place_from(1), message).hint("use inet or inet6");

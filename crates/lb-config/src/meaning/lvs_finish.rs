@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use super::check::{self, Above};
 use super::lvs::{PERSISTENCE, Real, Server, Sorry};
-use super::{Context, exact};
+use super::{Context, exact, lint};
 use crate::diagnostic::Place;
 use crate::model::{
     Family, GroupEntry, LvsMethod, Protocol, RealServer, SorryServer, VirtualServer,
@@ -126,7 +126,7 @@ fn server(
     });
     let total = real_servers.iter().map(|real| u64::from(real.weight)).sum::<u64>();
     let (quorum, hysteresis) = quorum(context, &draft, total, &title);
-    Some(VirtualServer {
+    let server = VirtualServer {
         family,
         protocol,
         scheduler: draft.scheduler.unwrap_or_default(),
@@ -156,7 +156,9 @@ fn server(
             .unwrap_or(false),
         snmp_name: draft.snmp_name,
         key: draft.key,
-    })
+    };
+    lint::server(context, &server, place, &format!("virtual server {title}"));
+    Some(server)
 }
 
 fn protocol(context: &mut Context<'_>, draft: &Server, title: &str, is_mark: bool) -> Protocol {

@@ -11,6 +11,7 @@ mod global;
 mod group;
 mod hmac;
 mod link;
+mod lint;
 mod lvs;
 mod lvs_finish;
 mod reference;
@@ -66,6 +67,8 @@ pub(crate) struct Context<'a> {
     pub(crate) uses: Uses,
     /// Files, processes and sessions that can be tracked.
     pub(crate) tracked: Trackable,
+    /// Addresses of this host, once they are asked for.
+    own_addresses: Option<HashSet<IpAddr>>,
 }
 
 /// What is defined so far for lists to track, with default weight and direction.
@@ -119,6 +122,7 @@ pub(crate) fn read<'a>(
         unclosed: None,
         uses: Uses::default(),
         tracked: Trackable::default(),
+        own_addresses: None,
     };
     let mut draft = Draft::default();
     context.body(&global::TOP, &mut draft, true);
@@ -143,6 +147,7 @@ fn finish(context: &mut Context<'_>, draft: Draft) -> Model {
     let virtual_servers = lvs_finish::finish(context, draft.servers, &draft.server_groups);
     let names = vrrp_instances.iter().map(|instance| instance.name.as_str());
     let track_groups = group::finish_track_groups(context, top.track_groups, &names.collect());
+    group::check_track_groups(context, &track_groups, &top.group_uses);
     let global = global::finish(context);
     context.complain_of_security();
     Model {
@@ -460,6 +465,14 @@ impl Context<'_> {
                 .class(Class::MissingClose)
                 .hint("look for a `}` that is missing, or a `{` too many");
         }
+    }
+
+    /// Addresses of this host.
+    pub(crate) fn own_addresses(&mut self) -> &HashSet<IpAddr> {
+        let system = self.system;
+        self.own_addresses.get_or_insert_with(|| {
+            system.addresses("").into_iter().map(|(address, _)| address).collect()
+        })
     }
 
     /// Notes that an interface is used.

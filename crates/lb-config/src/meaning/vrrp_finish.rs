@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::group::Group;
 use super::tracking::{TrackedItem, TrackedItems};
 use super::vrrp::{AuthenticationKind, Instance, Notifies};
-use super::{Context, exact};
+use super::{Context, exact, lint};
 use crate::diagnostic::{Class, Place};
 use crate::model::{
     Family, Garp, InitialState, Notify, Peers, SyncGroup, Tracked, VirtualAddress, VrrpInstance,
@@ -32,10 +32,13 @@ pub(crate) fn finish(
     }
     let mut seen = HashMap::new();
     let mut instances = Vec::with_capacity(drafts.len());
+    let mut places = Vec::with_capacity(drafts.len());
     for draft in drafts {
         let group = group_of.get(draft.name.as_str()).copied();
+        let place = lint::Places::of(&draft);
         if let Some(instance) = instance(context, draft, group, &scripts, &mut seen) {
             instances.push(Arc::new(instance));
+            places.push(place);
         }
     }
     let groups = groups
@@ -47,7 +50,8 @@ pub(crate) fn finish(
             tracking_weight: group.tracking_weight,
             smtp_alert: alert(context, group.smtp_alert),
         })
-        .collect();
+        .collect::<Vec<_>>();
+    lint::instances(context, &instances, &places, &groups);
     (instances, groups)
 }
 
@@ -115,7 +119,12 @@ fn instance(
     let family = family(&draft);
     check_families(context, &mut draft, family);
     let unicast = !draft.peers.is_empty();
-    if draft.unicast && !unicast {
+    if !unicast && draft.unicast_ttl.is_some() {
+        let message = format!("({name}) has no unicast peer; unicast_ttl is ignored");
+        context.diags.warn("unicast-without-peers", draft.place, message);
+        draft.unicast_ttl = None;
+    }
+    if draft.unicast && !unicast && !draft.unicast_fault_no_peer {
         let message =
             format!("({name}) has a unicast keyword but no unicast peer; multicast is used");
         context.diags.warn("unicast-without-peers", draft.place, message).class(Class::Deprecated);
@@ -138,10 +147,27 @@ fn instance(
         context.diags.error("strict-unicast", draft.place, message);
         return None;
     }
+    if draft.vmac.is_none() && draft.vmac_xmit_base {
+        let message = format!("({name}) has no macvlan; vmac_xmit_base is ignored");
+        context.diags.warn("vmac-xmit-base", draft.place, message).hint("add `use_vmac`");
+        draft.vmac_xmit_base = false;
+    }
+    if draft.vrf.is_some() && draft.interface.is_some() {
+        let message = format!("({name}) has an interface; vrf is ignored");
+        context.diags.warn("vrf", draft.place, message);
+        draft.vrf = None;
+    }
     if draft.vmac.is_some() && draft.promote_secondaries {
         let message = format!("({name}) sets promote_secondaries with use_vmac anyway");
         context.diags.warn("promote-secondaries", draft.place, message).hint("it can be left out");
         draft.promote_secondaries = false;
+    }
+    if strict
+        && let Some((vip, place)) = draft.vips.first()
+        && matches!(vip.address, IpAddr::V6(address) if !address.is_unicast_link_local())
+    {
+        let message = format!("({name}) is strict: its first IPv6 address must be link-local");
+        context.diags.warn("strict-link-local", *place, message);
     }
     let (state, priority) = state(context, &mut draft, strict);
     let owner = priority == 255;
