@@ -26,7 +26,7 @@ fn network() -> anyhow::Result<Option<Lab>> {
         let address = format!("10.0.0.{octet}/24");
         let host = HostSpec::new(name).interface("eth0", "lan", [address.as_str()]);
         // Dump files of the machine itself are none of theirs.
-        topology = topology.host(host.private("/etc/keepalived").private("/tmp"));
+        topology = topology.host(host.private("/etc/keepalived"));
     }
     start(topology)
 }

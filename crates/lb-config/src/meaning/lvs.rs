@@ -235,6 +235,14 @@ pub(super) static REAL_SERVER: Table<Real> = Table {
     ]],
 };
 
+impl Real {
+    /// One more checker; almost every server has one, and the list has room for no more.
+    pub(super) fn add(&mut self, check: Check) {
+        self.checks.reserve_exact(1);
+        self.checks.push(check);
+    }
+}
+
 /// Reads a `virtual_server`.
 pub(crate) fn read(draft: &mut Draft, context: &mut Context<'_>, line: &Line) {
     let key = match line.str(1) {
@@ -354,6 +362,10 @@ fn real_server(server: &mut Server, context: &mut Context<'_>, line: &Line) {
         snmp_name: None,
     };
     context.block(&REAL_SERVER, &mut real, line);
+    // Most have a few: room for exactly as many keeps large files small.
+    if server.real_servers.len() < 4 {
+        server.real_servers.reserve_exact(1);
+    }
     server.real_servers.push(real);
 }
 
