@@ -548,7 +548,7 @@ fn quorum_can_be_reached() {
     let real = "\nreal_server 10.0.0.2 80 {\nweight 3\n}\nreal_server 10.0.0.3 80 {\n}\nreal_server 10.0.0.2 80 {\n}";
     let found = server(
         &format!("quorum 9\nhysteresis 9\nweight 2{real}"),
-        &["duplicate-real-server", "quorum", "hysteresis"],
+        &["duplicate-real-server", "quorum", "hysteresis", "quorum-unreachable"],
     );
     assert_eq!((found.quorum, found.hysteresis, found.real_servers.len()), (5, 4, 2));
 }

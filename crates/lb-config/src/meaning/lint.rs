@@ -151,7 +151,8 @@ fn shared_vrids(context: &mut Context<'_>, instances: &[Arc<VrrpInstance>], plac
         let Some(interface) = instance.interface.as_deref() else { continue };
         let key = (interface, instance.family, instance.vrid);
         let first = *seen.entry(key).or_insert(index);
-        if first == index {
+        // The same destination too is an error, and said.
+        if first == index || instances[first].peers == instance.peers {
             continue;
         }
         let message = format!(

@@ -82,7 +82,8 @@ pub(crate) struct Trackable {
 /// Everything the top level holds.
 #[derive(Default)]
 pub(crate) struct Draft {
-    instances: Vec<vrrp::Instance>,
+    #[expect(clippy::vec_box, reason = "each is let go when it has become part of the model")]
+    instances: Vec<Box<vrrp::Instance>>,
     instance_places: HashMap<String, Place>,
     groups: Vec<group::Group>,
     group_names: HashSet<String>,

@@ -382,7 +382,7 @@ pub(crate) fn read(draft: &mut Draft, context: &mut Context<'_>, line: &Line) {
         sync_interface: None,
     };
     context.block(&TABLE, &mut instance, line);
-    draft.instances.push(instance);
+    draft.instances.push(Box::new(instance));
 }
 
 fn state(instance: &mut Instance, context: &mut Context<'_>, line: &Line) {

@@ -16,9 +16,10 @@ use crate::model::{
 };
 
 /// Makes instances and groups of the model.
+#[expect(clippy::vec_box, reason = "each draft is let go when it has become part of the model")]
 pub(crate) fn finish(
     context: &mut Context<'_>,
-    drafts: Vec<Instance>,
+    drafts: Vec<Box<Instance>>,
     groups: Vec<Group>,
     scripts: &[VrrpScript],
 ) -> (Vec<Arc<VrrpInstance>>, Vec<SyncGroup>) {
@@ -36,7 +37,7 @@ pub(crate) fn finish(
     for draft in drafts {
         let group = group_of.get(draft.name.as_str()).copied();
         let place = lint::Places::of(&draft);
-        if let Some(instance) = instance(context, draft, group, &scripts, &mut seen) {
+        if let Some(instance) = instance(context, *draft, group, &scripts, &mut seen) {
             instances.push(Arc::new(instance));
             places.push(place);
         }
@@ -58,7 +59,7 @@ pub(crate) fn finish(
 /// Drops members that are no instance or are in another group, and groups without members.
 fn resolve_members(
     context: &mut Context<'_>,
-    instances: &[Instance],
+    instances: &[Box<Instance>],
     groups: Vec<Group>,
 ) -> Vec<Group> {
     let known: HashSet<&str> = instances.iter().map(|instance| instance.name.as_str()).collect();
