@@ -21,7 +21,8 @@ fn network() -> anyhow::Result<Option<Lab>> {
     let hosts = [("lb", 2), ("s1", 11), ("s2", 12), ("s3", 13), ("c1", 21), ("c2", 22)];
     for (name, octet) in hosts {
         let address = format!("10.0.0.{octet}/24");
-        topology = topology.host(HostSpec::new(name).interface("eth0", "lan", [address.as_str()]));
+        let host = HostSpec::new(name).interface("eth0", "lan", [address.as_str()]);
+        topology = topology.host(host.private("/etc/keepalived"));
     }
     start(topology)
 }
@@ -87,12 +88,12 @@ fn server<'a>(status: &'a Status, address: &str) -> &'a RealServer {
     found.expect("the configured real server")
 }
 
-/// A configuration with one virtual server at [`VIP`].
+/// A configuration with one virtual server at [`VIP`]. Without `enable_script_security`: in the user namespace of an
+/// ordinary user the machine's directories are nobody's, and scripts in them would be disabled.
 fn service(protocol: &str, scheduler: &str, settings: &str, real_servers: &[String]) -> String {
     format!(
         r#"
 global_defs {{
-    enable_script_security
     script_user root
 }}
 virtual_server 10.0.0.2 8080 {{
@@ -317,7 +318,7 @@ fn a_persistent_client_stays_with_its_server() -> Test {
 
 /// nginx with a server by name, one that fails, and one over TLS.
 const NGINX: &str = "
-daemon off; master_process off; pid /run/nginx/pid; error_log stderr notice;
+user root root; daemon off; master_process off; pid /run/nginx/pid; error_log stderr notice;
 events { }
 http {
     access_log off;

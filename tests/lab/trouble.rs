@@ -16,9 +16,10 @@ const GROUP: Ipv4Addr = Ipv4Addr::new(224, 0, 0, 18);
 
 /// A director and somebody else on one switch.
 fn network() -> anyhow::Result<Option<Lab>> {
+    let d1 = HostSpec::new("d1").interface("eth0", "lan", ["10.0.0.2/24"]);
     start(
         Topology::new(["lan"])
-            .host(HostSpec::new("d1").interface("eth0", "lan", ["10.0.0.2/24"]))
+            .host(d1.private("/etc/keepalived"))
             .host(HostSpec::new("other").interface("eth0", "lan", ["10.0.0.66/24"])),
     )
 }
@@ -39,6 +40,15 @@ vrrp_instance VI_1 {
 
 /// Runs what follows as a user without any rights.
 const NOBODY: [&str; 4] = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"];
+
+/// Whether there is such a user: an ordinary user's lab has one user only.
+fn has_nobody(host: &Host) -> anyhow::Result<bool> {
+    let (code, text) = run(host, &[&NOBODY[..], &["true"]].concat())?;
+    if code != Some(0) {
+        eprintln!("skipped in part: {text}");
+    }
+    Ok(code == Some(0))
+}
 
 /// The path of one of our programs, for other programs to start.
 fn program(name: &str) -> anyhow::Result<String> {
@@ -135,10 +145,12 @@ fn an_unreachable_control_socket_is_named_with_the_remedy() -> Test {
     let (code, text) = run(d1, &["env", "LBD_SOCKET=/run/other.sock", &lbctl, "status"])?;
     assert_eq!(code, Some(0), "{text}");
     // Whoever may not open it is told so.
-    let (code, text) =
-        run(d1, &[&NOBODY[..], &[&lbctl, "-S", "/run/other.sock", "status"]].concat())?;
-    assert_eq!(code, Some(1), "{text}");
-    assert!(text.contains("permission denied") && text.contains("sudo"), "{text}");
+    if has_nobody(d1)? {
+        let words = [&NOBODY[..], &[&lbctl, "-S", "/run/other.sock", "status"]].concat();
+        let (code, text) = run(d1, &words)?;
+        assert_eq!(code, Some(1), "{text}");
+        assert!(text.contains("permission denied") && text.contains("sudo"), "{text}");
+    }
     lbd.kill();
     let (code, text) = run(d1, &["lbctl", "-S", "/run/other.sock", "status"])?;
     assert_eq!(code, Some(1));
@@ -233,20 +245,22 @@ fn a_missing_capability_is_named_with_the_remedy() -> Test {
         assert!(text.contains("run as root") && text.contains("setcap"), "no remedy in {text}");
         assert_nothing_started(d1);
     }
-    let (code, text) = run(d1, &[&NOBODY[..], &[&lbd, "-n", "-l", "-G"]].concat())?;
-    assert_eq!(code, Some(4), "{text}");
-    assert!(text.contains("/run/keepalived.pid") && text.contains("-p FILE"), "{text}");
+    if has_nobody(d1)? {
+        let (code, text) = run(d1, &[&NOBODY[..], &[&lbd, "-n", "-l", "-G"]].concat())?;
+        assert_eq!(code, Some(4), "{text}");
+        assert!(text.contains("/run/keepalived.pid") && text.contains("-p FILE"), "{text}");
+    }
     Ok(())
 }
 
-/// A VRRPv3 advertisement of priority 250 with the plain checksum of RFC 9568 §5.2.8: it would win if it were sound.
+/// A VRRPv3 advertisement of priority 250, without its checksum: it would win if it were sound.
 fn advert(change: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
     let mut octets = vec![0x31, 51, 250, 1, 0, 20, 0, 0, 10, 0, 0, 100];
     change(&mut octets);
     octets
 }
 
-/// Fills the checksum in, over the pseudo header as keepalived's are: RFC 9568 §5.2.8 for IPv4 as deployed.
+/// Fills the checksum in, with the pseudo header of RFC 5798 §5.2.8 as keepalived does.
 fn summed(mut octets: Vec<u8>, source: Ipv4Addr) -> Vec<u8> {
     let mut all = [source.octets(), GROUP.octets()].concat();
     all.extend([0, 112, 0, octets.len() as u8]);

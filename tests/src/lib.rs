@@ -80,6 +80,8 @@ pub fn installed(program: &str, package: &str) -> bool {
 
 /// Writes a configuration into a host and starts `lbd -n -l -D` there, with `more` arguments.
 ///
+/// For ordinary users, who may not write the machine's own directory, the host needs [`CONFIG`]'s private.
+///
 /// Returns when it has started up.
 ///
 /// # Errors

@@ -1,38 +1,195 @@
-//! How long configurations of growing size take to read: `cargo bench -p lb-config`.
+//! What reading configurations of growing size costs, beside `keepalived -t` where that is installed:
+//! `cargo bench -p lb-config`.
+//!
+//! Each row is one process of ours and one of keepalived's on the same file: user and system time of the
+//! process and its children, and the largest resident set of any of them. keepalived runs in a network
+//! namespace of its own, with an interface for each the file names; without root it is left out.
 
 use std::fmt::Write as _;
-use std::time::Instant;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
 
-use lb_config::{MemorySystem, Options};
+use lb_config::{FileStatus, Interface, Options, RealSystem, System};
+
+/// This machine, with every interface there is a name for.
+struct EveryInterface;
+
+impl System for EveryInterface {
+    fn read(&self, path: &Path) -> std::io::Result<Vec<u8>> {
+        RealSystem.read(path)
+    }
+    fn status(&self, path: &Path) -> std::io::Result<FileStatus> {
+        RealSystem.status(path)
+    }
+    fn resolve(&self, path: &Path) -> std::io::Result<PathBuf> {
+        RealSystem.resolve(path)
+    }
+    fn glob(&self, pattern: &str) -> Vec<PathBuf> {
+        RealSystem.glob(pattern)
+    }
+    fn current_dir(&self) -> PathBuf {
+        RealSystem.current_dir()
+    }
+    fn interface(&self, _: &str) -> Option<Interface> {
+        Some(Interface { multicast: true })
+    }
+    fn user(&self, name: &str) -> Option<lb_config::model::ScriptOwner> {
+        RealSystem.user(name)
+    }
+    fn group(&self, name: &str) -> Option<u32> {
+        RealSystem.group(name)
+    }
+    fn own(&self) -> lb_config::model::ScriptOwner {
+        RealSystem.own()
+    }
+    fn host_name(&self) -> String {
+        RealSystem.host_name()
+    }
+    fn variable(&self, name: &str) -> Option<String> {
+        RealSystem.variable(name)
+    }
+    fn seed(&self) -> u64 {
+        1
+    }
+}
+
+/// What a row is about: name, size, text.
+type Case = (&'static str, usize, fn(usize) -> String);
+
+const CASES: [Case; 7] = [
+    ("virtual servers of 2", 2_500, virtual_servers),
+    ("virtual servers of 2", 10_000, virtual_servers),
+    ("real servers in one", 5_000, real_servers),
+    ("real servers in one", 20_000, real_servers),
+    ("VRRP instances", 250, instances),
+    ("VRRP instances", 1_000, instances),
+    ("VRRP instances", 4_000, instances),
+];
 
 fn main() {
-    for (name, count, make) in [
-        ("virtual servers of 2", 10_000, virtual_servers as fn(usize) -> String),
-        ("real servers in one", 20_000, real_servers),
-        ("real servers in one", 80_000, real_servers),
-        ("VRRP instances", 1_000, instances),
-        ("VRRP instances", 4_000, instances),
-    ] {
-        let text = make(count);
-        let system = MemorySystem::default();
-        let best = (0..5)
-            .map(|_| {
-                let start = Instant::now();
-                let loaded =
-                    lb_config::parse_str("bench.conf", &text, &Options::default(), &system);
-                let took = start.elapsed();
-                assert!(!loaded.is_refused(), "{}", loaded.render(false));
-                took
-            })
-            .min()
-            .unwrap_or_default();
-        let rate = text.len() as f64 / 1e6 / best.as_secs_f64();
-        println!(
-            "{count:6} {name:22} {:8} bytes {:7.1} ms {rate:6.1} MB/s",
-            text.len(),
-            best.as_secs_f64() * 1e3
-        );
+    let mut arguments = std::env::args().skip(1).filter(|argument| argument != "--bench");
+    if let Some(file) = arguments.next() {
+        return read(Path::new(&file));
     }
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let keepalived = has_keepalived();
+    if !keepalived {
+        println!("without keepalived: it is not installed, or this is not root");
+    }
+    println!(
+        "  count what                   file KB   ours: CPU ms   MB/s  peak MB   keepalived: CPU ms  peak MB"
+    );
+    for (name, count, make) in CASES {
+        let text = make(count);
+        let file = dir.path().join("bench.conf");
+        std::fs::write(&file, &text).expect("a file in it");
+        let own = std::env::current_exe().expect("the path of this program");
+        let ours = best(5, || Command::new(&own).arg(&file).stdout(Stdio::null()).spawn());
+        let rate = text.len() as f64 / 1e6 / ours.cpu.as_secs_f64();
+        print!(
+            "{count:7} {name:21} {:8.0} {:14.1} {rate:6.1} {:8.1}",
+            text.len() as f64 / 1e3,
+            ours.cpu.as_secs_f64() * 1e3,
+            ours.peak_kb as f64 / 1e3
+        );
+        if keepalived {
+            let theirs = best(2, || in_namespace(&file, links(count)).spawn());
+            print!(" {:20.1} {:8.1}", theirs.cpu.as_secs_f64() * 1e3, theirs.peak_kb as f64 / 1e3);
+        }
+        println!();
+    }
+}
+
+/// Reads a file as `-t` does: complaints and lints included, and nothing printed.
+fn read(file: &Path) {
+    let options = Options { testing: true, ..Options::default() };
+    let loaded = lb_config::load(file, &options, &EveryInterface);
+    assert!(!loaded.is_refused(), "{}", loaded.render(false));
+}
+
+fn has_keepalived() -> bool {
+    let runs = |program: &str, argument: &str| {
+        let mut command = Command::new(program);
+        command.arg(argument).stdout(Stdio::null()).stderr(Stdio::null());
+        command.status().is_ok_and(|status| status.success())
+    };
+    nix::unistd::geteuid().is_root() && runs("keepalived", "--version")
+}
+
+/// Number of interfaces the file of so many instances names.
+fn links(count: usize) -> usize {
+    count.div_ceil(250)
+}
+
+fn in_namespace(file: &Path, links: usize) -> Command {
+    // Bridges are made before: they are no part of what is measured, as their cost is not keepalived's.
+    let script = "i=0; while [ $i -lt $LINKS ]; do
+        ip link add eth$i type bridge && ip link set eth$i up; i=$((i + 1)); done
+        exec \"$0\" \"$@\"";
+    let mut command = Command::new("unshare");
+    command
+        .args(["--net", "sh", "-c", script, "keepalived", "-t", "-f"])
+        .arg(file)
+        .env("LINKS", links.to_string())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    command
+}
+
+/// What a process cost.
+#[derive(Clone, Copy)]
+struct Cost {
+    cpu: Duration,
+    peak_kb: u64,
+}
+
+/// The cheapest of some runs. Costs come from `/proc`, once the process is done and not yet reaped.
+fn best(runs: usize, spawn: impl Fn() -> std::io::Result<std::process::Child>) -> Cost {
+    let cost = || {
+        let mut child = spawn().expect("a process");
+        let before = children();
+        let peak = watch(child.id());
+        child.wait().expect("its end");
+        Cost { cpu: children() - before, peak_kb: peak }
+    };
+    (0..runs).map(|_| cost()).min_by_key(|cost| cost.cpu).expect("at least one run")
+}
+
+/// CPU time of children that have been waited for, theirs included.
+fn children() -> Duration {
+    let usage = nix::sys::resource::getrusage(nix::sys::resource::UsageWho::RUSAGE_CHILDREN);
+    let usage = usage.expect("getrusage");
+    let time = |time: nix::sys::time::TimeVal| {
+        Duration::from_micros((time.tv_sec() * 1_000_000 + time.tv_usec()) as u64)
+    };
+    time(usage.user_time()) + time(usage.system_time())
+}
+
+/// The largest resident set of a process and its children, looked at until it ends.
+fn watch(pid: u32) -> u64 {
+    let mut peak = 0;
+    loop {
+        let family = std::iter::once(pid).chain(offspring(pid));
+        peak = family.filter_map(peak_of).fold(peak, u64::max);
+        let state = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        if state.rsplit(") ").next().is_none_or(|rest| rest.starts_with(['Z', 'X'])) {
+            return peak;
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+fn offspring(pid: u32) -> Vec<u32> {
+    let path = format!("/proc/{pid}/task/{pid}/children");
+    let list = std::fs::read_to_string(path).unwrap_or_default();
+    list.split(' ').filter_map(|pid| pid.parse().ok()).collect()
+}
+
+fn peak_of(pid: u32) -> Option<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    line.trim().trim_end_matches(" kB").parse().ok()
 }
 
 fn real_server(text: &mut String, address: std::net::Ipv4Addr) {

@@ -235,6 +235,21 @@ impl Diagnostics {
         self.kept.len() >= MOST_KEPT
     }
 
+    /// Drops warnings and notes that are not wanted. What `-t` exits with stays.
+    pub(crate) fn silence(&mut self, mut unwanted: impl FnMut(&Diagnostic) -> bool) {
+        self.settle();
+        let (warnings, notes) = (&mut self.warnings, &mut self.notes);
+        self.kept.retain(|diagnostic| {
+            let drop = diagnostic.severity != Severity::Error && unwanted(diagnostic);
+            if drop && diagnostic.severity == Severity::Warning {
+                *warnings -= 1;
+            } else if drop {
+                *notes -= 1;
+            }
+            !drop
+        });
+    }
+
     /// Those kept: every error and the first 2,000 warnings.
     pub fn iter(&self) -> impl Iterator<Item = &Diagnostic> {
         self.kept.iter()

@@ -26,6 +26,7 @@ pub use diagnostic::{Class, Diagnostic, Diagnostics, Label, Place, Severity};
 pub use meaning::Use;
 pub use model::Model;
 pub use reference::{Block, Keyword, Kind, tables};
+pub use render::{Message, MessageLabel, MessagePlace};
 pub use source::{FileId, Position, Source, Sources, Span};
 pub use statement::{Statement, What};
 pub use system::{FileStatus, Interface, MemoryFile, MemorySystem, RealSystem, System};
@@ -43,6 +44,8 @@ pub struct Options {
     pub record_uses: bool,
     /// Every line is kept, with what it was understood as, in [`Loaded::statements`].
     pub record_statements: bool,
+    /// Ids of warnings and notes to leave out.
+    pub allow: Vec<String>,
 }
 
 /// A configuration that was read.
@@ -91,9 +94,29 @@ fn finish(
     system: &dyn System,
 ) -> Loaded {
     let read = meaning::read(reader, diagnostics, options, system);
-    let meaning::Finished { model, diagnostics, sources, uses, statements } = read;
+    let meaning::Finished { model, mut diagnostics, sources, uses, statements } = read;
+    diagnostics.silence(|diagnostic| is_allowed(diagnostic, options, &sources));
     let model = (diagnostics.errors() == 0).then_some(model);
     Loaded { model, diagnostics, sources, uses, statements }
+}
+
+/// Whether the caller or a comment `allow(ID)` wants to hear nothing of it.
+fn is_allowed(diagnostic: &Diagnostic, options: &Options, sources: &Sources) -> bool {
+    if options.allow.iter().any(|id| id == diagnostic.id) {
+        return true;
+    }
+    let Some(span) = diagnostic.span else { return false };
+    let (line, before) = sources.around(span);
+    let comment_of = |line| match line {
+        "" => None,
+        line => Some(&line[line.find(['#', '!'])?..]),
+    };
+    // On the line before, the comment must stand alone.
+    let before = Some(before.trim_start()).filter(|before| before.starts_with(['#', '!']));
+    [comment_of(line), before].into_iter().flatten().any(|comment: &str| {
+        let lists = comment.split("allow(").skip(1).filter_map(|rest| rest.split_once(')'));
+        lists.flat_map(|(list, _)| list.split(',')).any(|id| id.trim() == diagnostic.id)
+    })
 }
 
 impl Loaded {

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
+use serde::Serialize;
 
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::source::Span;
@@ -24,18 +25,98 @@ impl Loaded {
         out
     }
 
+    /// Every diagnostic as data.
+    pub fn messages(&self) -> impl Iterator<Item = Message<'_>> {
+        self.diagnostics.iter().map(|diagnostic| message(diagnostic, &self.sources))
+    }
+
     /// `file:line:column: severity: message`, a line each, for logs.
     pub fn one_liners(&self) -> impl Iterator<Item = String> {
         self.diagnostics.iter().map(|diagnostic| one_line(diagnostic, &self.sources))
     }
 }
 
-fn one_line(diagnostic: &Diagnostic, sources: &Sources) -> String {
-    let severity = match diagnostic.severity {
+/// A diagnostic as data, for editors and CI; lines and columns start at 1, columns count characters.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Message<'a> {
+    /// Stable name.
+    pub id: &'a str,
+    /// `error`, `warning` or `note`.
+    pub severity: &'static str,
+    /// One sentence without a full stop.
+    pub message: &'a str,
+    /// Where; absent for what is about no place in a file.
+    #[serde(flatten)]
+    pub place: Option<MessagePlace<'a>>,
+    /// What to do.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hint: Option<&'a str>,
+    /// Other places that explain the first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub labels: Vec<MessageLabel<'a>>,
+}
+
+/// A range of a file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct MessagePlace<'a> {
+    /// The file, as it was opened.
+    pub file: &'a str,
+    /// Line of the first character.
+    pub line: usize,
+    /// Its column.
+    pub column: usize,
+    /// Line after the last character.
+    pub end_line: usize,
+    /// Its column.
+    pub end_column: usize,
+}
+
+/// A second place.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct MessageLabel<'a> {
+    /// Where.
+    #[serde(flatten)]
+    pub place: MessagePlace<'a>,
+    /// What is there.
+    pub text: &'a str,
+}
+
+fn message<'a>(diagnostic: &'a Diagnostic, sources: &'a Sources) -> Message<'a> {
+    let place = |span: Span| {
+        let (start, end) =
+            (sources.position(span), sources.position(Span { start: span.end, ..span }));
+        MessagePlace {
+            file: sources.file(span.file).name(),
+            line: start.line,
+            column: start.column,
+            end_line: end.line,
+            end_column: end.column,
+        }
+    };
+    Message {
+        id: diagnostic.id,
+        severity: severity(diagnostic),
+        message: &diagnostic.message,
+        place: diagnostic.span.map(place),
+        hint: diagnostic.hint.as_deref(),
+        labels: diagnostic
+            .labels
+            .iter()
+            .map(|label| MessageLabel { place: place(label.span), text: &label.text })
+            .collect(),
+    }
+}
+
+fn severity(diagnostic: &Diagnostic) -> &'static str {
+    match diagnostic.severity {
         Severity::Error => "error",
         Severity::Warning => "warning",
         Severity::Note => "note",
-    };
+    }
+}
+
+fn one_line(diagnostic: &Diagnostic, sources: &Sources) -> String {
+    let severity = severity(diagnostic);
     let mut line = match diagnostic.span {
         Some(span) => {
             let position = sources.position(span);

@@ -113,6 +113,19 @@ impl Sources {
         (0..self.0.len() as u32).map(FileId)
     }
 
+    /// The line a span starts in, and the one before it.
+    pub(crate) fn around(&self, span: Span) -> (&str, &str) {
+        let source = self.file(span.file);
+        let starts = source.line_starts();
+        let index = starts.partition_point(|start| *start <= span.start).saturating_sub(1);
+        let line = |index: usize| {
+            let start = starts[index] as usize;
+            let end = starts.get(index + 1).map_or(source.text.len(), |end| *end as usize);
+            source.text.get(start..end).unwrap_or_default()
+        };
+        (line(index), index.checked_sub(1).map_or("", line))
+    }
+
     /// How many files were read.
     pub fn len(&self) -> usize {
         self.0.len()

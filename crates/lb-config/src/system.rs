@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::net::ToSocketAddrs;
+use std::net::{IpAddr, ToSocketAddrs};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -72,6 +72,18 @@ pub trait System {
     /// Whether a name or an address stands for a host; name servers may be asked.
     fn resolves(&self, host: &str) -> bool {
         (host, 25_u16).to_socket_addrs().is_ok_and(|mut found| found.next().is_some())
+    }
+
+    /// Addresses of an interface with their prefix lengths; of every interface for an empty name.
+    fn addresses(&self, interface: &str) -> Vec<(IpAddr, u8)> {
+        let _ = interface;
+        Vec::new()
+    }
+
+    /// A setting of the kernel, as `net.ipv4.ip_forward`.
+    fn sysctl(&self, name: &str) -> Option<String> {
+        let _ = name;
+        None
     }
 
     /// The node name.
@@ -148,6 +160,29 @@ impl System for RealSystem {
         ScriptOwner { uid: nix::unistd::geteuid().as_raw(), gid: nix::unistd::getegid().as_raw() }
     }
 
+    fn addresses(&self, interface: &str) -> Vec<(IpAddr, u8)> {
+        let Ok(all) = nix::ifaddrs::getifaddrs() else { return Vec::new() };
+        all.filter(|entry| interface.is_empty() || entry.interface_name == interface)
+            .filter_map(|entry| {
+                let (address, mask) = (entry.address?, entry.netmask?);
+                let ip = |storage: &nix::sys::socket::SockaddrStorage| {
+                    let v4 = storage.as_sockaddr_in().map(|address| IpAddr::from(address.ip()));
+                    v4.or(storage.as_sockaddr_in6().map(|address| address.ip().into()))
+                };
+                let length = match ip(&mask)? {
+                    IpAddr::V4(mask) => u32::from(mask).count_ones(),
+                    IpAddr::V6(mask) => u128::from(mask).count_ones(),
+                };
+                Some((ip(&address)?, length as u8))
+            })
+            .collect()
+    }
+
+    fn sysctl(&self, name: &str) -> Option<String> {
+        let path = Path::new("/proc/sys").join(name.replace('.', "/"));
+        Some(std::fs::read_to_string(path).ok()?.trim().to_owned())
+    }
+
     fn host_name(&self) -> String {
         nix::unistd::gethostname()
             .map(|name| name.to_string_lossy().into_owned())
@@ -170,6 +205,8 @@ pub struct MemorySystem {
     pub files: BTreeMap<PathBuf, MemoryFile>,
     /// Interfaces; `None`: every name is one.
     pub interfaces: Option<BTreeMap<String, Interface>>,
+    /// Addresses of interfaces with their prefix lengths.
+    pub addresses: Vec<(String, (IpAddr, u8))>,
     /// Accounts besides `root`.
     pub users: BTreeMap<String, ScriptOwner>,
     /// Groups besides `root`.
@@ -268,6 +305,11 @@ impl System for MemorySystem {
 
     fn own(&self) -> ScriptOwner {
         ScriptOwner { uid: 0, gid: 0 }
+    }
+
+    fn addresses(&self, interface: &str) -> Vec<(IpAddr, u8)> {
+        let of = |(name, _): &&(String, (IpAddr, u8))| interface.is_empty() || name == interface;
+        self.addresses.iter().filter(of).map(|(_, address)| *address).collect()
     }
 
     fn resolves(&self, _: &str) -> bool {

@@ -1,5 +1,6 @@
 //! What configurations mean: defaults, inheritance and keepalived's quirks.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use lb_config::model::*;
@@ -37,7 +38,7 @@ fn instance(lines: &str, complaints: &[&str]) -> VrrpInstance {
     let text = format!(
         "vrrp_instance VI_1 {{\ninterface eth0\nvirtual_router_id 51\nvirtual_ipaddress {{\n10.0.0.1\n}}\n{lines}\n}}"
     );
-    model(&text, complaints).vrrp_instances.remove(0)
+    Arc::unwrap_or_clone(model(&text, complaints).vrrp_instances.remove(0))
 }
 
 /// A virtual server with these lines, after a scheduler, a method and a protocol.
@@ -180,7 +181,7 @@ fn addresses_take_their_options() {
     let text = "vrrp_instance A {\ninterface eth0\nvirtual_router_id 5\nvirtual_ipaddress {\n\
         10.0.0.1/24 dev eth1 brd + label eth1:1 scope link no_track\n10.0.0.9/33\n10.0.0.1, \n010.0.0.1\n10.0.0.2 10.0.0.3\n2001:db8::1\n}\n}";
     let complaints = ["vip-prefix", "vip", "vip", "unknown-option", "vip-family"];
-    let found = model(text, &complaints).vrrp_instances.remove(0).vips;
+    let found = model(text, &complaints).vrrp_instances[0].vips.clone();
     assert_eq!(found.len(), 3);
     assert_eq!(
         found[0],
@@ -285,7 +286,7 @@ fn an_unknown_block_ends_the_block_around_it() {
 #[test]
 fn what_nothing_acts_on_is_in_the_model_and_said_once() {
     let found = instance(
-        "virtual_routes {\n10.1.0.0/16 via 10.0.0.9\n10.2.0.0/16 via 10.0.0.9\n}\n\
+        "virtual_routes {\n10.1.0.0/16 via 10.0.0.9 dev eth0\n10.2.0.0/16 via 10.0.0.9 dev eth0\n}\n\
          use_vmac\nuse_vmac vrrp.1\npriority 7",
         &["not-acted-on", "not-acted-on"],
     );
@@ -538,7 +539,7 @@ fn scheduler_flags_need_their_scheduler_before_them() {
     assert!(found.flag_1 && found.flag_2);
     assert!(!server(&format!("sh-port\nlb_algo sh{real}"), &["scheduler-flag"]).flag_2);
     assert!(!server(&format!("lb_algo mh\nsh-port{real}"), &["scheduler-flag"]).flag_2);
-    assert!(server(&format!("hashed\nflag-3{real}"), &[]).flag_3);
+    assert!(server(&format!("hashed\nflag-3{real}"), &["scheduler-flag"]).flag_3);
     assert_eq!(server(&format!("lb_algo RR{real}"), &["scheduler"]).scheduler, LvsScheduler::Rr);
 }
 
@@ -547,7 +548,7 @@ fn quorum_can_be_reached() {
     let real = "\nreal_server 10.0.0.2 80 {\nweight 3\n}\nreal_server 10.0.0.3 80 {\n}\nreal_server 10.0.0.2 80 {\n}";
     let found = server(
         &format!("quorum 9\nhysteresis 9\nweight 2{real}"),
-        &["duplicate-real-server", "quorum", "hysteresis"],
+        &["duplicate-real-server", "quorum", "hysteresis", "quorum-unreachable"],
     );
     assert_eq!((found.quorum, found.hysteresis, found.real_servers.len()), (5, 4, 2));
 }

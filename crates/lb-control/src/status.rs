@@ -189,6 +189,9 @@ pub struct VirtualServer {
     pub quorum_met: bool,
     /// Whether the sorry server serves.
     pub sorry_active: bool,
+    /// Whether its checks wait because its VIP is not on this host (`ha_suspend`).
+    #[serde(default)]
+    pub suspended: bool,
     /// `address:port` of the sorry server.
     pub sorry_server: Option<String>,
     /// In the order of the configuration.

@@ -219,6 +219,7 @@ mod tests {
             scheduler: Scheduler::Sh,
             fallback: true,
             hash_port: true,
+            flag_3: true,
             persistence: Some(Persistence {
                 timeout: Duration::from_secs(360),
                 engine: Some("sip".into()),
@@ -232,7 +233,7 @@ mod tests {
              0600 0100 0a00 0000 \
              0800 0500 07000000 \
              0700 0600 73680000 \
-             0c00 0700 19000000 ffffffff \
+             0c00 0700 39000000 ffffffff \
              0800 0800 68010000 \
              0800 0900 40000000 \
              0800 0b00 73697000");

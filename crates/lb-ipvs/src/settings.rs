@@ -159,7 +159,8 @@ impl ServiceSettings {
                 .with(Flags::PERSISTENT, persistence.is_some())
                 .with(Flags::ONE_PACKET, service.one_packet)
                 .with(Flags::FALLBACK, service.fallback)
-                .with(Flags::HASH_PORT, service.hash_port),
+                .with(Flags::HASH_PORT, service.hash_port)
+                .with(Flags::SCHEDULER_3, service.flag_3),
             timeout: persistence.map_or(0, seconds),
             netmask: Netmask::new(key.family(), service.granularity),
             engine: persistence

@@ -192,6 +192,8 @@ pub struct Service {
     pub fallback: bool,
     /// Flag 2 of `sh` and `mh`: the source port takes part in the hash.
     pub hash_port: bool,
+    /// Flag 3, which no scheduler of the stock kernel uses yet.
+    pub flag_3: bool,
     /// Each UDP datagram is scheduled by itself.
     pub one_packet: bool,
     /// Stickiness of clients.

@@ -30,14 +30,31 @@ struct Check {
     #[arg(long)]
     strict: bool,
     /// One line for each complaint, without colour
-    #[arg(long)]
+    #[arg(long, conflicts_with = "message_format")]
     plain: bool,
+    /// How complaints are written
+    #[arg(long, value_name = "FORMAT", default_value = "human")]
+    message_format: MessageFormat,
+    /// Say nothing of warnings of this kind; `# allow(ID)` in the file does the same for a line
+    #[arg(long, value_name = "ID")]
+    allow: Vec<String>,
     /// What `@ID` lines are for; the node name up to the first dot when absent
     #[arg(short = 'i', long, value_name = "ID")]
     config_id: Option<String>,
     /// Take every failure of an include for an error
     #[arg(short = 'e', long)]
     all_config: bool,
+}
+
+/// How complaints are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum MessageFormat {
+    /// With the lines they are about
+    Human,
+    /// One line each
+    Short,
+    /// One JSON object each, for editors and CI
+    Json,
 }
 
 /// Runs one of the subcommands.
@@ -53,17 +70,24 @@ fn run_check(args: &Check) -> anyhow::Result<ExitCode> {
     let options = Options {
         config_id: args.config_id.clone(),
         all_include_checks: args.all_config,
+        allow: args.allow.clone(),
         ..Options::default()
     };
     let loaded = lb_config::load(&args.file, &options, &RealSystem);
-    let colour = std::io::stdout().is_terminal() && !args.plain;
-    let mut text = if args.plain {
-        loaded.one_liners().map(|line| line + "\n").collect()
-    } else {
-        loaded.render(colour)
+    let format = if args.plain { MessageFormat::Short } else { args.message_format };
+    let mut text = match format {
+        MessageFormat::Human => loaded.render(std::io::stdout().is_terminal()),
+        MessageFormat::Short => loaded.one_liners().map(|line| line + "\n").collect(),
+        MessageFormat::Json => {
+            let lines: Result<Vec<String>, _> =
+                loaded.messages().map(|message| serde_json::to_string(&message)).collect();
+            lines?.into_iter().map(|line| line + "\n").collect()
+        }
     };
     let refused = loaded.is_refused() || (args.strict && !loaded.diagnostics.is_empty());
-    text += &format!("{}: {}\n", args.file.display(), summary(&loaded, refused));
+    if format != MessageFormat::Json {
+        text += &format!("{}: {}\n", args.file.display(), summary(&loaded, refused));
+    }
     match anstream::stdout().write_all(text.as_bytes()) {
         // Whoever reads has seen enough.
         Err(error) if error.kind() == ErrorKind::BrokenPipe => {}

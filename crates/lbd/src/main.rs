@@ -2,8 +2,10 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, IsTerminal, Write};
+use std::panic::{self, PanicHookInfo};
 use std::path::{Path, PathBuf, absolute};
 use std::process::ExitCode;
+use std::thread;
 
 use clap::error::ErrorKind;
 use lbd::cli::Args;
@@ -131,6 +133,7 @@ fn daemon(mut args: Args) -> Result<u8, u8> {
         let file = args.log_file.as_deref().unwrap_or(Path::new("")).display();
         early(format!("cannot start the log {file}: {error}; -g FILE picks another"))
     })?;
+    panic::set_hook(Box::new(log_panic));
     let failed = |fatal: Fatal| {
         tracing::error!("{}", fatal.message);
         if !console {
@@ -169,6 +172,14 @@ fn daemon(mut args: Args) -> Result<u8, u8> {
         }
     };
     runtime.block_on(supervisor::run(args, model, socket, ready)).map_err(failed)
+}
+
+/// A panic is a line of the log. Without a backtrace, whatever `RUST_BACKTRACE` says: to read the symbols takes longer
+/// than an advertiser may be silent.
+fn log_panic(info: &PanicHookInfo<'_>) {
+    let thread = thread::current();
+    let what = info.to_string().replace('\n', " ");
+    tracing::error!("thread {} {what}", thread.name().unwrap_or("without a name"));
 }
 
 /// The daemon leaves the directory it was started in.

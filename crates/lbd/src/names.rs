@@ -1,9 +1,10 @@
 //! What events, logs and scripts call virtual and real servers: keepalived's names.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 
 use lb_config::Model;
-use lb_config::model::{Protocol, RealServer, VirtualServer, VirtualServerKey};
+use lb_config::model::{Protocol, VirtualServer, VirtualServerKey};
 
 /// Every virtual server with its name: `[192.0.2.1]:tcp:80`, `FWM 1`, or `[GROUP]:N` with its
 /// place among those that use the group.
@@ -28,8 +29,8 @@ pub fn virtual_servers(model: &Model) -> impl Iterator<Item = (String, &VirtualS
 
 /// `[10.0.0.1]:tcp:80`
 #[must_use]
-pub fn real_server(server: &VirtualServer, real: &RealServer) -> String {
-    format!("[{}]:{}:{}", real.address.ip(), protocol(server.protocol), real.address.port())
+pub fn real_server(of: Protocol, address: IpAddr, port: u16) -> String {
+    format!("[{address}]:{}:{port}", protocol(of))
 }
 
 /// `tcp`, `udp` or `sctp`.

@@ -271,19 +271,57 @@ async fn alpha_waits_and_omega_says_goodbye() {
 }
 
 #[tokio::test]
-async fn a_panic_is_reported_and_another_engine_trusts_the_servers() {
-    let server = Server::start("one");
-    let text = virtual_server(vacant(), &("alpha\n".to_owned() + &real(server.address)));
+async fn a_panic_is_reported_and_another_engine_knows_what_the_first_knew() {
+    let (up, down) = (Server::start("one"), vacant());
+    let with = |servers: &[SocketAddr]| {
+        let servers: String = servers.iter().map(|address| real(*address)).collect();
+        virtual_server(vacant(), &format!("alpha\n{servers}"))
+    };
+    let text = with(&[up.address, down]);
     let (mut balancer, _events) = start(&text, DataplaneChoice::None);
+    status_when(&balancer, |s| s.real_servers[0].alive && checked(s)).await;
     balancer.fail("for the test");
     let why = timeout(PATIENCE, balancer.ended()).await.expect("end in time");
     assert_eq!(why, "for the test");
     balancer.status().await.expect_err("nobody answers");
 
-    let (sink, _events) = EventSink::channel();
-    let options = Options { dataplane: DataplaneChoice::None, restart: true, ..Options::default() };
+    let legacy = balancer.take_legacy();
+    assert!(legacy.is_some() && balancer.take_legacy().is_none());
+    let (sink, mut events) = EventSink::channel();
+    let options = Options { dataplane: DataplaneChoice::None, legacy, ..Options::default() };
     let balancer = Balancer::start(plan(&text), options, sink).expect("engine");
-    assert!(status_when(&balancer, |_| true).await.real_servers[0].alive);
+    let status = status_when(&balancer, |_| true).await;
+    let alive: Vec<_> = status.real_servers.iter().map(|real| real.alive).collect();
+    assert_eq!(alive, [true, false], "neither is the dead one trusted nor the living one doubted");
+    assert!(status.real_servers[1].checks[0].failures > 0, "what was counted counts on");
+    let server = Server::at("two", down);
+    assert_eq!(next(&mut events).await, format!("checker {} true ok", name(server.address)));
+    stop(balancer).await;
+}
+
+#[tokio::test]
+async fn a_relay_that_fails_with_probes_under_way_leaves_its_ports_to_the_next() {
+    let (one, vip, silent) = (Server::start("one"), vacant(), TcpListener::bind("127.0.0.1:0"));
+    let silent = silent.and_then(|listener| Ok((listener.local_addr()?, listener)));
+    let (silent, _listener) = silent.expect("a server that never answers");
+    let get = "weight 0\nHTTP_GET {\n url {\n path /\n}\n}";
+    let script = "weight 0\nMISC_CHECK {\n misc_path \"/bin/sleep 100\"\n misc_timeout 100\n}";
+    let text = virtual_server(
+        vip,
+        &(real(one.address)
+            + &block("real_server", silent, get)
+            + &block("real_server", vacant(), script)),
+    );
+    let (mut balancer, _events) = start(&text, DataplaneChoice::Relay);
+    // The other two began when this one did, and have not ended.
+    status_when(&balancer, |s| s.real_servers[0].checks[0].last.is_some()).await;
+    balancer.fail("for the test");
+    timeout(PATIENCE, balancer.ended()).await.expect("end in time");
+    let legacy = balancer.take_legacy();
+    let (sink, _events) = EventSink::channel();
+    let options = Options { dataplane: DataplaneChoice::Relay, legacy, ..Options::default() };
+    let balancer = Balancer::start(plan(&text), options, sink).expect("engine");
+    assert_eq!(ask(vip).expect("answer"), "one");
     stop(balancer).await;
 }
 

@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
-use std::os::unix::net::UnixStream;
+use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
@@ -378,6 +378,31 @@ fn an_advertiser_that_panics_comes_back_as_master_with_its_vip() {
 }
 
 #[test]
+fn checks_of_ha_suspend_run_only_while_the_vip_is_here() {
+    if !in_namespace("checks_of_ha_suspend_run_only_while_the_vip_is_here") {
+        return;
+    }
+    let listener = server();
+    let config = balanced(&listener, "ha_suspend").replace("192.0.2.1", "10.0.0.77");
+    let daemon = House::new(&config).start(NO_DATAPLANE);
+    let suspended = || daemon.house.status().virtual_servers[0].suspended;
+    assert!(suspended());
+    let ip = |what: &str| {
+        let args = ["addr", what, "10.0.0.77/32", "dev", "v0"];
+        assert!(Command::new("ip").args(args).status().unwrap().success());
+    };
+    ip("add");
+    eventually("a check", || {
+        let server = daemon.house.status().virtual_servers.remove(0);
+        (!server.suspended && server.real_servers[0].checks[0].last.is_some()).then_some(())
+    });
+    ip("del");
+    eventually("the suspension", || suspended().then_some(()));
+    let log = daemon.stop();
+    assert!(log.contains("are suspended: 10.0.0.77 is not on this host"), "{log}");
+}
+
+#[test]
 fn notify_scripts_hear_of_everything_in_order() {
     if !in_namespace("notify_scripts_hear_of_everything_in_order") {
         return;
@@ -429,6 +454,10 @@ fn dumps_are_written_where_tmpdir_says() {
     let data = dump(10, "keepalived.data");
     assert!(data.contains("------< VRRP Topology >------\n VRRP Instance = VI_1\n"), "{data}");
     assert!(data.contains("     10.0.0.50/24 dev v0 scope global set\n"), "{data}");
+    assert!(data.contains("------< Interfaces >------\n Name = lo\n   index = 1\n"), "{data}");
+    assert!(data.contains("   IPv4 address = 10.0.0.1/24\n"), "{data}");
+    assert!(daemon.house.path("keepalived_parent.data").exists());
+    assert!(!daemon.house.path("keepalived_check.data").exists());
     assert!(dump(12, "keepalived.stats").contains("  Became master: 1\n"));
     let json: serde_json::Value = serde_json::from_str(&dump(36, "keepalived.json")).unwrap();
     assert_eq!(json[0]["data"]["state"], 2);
@@ -440,4 +469,111 @@ fn dumps_are_written_where_tmpdir_says() {
         (daemon.house.status().vrrp[0].counters.become_master == 0).then_some(())
     });
     daemon.stop();
+}
+
+#[test]
+fn every_part_of_the_daemon_dumps_its_own_data() {
+    let server = server();
+    let port = server.local_addr().unwrap().port();
+    let group = "virtual_server_group G {\n 192.0.2.9 80\n fwmark 7\n}\n";
+    let daemon = House::new(&format!("{group}{}", balanced(&server, ""))).start(NO_DATAPLANE);
+    eventually("a check", || {
+        let status = daemon.house.status();
+        status.virtual_servers[0].real_servers[0].checks[0].last.as_ref().map(drop)
+    });
+    daemon.signal(Signal::SIGUSR1);
+    let check = eventually("keepalived_check.data", || {
+        fs::read_to_string(daemon.house.path("keepalived_check.data")).ok()
+    });
+    for part in [
+        "------< Global definitions >------\n Router ID = ",
+        "------< LVS Topology >------\n Dataplane = none\n Virtual Server Group = G\n   VIP = 192.0.2.9:80\n",
+        " Virtual server = [192.0.2.1]:tcp:80\n   Protocol = TCP\n   lvs_sched = rr\n",
+        &format!("   Real server = [127.0.0.1]:tcp:{port}\n     Alive = true\n     Weight = 1\n"),
+        "------< Health checkers >------\n Checker = TCP_CHECK\n",
+        "   State = UP\n   Last result = ok (",
+    ] {
+        assert!(check.contains(part), "{part}\nis not in\n{check}");
+    }
+    let parent = fs::read_to_string(daemon.house.path("keepalived_parent.data")).unwrap();
+    assert!(
+        parent.contains(" Engine = balancer\n   Running = true\n   Failures = 0\n"),
+        "{parent}"
+    );
+    assert!(!daemon.house.path("keepalived.data").exists(), "there is no VRRP here");
+    daemon.stop();
+}
+
+#[test]
+fn the_service_manager_hears_of_readiness_reload_watchdog_and_stop() {
+    let listener = server();
+    let house = House::new(&balanced(&listener, ""));
+    let manager = UnixDatagram::bind(house.path("notify")).unwrap();
+    manager.set_read_timeout(Some(PATIENCE)).unwrap();
+    let heard = || {
+        let mut buffer = [0; 4096];
+        let len = manager.recv(&mut buffer).unwrap();
+        String::from_utf8(buffer[..len].to_vec()).unwrap()
+    };
+    let mut command = house.command(NO_DATAPLANE);
+    command.args(["-n", "-l"]).stderr(Stdio::null());
+    command.env("NOTIFY_SOCKET", house.path("notify")).env("WATCHDOG_USEC", "400000");
+    let child = command.spawn().unwrap();
+    let mut daemon = Daemon { house, child };
+    assert_eq!(heard(), "READY=1\n");
+    for _ in 0..3 {
+        assert_eq!(heard(), "WATCHDOG=1\n");
+    }
+    let next = || std::iter::repeat_with(&heard).find(|said| said != "WATCHDOG=1\n").unwrap();
+    for verdict in ["accepted", "refused"] {
+        daemon.signal(Signal::SIGHUP);
+        let reloading = next();
+        let since = reloading.strip_prefix("RELOADING=1\nMONOTONIC_USEC=").map(str::trim);
+        assert!(since.is_some_and(|usec| usec.parse::<u64>().is_ok()), "{verdict}: {reloading}");
+        assert_eq!(next(), "READY=1\n", "{verdict}");
+        daemon.house.write("lbd.conf", "vrrp_instance VI_1 {\n interface lo\n}\n");
+    }
+    daemon.signal(Signal::SIGTERM);
+    assert_eq!(next(), "STOPPING=1\n");
+    assert_eq!(daemon.wait().code(), Some(0));
+}
+
+/// A named network namespace with a cable; gone when the test ends.
+struct NamedNamespace(String);
+
+impl NamedNamespace {
+    fn new() -> Self {
+        let namespace = Self(format!("lbd-test-{}", std::process::id()));
+        let wire = "ip netns add $0 && ip -n $0 link add v0 type veth peer name v1 && \
+                    ip -n $0 link set v0 up && ip -n $0 link set v1 up && \
+                    ip -n $0 addr add 10.0.0.1/24 dev v0";
+        let made = Command::new("sh").args(["-c", wire, &namespace.0]).status().unwrap();
+        assert!(made.success());
+        namespace
+    }
+}
+
+impl Drop for NamedNamespace {
+    fn drop(&mut self) {
+        let _ = Command::new("ip").args(["netns", "del", &self.0]).status();
+    }
+}
+
+#[test]
+fn with_s_everything_happens_in_that_namespace() {
+    if !nix::unistd::geteuid().is_root() {
+        eprintln!("skipped: only root can make a network namespace");
+        return;
+    }
+    let namespace = NamedNamespace::new();
+    let daemon = House::new(&instance("")).start(&["-s", &namespace.0]);
+    eventually("MASTER", || master(&daemon));
+    let output =
+        Command::new("ip").args(["-n", &namespace.0, "-o", "addr", "show", "v0"]).output().unwrap();
+    assert!(String::from_utf8(output.stdout).unwrap().contains("10.0.0.50/24"));
+    daemon.stop();
+    let missing = House::new(&instance("")).command(&["-s", "no-such", "-n"]).output().unwrap();
+    assert_eq!(missing.status.code(), Some(1));
+    let said = String::from_utf8(missing.stderr).unwrap();
+    assert!(said.contains("no-such") && said.contains("ip netns list"), "{said}");
 }

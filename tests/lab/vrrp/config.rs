@@ -1,4 +1,4 @@
-//! Configurations of one virtual router, and the times the protocol gives it.
+//! Configurations of one virtual router, the times the protocol gives it, and who runs it.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -106,5 +106,37 @@ impl fmt::Display for Vrrp {
             writeln!(f, " native_ipv6")?;
         }
         write!(f, " virtual_ipaddress {{\n  {vips}\n }}\n{more}}}\n")
+    }
+}
+
+/// Whose program a router runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Daemon {
+    Lbd,
+    Keepalived,
+}
+
+/// Before all else: scripts run as the user that the last such line named.
+const GLOBALS: &str = "global_defs {\n script_user root\n enable_script_security\n}\n";
+
+/// One router.
+#[derive(Clone)]
+pub struct Router {
+    pub host: &'static str,
+    pub daemon: Daemon,
+    pub config: String,
+}
+
+impl Router {
+    /// A router with these instances.
+    pub fn new(host: &'static str, daemon: Daemon, instances: &[&Vrrp]) -> Self {
+        let blocks = instances.iter().map(|instance| instance.to_string());
+        Self { host, daemon, config: std::iter::once(GLOBALS.to_owned()).chain(blocks).collect() }
+    }
+
+    /// With another block before the instances.
+    pub fn with(mut self, block: &str) -> Self {
+        self.config.insert_str(GLOBALS.len(), block);
+        self
     }
 }

@@ -6,9 +6,10 @@ use anyhow::ensure;
 use lb_lab::wait_for;
 use lb_tests::{SOON, Test};
 
-use crate::config::Vrrp;
-use crate::stage::Daemon::{Keepalived, Lbd};
-use crate::stage::{Router, both_ways, is_after, lateness, side_by_side, stage};
+use crate::config::Daemon::{Keepalived, Lbd};
+use crate::config::{Router, Vrrp};
+use crate::stage::{both_ways, side_by_side, stage};
+use crate::times::{is_after, lateness};
 
 #[test]
 fn of_three_the_best_that_lives_is_master() -> Test {

@@ -5,9 +5,10 @@ use std::time::SystemTime;
 use anyhow::ensure;
 use lb_tests::Test;
 
-use crate::config::Vrrp;
-use crate::stage::Daemon::{Keepalived, Lbd};
-use crate::stage::{Router, lateness, side_by_side, stage};
+use crate::config::Daemon::{Keepalived, Lbd};
+use crate::config::{Router, Vrrp};
+use crate::stage::{side_by_side, stage};
+use crate::times::lateness;
 
 /// What two routers agree on.
 #[derive(Clone, Copy, Debug)]
@@ -51,6 +52,8 @@ fn vrrp(priority: u8, form: Form, unicast: Option<(&'static str, &'static str)>)
 
 fn duel(routers: &[Router], one: &Vrrp, two: &Vrrp) -> Test {
     stage(routers, |stage| {
+        // So that it speaks on to a peer whose cable is cut: otherwise it asks for its hardware address first.
+        stage.host("d2")?.set_sysctl("net.ipv4.neigh.eth0.base_reachable_time_ms", "600000")?;
         // The one of lower priority first: it serves until the other has come, and no longer.
         let started = stage.start("d2")?;
         stage.takes("d2", two, started.start, started.end)?;

@@ -5,6 +5,7 @@
 
 mod config;
 mod stage;
+mod times;
 mod watch;
 mod wire;
 

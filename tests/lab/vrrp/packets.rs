@@ -6,9 +6,10 @@ use std::time::{Duration, UNIX_EPOCH};
 use anyhow::ensure;
 use lb_tests::{SOON, Test};
 
-use crate::config::Vrrp;
-use crate::stage::Daemon::{self, Keepalived, Lbd};
-use crate::stage::{Router, is_after, lateness, side_by_side, stage};
+use crate::config::Daemon::{self, Keepalived, Lbd};
+use crate::config::{Router, Vrrp};
+use crate::stage::{side_by_side, stage};
+use crate::times::{is_after, lateness};
 use crate::wire::{Advert, Form, Spoken};
 
 /// A configuration and what its advertisements have to be.

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use lb_tests::Test;
 
-use crate::config::Vrrp;
-use crate::stage::{Daemon, Router, both_ways, stage};
+use crate::config::{Daemon, Router, Vrrp};
+use crate::stage::{both_ways, stage};
 
 #[test]
 fn with_nopreempt_the_better_one_waits_until_the_other_stops() -> Test {

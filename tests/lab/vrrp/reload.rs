@@ -6,9 +6,10 @@ use std::time::Duration;
 use anyhow::ensure;
 use lb_tests::{SOON, Test};
 
-use crate::config::Vrrp;
-use crate::stage::Daemon::{self, Keepalived, Lbd};
-use crate::stage::{Router, is_after, lateness, stage};
+use crate::config::Daemon::{self, Keepalived, Lbd};
+use crate::config::{Router, Vrrp};
+use crate::stage::stage;
+use crate::times::{is_after, lateness};
 
 #[test]
 fn a_master_adds_and_removes_a_vip_without_missing_an_advertisement() -> Test {

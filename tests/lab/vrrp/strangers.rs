@@ -7,9 +7,10 @@ use anyhow::{Context, ensure};
 use lb_control::status::VrrpCounters;
 use lb_tests::{SOON, Test, wait_status};
 
-use crate::config::Vrrp;
-use crate::stage::Daemon::{Keepalived, Lbd};
-use crate::stage::{Router, is_after, lateness, side_by_side, stage};
+use crate::config::Daemon::{Keepalived, Lbd};
+use crate::config::{Router, Vrrp};
+use crate::stage::{side_by_side, stage};
+use crate::times::{is_after, lateness};
 
 #[test]
 fn what_breaks_a_rule_is_ignored_and_counted() -> Test {

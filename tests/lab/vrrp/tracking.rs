@@ -5,8 +5,9 @@ use std::time::{Duration, SystemTime};
 
 use lb_tests::Test;
 
-use crate::config::Vrrp;
-use crate::stage::{Daemon, Router, Stage, both_ways, is_after, lateness, stage};
+use crate::config::{Daemon, Router, Vrrp};
+use crate::stage::{Stage, both_ways, stage};
+use crate::times::{is_after, lateness};
 
 #[test]
 fn a_cut_cable_moves_every_vip_of_a_sync_group() -> Test {

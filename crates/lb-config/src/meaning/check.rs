@@ -3,11 +3,11 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use super::Context;
 use super::check_more::More;
 use super::lvs::{Inherited, Real};
 use super::script::{Command, Owner};
 use super::table::{Keyword, Table, Takes};
+use super::{Context, exact, push_single};
 use crate::diagnostic::{Class, Place};
 use crate::model::{self, CheckerKind, Connection, HttpChecker, HttpVersion, Regex, TlsOptions};
 use crate::syntax::Line;
@@ -22,17 +22,44 @@ pub(crate) struct Check {
     pub(super) bind: (Option<IpAddr>, Option<u16>),
     pub(super) interface: Option<String>,
     pub(super) fwmark: u32,
+    web: Option<Box<Web>>,
+    script: Option<Box<Program>>,
+    pub(super) more: Option<Box<More>>,
+}
+
+/// What checkers over HTTP have beyond.
+#[derive(Default)]
+struct Web {
     version: HttpVersion,
     sni: bool,
     sni_name: Option<String>,
     compliant: bool,
     fast_recovery: bool,
     urls: Vec<Url>,
-    command: Option<Command>,
+}
+
+/// What `MISC_CHECK` has beyond.
+#[derive(Default)]
+struct Program {
+    command: Option<Box<Command>>,
     owner: Option<Owner>,
     timeout: Duration,
     dynamic: bool,
-    pub(super) more: More,
+}
+
+// Large files have many checkers that need none of these.
+impl Check {
+    fn web(&mut self) -> &mut Web {
+        self.web.get_or_insert_default()
+    }
+
+    fn script(&mut self) -> &mut Program {
+        self.script.get_or_insert_default()
+    }
+
+    pub(super) fn more(&mut self) -> &mut More {
+        self.more.get_or_insert_default()
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -118,9 +145,9 @@ const WEB: &[Keyword<Check>] = &[
     HTTP_RETRY,
     Keyword::new("virtualhost", Takes::Text(|c, text| c.own.virtualhost = Some(text.to_owned()))),
     Keyword::or("http_protocol", "1.0", Takes::Words { words: 1, read: http_protocol }),
-    Keyword::new("enable_sni", Takes::Switch(|c, on| c.sni = on)),
+    Keyword::new("enable_sni", Takes::Switch(|c, on| c.web().sni = on)),
     Keyword::new("sni_name", Takes::Words { words: 0, read: sni_name }),
-    Keyword::new("fast_recovery", Takes::Switch(|c, on| c.fast_recovery = on)),
+    Keyword::new("fast_recovery", Takes::Switch(|c, on| c.web().fast_recovery = on)),
 ];
 
 pub(super) static HTTP: Table<Check> = Table {
@@ -133,7 +160,7 @@ pub(super) static HTTPS: Table<Check> = Table {
     block: "SSL_GET",
     keywords: &[
         Keyword::new("url", Takes::Block { words: 0, read: tls_url }),
-        Keyword::new("tls_compliant", Takes::Switch(|c, on| c.compliant = on)),
+        Keyword::new("tls_compliant", Takes::Switch(|c, on| c.web().compliant = on)),
     ],
     also: &[CONNECT, TIMING, WEB],
 };
@@ -141,13 +168,13 @@ pub(super) static HTTPS: Table<Check> = Table {
 pub(super) static MISC: Table<Check> = Table {
     block: "MISC_CHECK",
     keywords: &[
-        Keyword::new("misc_path", Takes::Command(|c, command| c.command = Some(command))),
+        Keyword::new("misc_path", Takes::Command(|c, command| c.script().command = Some(command))),
         Keyword::or(
             "misc_timeout",
             "delay_loop of the virtual server",
-            Takes::u32(0, |c, n| c.timeout = Duration::from_secs(n as u64)),
+            Takes::u32(0, |c, n| c.script().timeout = Duration::from_secs(n as u64)),
         ),
-        Keyword::new("misc_dynamic", Takes::Flag(|c| c.dynamic = true)),
+        Keyword::new("misc_dynamic", Takes::Flag(|c| c.script().dynamic = true)),
         Keyword::new("user", Takes::Words { words: 1, read: user }),
         RETRY,
     ],
@@ -242,17 +269,9 @@ pub(super) fn check(kind: Kind, place: Place) -> Check {
         bind: (None, None),
         interface: None,
         fwmark: 0,
-        version: HttpVersion::Http10,
-        sni: false,
-        sni_name: None,
-        compliant: false,
-        fast_recovery: false,
-        urls: Vec::new(),
-        command: None,
-        owner: None,
-        timeout: Duration::ZERO,
-        dynamic: false,
-        more: More::default(),
+        web: None,
+        script: None,
+        more: None,
     }
 }
 
@@ -260,7 +279,7 @@ pub(super) fn check(kind: Kind, place: Place) -> Check {
 pub(crate) fn tcp(real: &mut Real, context: &mut Context<'_>, line: &Line) {
     let mut check = check(Kind::Tcp, line.place());
     context.block(&TCP, &mut check, line);
-    real.checks.push(check);
+    real.add(check);
 }
 
 /// Reads an `HTTP_GET`.
@@ -276,19 +295,19 @@ pub(crate) fn https(real: &mut Real, context: &mut Context<'_>, line: &Line) {
 fn web(real: &mut Real, context: &mut Context<'_>, line: &Line, kind: Kind, table: &Table<Check>) {
     let mut check = check(kind, line.place());
     context.block(table, &mut check, line);
-    if check.urls.is_empty() {
+    if check.web().urls.is_empty() {
         let message = format!("`{}` has no url and is ignored", line.str(0));
         context.diags.warn("no-url", check.place, message).hint("add `url { path / }`");
         return;
     }
-    real.checks.push(check);
+    real.add(check);
 }
 
 /// Reads a `MISC_CHECK`.
 pub(crate) fn misc(real: &mut Real, context: &mut Context<'_>, line: &Line) {
     let mut check = check(Kind::Misc, line.place());
     context.block(&MISC, &mut check, line);
-    if check.command.is_none() {
+    if check.script().command.is_none() {
         let message = "`MISC_CHECK` has no misc_path and is ignored";
         context
             .diags
@@ -296,15 +315,15 @@ pub(crate) fn misc(real: &mut Real, context: &mut Context<'_>, line: &Line) {
             .hint("add `misc_path \"COMMAND\"`");
         return;
     }
-    real.checks.push(check);
+    real.add(check);
 }
 
 fn user(check: &mut Check, context: &mut Context<'_>, line: &Line) {
-    check.owner = context.owner_of(line);
+    check.script().owner = context.owner_of(line);
 }
 
 fn http_protocol(check: &mut Check, context: &mut Context<'_>, line: &Line) {
-    check.version = match line.str(1) {
+    check.web().version = match line.str(1) {
         "1.0" => HttpVersion::Http10,
         "1.0c" | "1.0C" => HttpVersion::Http10Close,
         "1.1" => HttpVersion::Http11,
@@ -314,14 +333,14 @@ fn http_protocol(check: &mut Check, context: &mut Context<'_>, line: &Line) {
                 .diags
                 .warn("http-protocol", line.place_from(1), message)
                 .hint("use 1.0, 1.0c or 1.1");
-            check.version
+            check.web().version
         }
     };
 }
 
 fn sni_name(check: &mut Check, _: &mut Context<'_>, line: &Line) {
-    check.sni = true;
-    check.sni_name = line.word(1).map(|word| word.text.to_owned());
+    check.web().sni = true;
+    check.web().sni_name = line.word(1).map(|word| word.text.to_owned());
 }
 
 fn url(check: &mut Check, context: &mut Context<'_>, line: &Line) {
@@ -342,8 +361,9 @@ fn url_of(check: &mut Check, context: &mut Context<'_>, line: &Line, table: &Tab
             .hint("add `path /`");
         return;
     }
-    check.compliant |= url.compliant;
-    check.urls.push(url);
+    let web = check.web();
+    web.compliant |= url.compliant;
+    push_single(&mut web.urls, url);
 }
 
 fn status_code(url: &mut Url, context: &mut Context<'_>, line: &Line) {
@@ -430,29 +450,30 @@ pub(crate) fn finish(
                 .as_ref()
                 .or(real.virtualhost.as_ref())
                 .or(server.virtualhost.as_ref());
-            let tls =
-                TlsOptions { sni: check.sni, sni_name: check.sni_name, compliant: check.compliant };
-            CheckerKind::Http(HttpChecker {
+            let web = check.web.map(|web| *web).unwrap_or_default();
+            let tls = TlsOptions { sni: web.sni, sni_name: web.sni_name, compliant: web.compliant };
+            CheckerKind::Http(Box::new(HttpChecker {
                 connection,
                 tls: (check.kind == Kind::Https).then_some(tls),
-                version: check.version,
-                urls: check.urls.into_iter().map(|url| finish_url(url, host)).collect(),
-                fast_recovery: check.fast_recovery,
-            })
+                version: web.version,
+                urls: exact(web.urls.into_iter().map(|url| finish_url(url, host))),
+                fast_recovery: web.fast_recovery,
+            }))
         }
         Kind::Misc => {
-            let command = check.command.map(|command| command.owned_by(check.owner));
+            let program = check.script.map(|program| *program).unwrap_or_default();
+            let command = program.command.map(|command| command.owned_by(program.owner));
             let script = context.check(command, Class::Note)?;
             // The virtual server's period bounds it, whatever the checker's own is.
-            let timeout = match check.timeout {
+            let timeout = match program.timeout {
                 Duration::ZERO => server.delay_loop.unwrap_or(Duration::from_secs(60)),
                 timeout => timeout,
             };
-            CheckerKind::Misc { script, timeout, dynamic: check.dynamic }
+            CheckerKind::Misc { script, timeout, dynamic: program.dynamic }
         }
         Kind::Ping => CheckerKind::Ping { connection },
         Kind::Smtp | Kind::Udp | Kind::Dns | Kind::File | Kind::Bfd => {
-            check.more.finish(check_kind, connection)?
+            check.more.map(|more| *more).unwrap_or_default().finish(check_kind, connection)?
         }
     };
     Some(model::Checker {

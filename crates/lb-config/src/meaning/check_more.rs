@@ -5,7 +5,6 @@ use super::check::{self, ALPHA, CONNECT, Check, Kind, RETRY, TIMING};
 use super::hmac::hex;
 use super::lvs::Real;
 use super::table::{Keyword, Table, Takes};
-use crate::diagnostic::Class;
 use crate::model::{
     CheckerKind, Connection, DnsChecker, DnsType, FileChecker, Reply, SmtpChecker, UdpChecker,
 };
@@ -57,7 +56,7 @@ pub(super) static SMTP: Table<Check> = Table {
         Keyword::or(
             "helo_name",
             "smtpchecker.keepalived.org",
-            Takes::Text(|c, text| c.more.helo_name = Some(text.to_owned())),
+            Takes::Text(|c, text| c.more().helo_name = Some(text.to_owned())),
         ),
         RETRY,
         Keyword::new("host", Takes::Block { words: 0, read: host }),
@@ -80,12 +79,16 @@ pub(super) static UDP: Table<Check> = Table {
         Keyword::or(
             "min_reply_length",
             "0",
-            Takes::Integer { min: 0, max: 65_535, set: |c, n| c.more.min_length = n as u16 },
+            Takes::Integer { min: 0, max: 65_535, set: |c, n| c.more().min_length = n as u16 },
         ),
         Keyword::or(
             "max_reply_length",
             "255",
-            Takes::Integer { min: 0, max: 65_535, set: |c, n| c.more.max_length = Some(n as u16) },
+            Takes::Integer {
+                min: 0,
+                max: 65_535,
+                set: |c, n| c.more().max_length = Some(n as u16),
+            },
         ),
     ],
     also: &[CONNECT, TIMING],
@@ -96,7 +99,11 @@ pub(super) static DNS: Table<Check> = Table {
     keywords: &[
         RETRY,
         Keyword::or("type", "SOA", Takes::Words { words: 1, read: dns_type }),
-        Keyword::or("name", "the root", Takes::Text(|c, text| c.more.name = Some(text.to_owned()))),
+        Keyword::or(
+            "name",
+            "the root",
+            Takes::Text(|c, text| c.more().name = Some(text.to_owned())),
+        ),
     ],
     also: &[CONNECT, TIMING],
 };
@@ -119,34 +126,33 @@ pub(super) static BFD: Table<Check> = Table {
 fn read(real: &mut Real, context: &mut Context<'_>, line: &Line, kind: Kind, table: &Table<Check>) {
     let mut check = check::check(kind, line.place());
     context.block(table, &mut check, line);
-    real.checks.push(check);
+    real.add(check);
 }
 
 /// Reads an `SMTP_CHECK`; each `host` in it is a checker of its own.
 pub(super) fn smtp(real: &mut Real, context: &mut Context<'_>, line: &Line) {
     let mut check = check::check(Kind::Smtp, line.place());
     context.block(&SMTP, &mut check, line);
-    let hosts = std::mem::take(&mut check.more.hosts);
+    let hosts = std::mem::take(&mut check.more().hosts);
     if hosts.is_empty() {
-        real.checks.push(check);
+        real.add(check);
         return;
     }
     for mut host in hosts {
-        host.more.helo_name.clone_from(&check.more.helo_name);
+        host.more().helo_name.clone_from(&check.more().helo_name);
         host.own = host.own.or(&check.own);
-        real.checks.push(host);
+        real.add(host);
     }
 }
 
 fn host(check: &mut Check, context: &mut Context<'_>, line: &Line) {
     context
         .diags
-        .warn("deprecated", line.keyword_place(), "`host` of `SMTP_CHECK` is an old block")
-        .class(Class::Deprecated)
+        .note("deprecated", line.keyword_place(), "`host` of `SMTP_CHECK` is an old block")
         .hint("write an `SMTP_CHECK` for each host");
     let mut host = check::check(Kind::Smtp, line.place());
     context.block(&HOST, &mut host, line);
-    check.more.hosts.push(host);
+    check.more().hosts.push(host);
 }
 
 /// Reads a `PING_CHECK`.
@@ -168,29 +174,30 @@ pub(super) fn dns(real: &mut Real, context: &mut Context<'_>, line: &Line) {
 pub(super) fn file(real: &mut Real, context: &mut Context<'_>, line: &Line) {
     let mut check = check::check(Kind::File, line.place());
     context.block(&FILE, &mut check, line);
-    let Some(name) = &check.more.name else {
+    let place = check.place;
+    let Some(name) = &check.more().name else {
         let message = "`FILE_CHECK` names no file and is ignored";
-        context.diags.warn("file-check", check.place, message).hint("add `track_file NAME`");
+        context.diags.warn("file-check", place, message).hint("add `track_file NAME`");
         return;
     };
     let Some(defaults) = context.tracked.files.get(name) else {
         let message = format!("file `{name}` is not known here; the check is ignored");
         context
             .diags
-            .warn("track-unknown", check.place, message)
+            .warn("track-unknown", place, message)
             .hint(format!("define it before this place, as in `track_file {name} {{ ... }}`"));
         return;
     };
     let defaults = (i32::from(defaults.0), defaults.1);
-    check.more.weight.get_or_insert(defaults);
-    real.checks.push(check);
+    check.more().weight.get_or_insert(defaults);
+    real.add(check);
 }
 
 /// Reads a `BFD_CHECK`.
 pub(super) fn bfd(real: &mut Real, context: &mut Context<'_>, line: &Line) {
     let mut check = check::check(Kind::Bfd, line.place());
     context.block(&BFD, &mut check, line);
-    match &check.more.name {
+    match &check.more().name {
         Some(name) if context.tracked.bfds.contains_key(name) => real.checks.push(check),
         Some(name) => {
             let message = format!("BFD instance `{name}` is not known here; the check is ignored");
@@ -207,7 +214,7 @@ pub(super) fn bfd(real: &mut Real, context: &mut Context<'_>, line: &Line) {
 fn payload(check: &mut Check, context: &mut Context<'_>, line: &Line) {
     let digits: String = line.words_from(1).map(|word| word.text).collect();
     match hex(&digits) {
-        Some(bytes) => check.more.payload = Some(bytes),
+        Some(bytes) => check.more().payload = Some(bytes),
         None => bad_octets(context, line),
     }
 }
@@ -225,7 +232,7 @@ fn require_reply(check: &mut Check, context: &mut Context<'_>, line: &Line) {
     });
     let bytes: Option<Vec<(u8, u8)>> = pairs.collect();
     match bytes {
-        Some(bytes) => check.more.reply = Some(Reply { bytes }),
+        Some(bytes) => check.more().reply = Some(Reply { bytes }),
         None => bad_octets(context, line),
     }
 }
@@ -250,7 +257,7 @@ const TYPES: [(&str, DnsType); 9] = [
 fn dns_type(check: &mut Check, context: &mut Context<'_>, line: &Line) {
     let text = line.str(1);
     match TYPES.iter().find(|(name, _)| name.eq_ignore_ascii_case(text)) {
-        Some((_, kind)) => check.more.dns_type = *kind,
+        Some((_, kind)) => check.more().dns_type = *kind,
         None => {
             let names: Vec<&str> = TYPES.iter().map(|(name, _)| *name).collect();
             let message = format!("`{text}` is no type of query and is ignored");
@@ -261,11 +268,11 @@ fn dns_type(check: &mut Check, context: &mut Context<'_>, line: &Line) {
 }
 
 fn track_file(check: &mut Check, _: &mut Context<'_>, line: &Line) {
-    check.more.name = Some(line.str(1).to_owned());
+    check.more().name = Some(line.str(1).to_owned());
 }
 
 fn bfd_name(check: &mut Check, _: &mut Context<'_>, line: &Line) {
-    check.more.name = Some(line.str(1).to_owned());
+    check.more().name = Some(line.str(1).to_owned());
 }
 
 /// `N [reverse|noreverse]`
@@ -281,5 +288,5 @@ fn weight(check: &mut Check, context: &mut Context<'_>, line: &Line) {
             false
         }
     };
-    check.more.weight = Some((weight as i32, reverse));
+    check.more().weight = Some((weight as i32, reverse));
 }

@@ -78,7 +78,11 @@ const LATER: &[Keyword<Group>] = &[
 ];
 
 impl Group {
-    fn set(&mut self, command: Command, which: fn(&mut Notifies) -> &mut Option<Command>) {
+    fn set(
+        &mut self,
+        command: Box<Command>,
+        which: fn(&mut Notifies) -> &mut Option<Box<Command>>,
+    ) {
         *which(&mut self.notify) = Some(command);
     }
 }
@@ -135,4 +139,18 @@ pub(crate) fn finish_track_groups(
         done.push(group);
     }
     done
+}
+
+/// Complains of static lines that name no track group.
+pub(crate) fn check_track_groups(
+    context: &mut Context<'_>,
+    groups: &[TrackGroup],
+    uses: &[(String, Place)],
+) {
+    for (name, place) in uses {
+        if groups.iter().all(|group| group.name != *name) {
+            let message = format!("there is no track_group `{name}`");
+            context.diags.warn("track-group", *place, message);
+        }
+    }
 }

@@ -4,6 +4,7 @@ use super::Context;
 use super::route::prefix;
 use super::table::{Keyword, Takes};
 use super::vrrp::Instance;
+use crate::diagnostic::Class;
 use crate::model::{Ipvlan, IpvlanMode, Vmac};
 use crate::syntax::Line;
 
@@ -14,8 +15,17 @@ pub(super) const KEYWORDS: &[Keyword<Instance>] = &[
     Keyword::idle("use_ipvlan", Takes::Words { words: 0, read: use_ipvlan }),
     Keyword::idle("vrf", Takes::Words { words: 1, read: vrf }),
     Keyword::idle("promote_secondaries", Takes::Flag(|i| i.promote_secondaries = true)),
-    Keyword::idle("linkbeat_use_polling", Takes::Flag(|i| i.linkbeat_use_polling = true)),
+    Keyword::idle("linkbeat_use_polling", Takes::Words { words: 0, read: use_polling }),
 ];
+
+fn use_polling(instance: &mut Instance, context: &mut Context<'_>, line: &Line) {
+    context
+        .diags
+        .warn("deprecated", line.keyword_place(), "`linkbeat_use_polling` of an instance is old")
+        .class(Class::Deprecated)
+        .hint("write `linkbeat_interfaces { INTERFACE }` outside of it");
+    instance.linkbeat_use_polling = true;
+}
 
 fn vrf(instance: &mut Instance, context: &mut Context<'_>, line: &Line) {
     instance.vrf = context.interface(line, 1);

@@ -56,8 +56,8 @@ pub(crate) struct Server {
     pub(crate) granularity: Option<Granularity>,
     pub(crate) quorum: u32,
     pub(crate) hysteresis: u32,
-    pub(crate) quorum_up: Option<Command>,
-    pub(crate) quorum_down: Option<Command>,
+    pub(crate) quorum_up: Option<Box<Command>>,
+    pub(crate) quorum_down: Option<Box<Command>>,
     pub(crate) omega: bool,
     pub(crate) ha_suspend: bool,
     pub(crate) inhibit_on_failure: bool,
@@ -94,8 +94,8 @@ pub(crate) struct Real {
     pub(crate) upper_threshold: u32,
     pub(crate) lower_threshold: u32,
     pub(crate) inhibit_on_failure: Option<bool>,
-    pub(crate) notify_up: Option<Command>,
-    pub(crate) notify_down: Option<Command>,
+    pub(crate) notify_up: Option<Box<Command>>,
+    pub(crate) notify_down: Option<Box<Command>>,
     pub(crate) inherited: Inherited,
     pub(crate) checks: Vec<Check>,
     pub(crate) smtp_alert: Option<bool>,
@@ -165,8 +165,7 @@ pub(super) static SERVER: Table<Server> = Table {
             Takes::Integer { min: 1, max: i32::MAX as i64, set: |s, n| s.weight = n as u32 },
         ),
         Keyword::new("ops", Takes::Flag(|s| s.one_packet = true)),
-        // keepalived accepts the word and does nothing.
-        Keyword::new("hashed", Takes::Flag(|_| {})),
+        Keyword::new("hashed", Takes::Words { words: 0, read: hashed }),
         Keyword::new("flag-1", Takes::Flag(|s| s.flags[0] = true)),
         Keyword::new("flag-2", Takes::Flag(|s| s.flags[1] = true)),
         Keyword::new("flag-3", Takes::Flag(|s| s.flags[2] = true)),
@@ -235,6 +234,14 @@ pub(super) static REAL_SERVER: Table<Real> = Table {
         Keyword::idle("BFD_CHECK", Takes::Block { words: 0, read: check_more::bfd }),
     ]],
 };
+
+impl Real {
+    /// One more checker; almost every server has one, and the list has room for no more.
+    pub(super) fn add(&mut self, check: Check) {
+        self.checks.reserve_exact(1);
+        self.checks.push(check);
+    }
+}
 
 /// Reads a `virtual_server`.
 pub(crate) fn read(draft: &mut Draft, context: &mut Context<'_>, line: &Line) {
@@ -355,6 +362,10 @@ fn real_server(server: &mut Server, context: &mut Context<'_>, line: &Line) {
         snmp_name: None,
     };
     context.block(&REAL_SERVER, &mut real, line);
+    // Most have a few: room for exactly as many keeps large files small.
+    if server.real_servers.len() < 4 {
+        server.real_servers.reserve_exact(1);
+    }
     server.real_servers.push(real);
 }
 
@@ -410,6 +421,14 @@ fn scheduler_flag(server: &mut Server, context: &mut Context<'_>, line: &Line) {
         .diags
         .warn("scheduler-flag", line.place(), message)
         .hint(format!("write `lb_algo {name}` before it"));
+}
+
+/// keepalived takes the word and does nothing with it.
+fn hashed(server: &mut Server, context: &mut Context<'_>, line: &Line) {
+    if server.scheduler != Some(LvsScheduler::Sh) {
+        let message = "`hashed` belongs to scheduler sh and is ignored";
+        context.diags.warn("scheduler-flag", line.place(), message);
+    }
 }
 
 fn server_method(server: &mut Server, context: &mut Context<'_>, line: &Line) {
@@ -566,9 +585,22 @@ fn no_sorry_server(context: &mut Context<'_>, line: &Line) {
 }
 
 fn ip_family(server: &mut Server, context: &mut Context<'_>, line: &Line) {
+    let of_key = match server.key {
+        VirtualServerKey::Address(address) if address.is_ipv6() => Some(Family::Inet6),
+        VirtualServerKey::Address(_) => Some(Family::Inet),
+        _ => None,
+    };
+    let mut set = |family| {
+        if of_key.is_some_and(|of_key| of_key != family) {
+            let message = "this is another family than that of the address, and is ignored";
+            context.diags.warn("ip-family", line.place(), message);
+        } else {
+            server.family = Some(family);
+        }
+    };
     match line.str(1) {
-        "inet" => server.family = Some(Family::Inet),
-        "inet6" => server.family = Some(Family::Inet6),
+        "inet" => set(Family::Inet),
+        "inet6" => set(Family::Inet6),
         other => {
             let message = format!("`{other}` is no address family and is ignored");
             context.diags.warn("ip-family", line.place_from(1), message).hint("use inet or inet6");

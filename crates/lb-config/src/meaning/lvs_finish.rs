@@ -3,10 +3,10 @@
 use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 
-use super::Context;
 use super::check::{self, Above};
 use super::lvs::{PERSISTENCE, Real, Server, Sorry};
-use crate::diagnostic::{Class, Place};
+use super::{Context, exact, lint};
+use crate::diagnostic::Place;
 use crate::model::{
     Family, GroupEntry, LvsMethod, Protocol, RealServer, SorryServer, VirtualServer,
     VirtualServerGroup, VirtualServerKey,
@@ -126,7 +126,7 @@ fn server(
     });
     let total = real_servers.iter().map(|real| u64::from(real.weight)).sum::<u64>();
     let (quorum, hysteresis) = quorum(context, &draft, total, &title);
-    Some(VirtualServer {
+    let server = VirtualServer {
         family,
         protocol,
         scheduler: draft.scheduler.unwrap_or_default(),
@@ -142,8 +142,8 @@ fn server(
         persistence_granularity: granularity,
         quorum,
         hysteresis,
-        quorum_up: context.check(draft.quorum_up, Class::Note),
-        quorum_down: context.check(draft.quorum_down, Class::Note),
+        quorum_up: context.notify_script(draft.quorum_up),
+        quorum_down: context.notify_script(draft.quorum_down),
         alpha: draft.inherited.alpha.unwrap_or(false),
         omega: draft.omega,
         ha_suspend: draft.ha_suspend,
@@ -156,7 +156,9 @@ fn server(
             .unwrap_or(false),
         snmp_name: draft.snmp_name,
         key: draft.key,
-    })
+    };
+    lint::server(context, &server, place, &format!("virtual server {title}"));
+    Some(server)
 }
 
 fn protocol(context: &mut Context<'_>, draft: &Server, title: &str, is_mark: bool) -> Protocol {
@@ -334,11 +336,8 @@ fn real_servers(
             continue;
         }
         let above = Above { real: &real.inherited, server: &server.inherited, address };
-        let checkers = real
-            .checks
-            .into_iter()
-            .filter_map(|check| check::finish(context, check, &above))
-            .collect();
+        let checks = real.checks.into_iter();
+        let checkers = exact(checks.filter_map(|check| check::finish(context, check, &above)));
         done.push(RealServer {
             address,
             weight: real.weight.unwrap_or(server.weight),
@@ -346,8 +345,8 @@ fn real_servers(
             upper_threshold: real.upper_threshold,
             lower_threshold: real.lower_threshold,
             inhibit_on_failure: real.inhibit_on_failure.unwrap_or(server.inhibit_on_failure),
-            notify_up: context.check(real.notify_up, Class::Note),
-            notify_down: context.check(real.notify_down, Class::Note),
+            notify_up: context.notify_script(real.notify_up),
+            notify_down: context.notify_script(real.notify_down),
             checkers,
             smtp_alert: real
                 .smtp_alert

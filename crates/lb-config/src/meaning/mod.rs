@@ -11,6 +11,7 @@ mod global;
 mod group;
 mod hmac;
 mod link;
+mod lint;
 mod lvs;
 mod lvs_finish;
 mod reference;
@@ -72,6 +73,8 @@ pub(crate) struct Context<'a> {
     recorder: Option<Recorder>,
     /// Files, processes and sessions that can be tracked.
     pub(crate) tracked: Trackable,
+    /// Addresses of this host, once they are asked for.
+    own_addresses: Option<HashSet<IpAddr>>,
 }
 
 /// What is defined so far for lists to track, with default weight and direction.
@@ -85,7 +88,8 @@ pub(crate) struct Trackable {
 /// Everything the top level holds.
 #[derive(Default)]
 pub(crate) struct Draft {
-    instances: Vec<vrrp::Instance>,
+    #[expect(clippy::vec_box, reason = "each is let go when it has become part of the model")]
+    instances: Vec<Box<vrrp::Instance>>,
     instance_places: HashMap<String, Place>,
     groups: Vec<group::Group>,
     group_names: HashSet<String>,
@@ -127,6 +131,7 @@ pub(crate) fn read<'a>(
         uses: Uses::default(),
         recorder: options.record_statements.then(Recorder::default),
         tracked: Trackable::default(),
+        own_addresses: None,
     };
     let mut draft = Draft::default();
     context.body(&global::TOP, &mut draft, true);
@@ -153,6 +158,7 @@ fn finish(context: &mut Context<'_>, draft: Draft) -> Model {
     let virtual_servers = lvs_finish::finish(context, draft.servers, &draft.server_groups);
     let names = vrrp_instances.iter().map(|instance| instance.name.as_str());
     let track_groups = group::finish_track_groups(context, top.track_groups, &names.collect());
+    group::check_track_groups(context, &track_groups, &top.group_uses);
     let global = global::finish(context);
     context.complain_of_security();
     Model {
@@ -174,6 +180,22 @@ fn finish(context: &mut Context<'_>, draft: Draft) -> Model {
         link_delays: top.delays,
         tls: top.tls,
     }
+}
+
+/// Adds to a list that nearly always has one item, and takes room for four only from the second on.
+fn push_single<T>(list: &mut Vec<T>, item: T) {
+    if list.is_empty() {
+        list.reserve_exact(1);
+    }
+    list.push(item);
+}
+
+/// Collects what the model keeps into as much memory as it needs. A plain `collect` of what was a
+/// vector of drafts would keep theirs, which is several times that.
+fn exact<T>(items: impl Iterator<Item = T>) -> Vec<T> {
+    let mut list = Vec::with_capacity(items.size_hint().1.unwrap_or_default());
+    list.extend(items);
+    list
 }
 
 impl Context<'_> {
@@ -472,6 +494,14 @@ impl Context<'_> {
                 .class(Class::MissingClose)
                 .hint("look for a `}` that is missing, or a `{` too many");
         }
+    }
+
+    /// Addresses of this host.
+    pub(crate) fn own_addresses(&mut self) -> &HashSet<IpAddr> {
+        let system = self.system;
+        self.own_addresses.get_or_insert_with(|| {
+            system.addresses("").into_iter().map(|(address, _)| address).collect()
+        })
     }
 
     /// Notes that an interface is used.

@@ -352,8 +352,7 @@ pub(super) fn read(context: &mut Context<'_>, line: &Line, is_static: bool) -> O
     if first == "default6" {
         context
             .diags
-            .warn("deprecated", line.place_from(index), "`default6` is an old name")
-            .class(Class::Deprecated)
+            .note("deprecated", line.place_from(index), "`default6` is an old name")
             .hint("write `inet6 default`");
         draft.family = Some(Family::Inet6);
         draft.destination = Some(None);
@@ -386,6 +385,15 @@ fn finish(context: &mut Context<'_>, draft: Draft, line: &Line) -> Option<Route>
         let message = "the addresses of this route are of several families; it is ignored";
         context.diags.warn("route-family", line.place(), message);
         return None;
+    }
+    let is_somewhere = draft.interface.is_some();
+    let no_track = draft.no_track || !is_somewhere;
+    if !is_somewhere && !draft.no_track {
+        let message = "this route names no interface and cannot be tracked";
+        context
+            .diags
+            .warn("route-track", line.place(), message)
+            .hint("add `dev IF`, or `no_track`");
     }
     let mut next_hops = draft.next_hops;
     let mut gateway = draft.gateway;
@@ -421,7 +429,7 @@ fn finish(context: &mut Context<'_>, draft: Draft, line: &Line) -> Option<Route>
         ttl_propagate: draft.ttl_propagate,
         placement: draft.placement,
         next_hops,
-        no_track: draft.no_track,
+        no_track,
         track_group: draft.track_group,
     })
 }
@@ -595,6 +603,10 @@ fn encap(to: &mut Option<Encap>, context: &mut Context<'_>, line: &Line, at: usi
                 used += 1 + taken;
             }
             let Outer { id, destination, source, tos, ttl, flags } = outer;
+            if id == 0 && destination.is_none() {
+                let message = "this encapsulation has neither an address nor an id";
+                context.diags.warn("encap", line.place_from(at), message).hint("add `dst` or `id`");
+            }
             let family = if kind == "ip" { Family::Inet } else { Family::Inet6 };
             Some(Encap::Ip { family, id, destination, source, tos, ttl, flags })
         }

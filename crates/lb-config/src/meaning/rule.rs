@@ -203,6 +203,10 @@ pub(super) fn read(context: &mut Context<'_>, line: &Line, is_static: bool) -> O
         context.diags.warn("rule-action", line.place(), message).hint("add `table N`");
         return None;
     }
+    if draft.preference.is_none() {
+        let message = "this rule has no preference; one from 16384 down is taken";
+        context.diags.warn("rule-preference", line.place(), message).hint("add `preference N`");
+    }
     Some(Rule {
         family,
         from: draft.from,

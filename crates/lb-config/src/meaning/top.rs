@@ -23,6 +23,15 @@ pub(crate) struct Top {
     pub(crate) linkbeats: Vec<Linkbeat>,
     pub(crate) delays: Vec<LinkDelays>,
     pub(crate) tls: Option<TlsFiles>,
+    /// Uses of `track_group` and where they are.
+    pub(crate) group_uses: Vec<(String, Place)>,
+}
+
+impl Top {
+    /// Takes note of a line's `track_group`.
+    fn uses_group(&mut self, group: Option<&String>, line: &Line) {
+        self.group_uses.extend(group.map(|group| (group.clone(), line.place())));
+    }
 }
 
 pub(super) const KEYWORDS: &[Keyword<Draft>] = &[
@@ -33,18 +42,8 @@ pub(super) const KEYWORDS: &[Keyword<Draft>] = &[
     Keyword::idle("track_group", Takes::Block { words: 1, read: track_group }),
     Keyword::idle("garp_group", Takes::Block { words: 0, read: garp_group }),
     Keyword::idle("static_ipaddress", Takes::List { entry: address }),
-    Keyword::idle(
-        "static_routes",
-        Takes::List {
-            entry: |d, context, line| d.top.routes.extend(route::read(context, line, true)),
-        },
-    ),
-    Keyword::idle(
-        "static_rules",
-        Takes::List {
-            entry: |d, context, line| d.top.rules.extend(rule::read(context, line, true)),
-        },
-    ),
+    Keyword::idle("static_routes", Takes::List { entry: route }),
+    Keyword::idle("static_rules", Takes::List { entry: rule }),
     Keyword::idle("linkbeat_interfaces", Takes::List { entry: linkbeat }),
     Keyword::idle("interface_up_down_delays", Takes::List { entry: delays }),
     Keyword::idle("SSL", Takes::Block { words: 0, read: tls }),
@@ -85,7 +84,21 @@ fn instance(_: &mut Draft, context: &mut Context<'_>, line: &Line) {
 }
 
 fn address(draft: &mut Draft, context: &mut Context<'_>, line: &Line) {
-    draft.top.addresses.extend(vip::read_static(context, line));
+    let Some(address) = vip::read_static(context, line) else { return };
+    draft.top.uses_group(address.track_group.as_ref(), line);
+    draft.top.addresses.push(address);
+}
+
+fn route(draft: &mut Draft, context: &mut Context<'_>, line: &Line) {
+    let Some(route) = route::read(context, line, true) else { return };
+    draft.top.uses_group(route.track_group.as_ref(), line);
+    draft.top.routes.push(route);
+}
+
+fn rule(draft: &mut Draft, context: &mut Context<'_>, line: &Line) {
+    let Some(rule) = rule::read(context, line, true) else { return };
+    draft.top.uses_group(rule.track_group.as_ref(), line);
+    draft.top.rules.push(rule);
 }
 
 pub(super) static TRACK_GROUP: Table<TrackGroup> = Table {

@@ -289,6 +289,11 @@ pub(super) fn bfd(draft: &mut Draft, context: &mut Context<'_>, line: &Line) {
         context.diags.warn("bfd-neighbor", line.place(), message).hint("add `neighbor_ip ADDRESS`");
         return;
     };
+    if draft.top.tracked.bfds.iter().any(|other| other.neighbor == neighbor) {
+        let message = format!("`bfd_instance {}` has the neighbour of another", session.name);
+        context.diags.warn("bfd-neighbor", line.place(), message).hint("it is removed");
+        return;
+    }
     if session.source.is_some_and(|source| source.is_ipv4() != neighbor.is_ipv4()) {
         let message = format!("`bfd_instance {}` mixes IPv4 and IPv6 and is removed", session.name);
         context.diags.warn("bfd-family", line.place(), message);

@@ -9,7 +9,7 @@ use super::table::{Keyword, Table, Takes};
 use super::tracking::{
     Tracking, track_bfd, track_file, track_interface, track_process, track_script,
 };
-use super::{Context, Draft, hmac, link, route, rule, vip};
+use super::{Context, Draft, hmac, link, push_single, route, rule, vip};
 use crate::diagnostic::{Class, Place};
 use crate::model::{
     ExtraGarp, Hmac, InitialState, Ipvlan, OldUnicastChecksum, Route, Rule, UnicastPeer,
@@ -101,13 +101,13 @@ pub(crate) enum AuthenticationKind {
 /// Commands of `notify*`.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Notifies {
-    pub(crate) master: Option<Command>,
-    pub(crate) backup: Option<Command>,
-    pub(crate) fault: Option<Command>,
-    pub(crate) stop: Option<Command>,
-    pub(crate) deleted: Option<Command>,
-    pub(crate) master_rx_lower_pri: Option<Command>,
-    pub(crate) any: Option<Command>,
+    pub(crate) master: Option<Box<Command>>,
+    pub(crate) backup: Option<Box<Command>>,
+    pub(crate) fault: Option<Box<Command>>,
+    pub(crate) stop: Option<Box<Command>>,
+    pub(crate) deleted: Option<Box<Command>>,
+    pub(crate) master_rx_lower_pri: Option<Box<Command>>,
+    pub(crate) any: Option<Box<Command>>,
     pub(crate) report_deleted: bool,
 }
 
@@ -144,7 +144,7 @@ pub(super) static TABLE: Table<Instance> = Table {
             "vrrp_version, 3 for IPv6",
             Takes::Integer { min: 2, max: 3, set: |i, n| i.version = Some(version(n)) },
         ),
-        Keyword::new("native_ipv6", Takes::Flag(|i| i.native_ipv6 = true)),
+        Keyword::new("native_ipv6", Takes::Words { words: 0, read: native_ipv6 }),
         Keyword::new("nopreempt", Takes::Words { words: 0, read: nopreempt }),
         Keyword::new("preempt", Takes::Flag(|i| i.nopreempt = false)),
         Keyword::or(
@@ -171,7 +171,10 @@ pub(super) static TABLE: Table<Instance> = Table {
             "unicast_ttl",
             Takes::Integer { min: 0, max: 255, set: |i, n| i.unicast_ttl = Some(n as u8) },
         ),
-        Keyword::new("check_unicast_src", Takes::Flag(|i| i.check_unicast_src = true)),
+        Keyword::new(
+            "check_unicast_src",
+            Takes::Flag(|i| (i.check_unicast_src, i.unicast) = (true, true)),
+        ),
         Keyword::new("old_unicast_checksum", Takes::Words { words: 0, read: old_unicast_checksum }),
         Keyword::new("dont_track_primary", Takes::Flag(|i| i.dont_track_primary = true)),
         Keyword::new(
@@ -379,7 +382,7 @@ pub(crate) fn read(draft: &mut Draft, context: &mut Context<'_>, line: &Line) {
         sync_interface: None,
     };
     context.block(&TABLE, &mut instance, line);
-    draft.instances.push(instance);
+    draft.instances.push(Box::new(instance));
 }
 
 fn state(instance: &mut Instance, context: &mut Context<'_>, line: &Line) {
@@ -399,6 +402,11 @@ fn state(instance: &mut Instance, context: &mut Context<'_>, line: &Line) {
 }
 
 fn interface(instance: &mut Instance, context: &mut Context<'_>, line: &Line) {
+    if line.str(1) == "lo" {
+        let message = format!("({}) cannot use the loopback interface", instance.name);
+        context.diags.warn("loopback", line.place_from(1), message).hint("name another interface");
+        return;
+    }
     if let Some(name) = context.interface(line, 1) {
         instance.interface = Some(name);
         instance.interface_place = line.place_from(1);
@@ -422,6 +430,15 @@ fn advert_int(instance: &mut Instance, context: &mut Context<'_>, line: &Line) {
         instance.advert_int = time;
         instance.advert_int_place = line.place_from(1);
     }
+}
+
+fn native_ipv6(instance: &mut Instance, context: &mut Context<'_>, line: &Line) {
+    if instance.vips.iter().any(|(vip, _)| vip.address.is_ipv4()) {
+        let message = format!("({}) has IPv4 addresses; native_ipv6 is ignored", instance.name);
+        context.diags.warn("native-ipv6", line.place(), message);
+        return;
+    }
+    instance.native_ipv6 = true;
 }
 
 fn nopreempt(instance: &mut Instance, _: &mut Context<'_>, line: &Line) {
@@ -483,7 +500,7 @@ fn virtual_address(instance: &mut Instance, context: &mut Context<'_>, line: &Li
             .hint("put it into `virtual_ipaddress_excluded`, or into an instance of its own");
         return;
     }
-    instance.vips.push((vip, line.keyword_place()));
+    push_single(&mut instance.vips, (vip, line.keyword_place()));
 }
 
 fn excluded_address(instance: &mut Instance, context: &mut Context<'_>, line: &Line) {
@@ -537,6 +554,7 @@ fn unicast_peers(instance: &mut Instance, context: &mut Context<'_>, line: &Line
 }
 
 fn old_unicast_checksum(instance: &mut Instance, _: &mut Context<'_>, line: &Line) {
+    instance.unicast = true;
     instance.old_unicast_checksum =
         if line.str(1) == "never" { OldUnicastChecksum::Never } else { OldUnicastChecksum::Always };
 }

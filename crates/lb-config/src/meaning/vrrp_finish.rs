@@ -2,12 +2,13 @@
 
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
-use super::Context;
 use super::group::Group;
 use super::tracking::{TrackedItem, TrackedItems};
 use super::vrrp::{AuthenticationKind, Instance, Notifies};
+use super::{Context, exact, lint};
 use crate::diagnostic::{Class, Place};
 use crate::model::{
     Family, Garp, InitialState, Notify, Peers, SyncGroup, Tracked, VirtualAddress, VrrpInstance,
@@ -15,12 +16,13 @@ use crate::model::{
 };
 
 /// Makes instances and groups of the model.
+#[expect(clippy::vec_box, reason = "each draft is let go when it has become part of the model")]
 pub(crate) fn finish(
     context: &mut Context<'_>,
-    drafts: Vec<Instance>,
+    drafts: Vec<Box<Instance>>,
     groups: Vec<Group>,
     scripts: &[VrrpScript],
-) -> (Vec<VrrpInstance>, Vec<SyncGroup>) {
+) -> (Vec<Arc<VrrpInstance>>, Vec<SyncGroup>) {
     let scripts: HashSet<&str> = scripts.iter().map(|script| script.name.as_str()).collect();
     let groups = resolve_members(context, &drafts, groups);
     let mut group_of: HashMap<&str, &Group> = HashMap::new();
@@ -31,10 +33,13 @@ pub(crate) fn finish(
     }
     let mut seen = HashMap::new();
     let mut instances = Vec::with_capacity(drafts.len());
+    let mut places = Vec::with_capacity(drafts.len());
     for draft in drafts {
         let group = group_of.get(draft.name.as_str()).copied();
-        if let Some(instance) = instance(context, draft, group, &scripts, &mut seen) {
-            instances.push(instance);
+        let place = lint::Places::of(&draft);
+        if let Some(instance) = instance(context, *draft, group, &scripts, &mut seen) {
+            instances.push(Arc::new(instance));
+            places.push(place);
         }
     }
     let groups = groups
@@ -46,14 +51,15 @@ pub(crate) fn finish(
             tracking_weight: group.tracking_weight,
             smtp_alert: alert(context, group.smtp_alert),
         })
-        .collect();
+        .collect::<Vec<_>>();
+    lint::instances(context, &instances, &places, &groups);
     (instances, groups)
 }
 
 /// Drops members that are no instance or are in another group, and groups without members.
 fn resolve_members(
     context: &mut Context<'_>,
-    instances: &[Instance],
+    instances: &[Box<Instance>],
     groups: Vec<Group>,
 ) -> Vec<Group> {
     let known: HashSet<&str> = instances.iter().map(|instance| instance.name.as_str()).collect();
@@ -114,7 +120,12 @@ fn instance(
     let family = family(&draft);
     check_families(context, &mut draft, family);
     let unicast = !draft.peers.is_empty();
-    if draft.unicast && !unicast {
+    if !unicast && draft.unicast_ttl.is_some() {
+        let message = format!("({name}) has no unicast peer; unicast_ttl is ignored");
+        context.diags.warn("unicast-without-peers", draft.place, message);
+        draft.unicast_ttl = None;
+    }
+    if draft.unicast && !unicast && !draft.unicast_fault_no_peer {
         let message =
             format!("({name}) has a unicast keyword but no unicast peer; multicast is used");
         context.diags.warn("unicast-without-peers", draft.place, message).class(Class::Deprecated);
@@ -137,10 +148,27 @@ fn instance(
         context.diags.error("strict-unicast", draft.place, message);
         return None;
     }
+    if draft.vmac.is_none() && draft.vmac_xmit_base {
+        let message = format!("({name}) has no macvlan; vmac_xmit_base is ignored");
+        context.diags.warn("vmac-xmit-base", draft.place, message).hint("add `use_vmac`");
+        draft.vmac_xmit_base = false;
+    }
+    if draft.vrf.is_some() && draft.interface.is_some() {
+        let message = format!("({name}) has an interface; vrf is ignored");
+        context.diags.warn("vrf", draft.place, message);
+        draft.vrf = None;
+    }
     if draft.vmac.is_some() && draft.promote_secondaries {
         let message = format!("({name}) sets promote_secondaries with use_vmac anyway");
         context.diags.warn("promote-secondaries", draft.place, message).hint("it can be left out");
         draft.promote_secondaries = false;
+    }
+    if strict
+        && let Some((vip, place)) = draft.vips.first()
+        && matches!(vip.address, IpAddr::V6(address) if !address.is_unicast_link_local())
+    {
+        let message = format!("({name}) is strict: its first IPv6 address must be link-local");
+        context.diags.warn("strict-link-local", *place, message);
     }
     let (state, priority) = state(context, &mut draft, strict);
     let owner = priority == 255;
@@ -471,7 +499,7 @@ fn addresses(
         interface: vip.interface.or_else(|| interface.cloned()),
         ..vip
     };
-    std::mem::take(list).into_iter().map(complete).collect()
+    exact(std::mem::take(list).into_iter().map(complete))
 }
 
 /// The instance's and its group's lists as one.
@@ -629,13 +657,13 @@ fn alert(context: &Context<'_>, own: Option<bool>) -> bool {
 
 fn notify(context: &mut Context<'_>, draft: Notifies) -> Notify {
     Notify {
-        master: context.check(draft.master, Class::Note),
-        backup: context.check(draft.backup, Class::Note),
-        fault: context.check(draft.fault, Class::Note),
-        stop: context.check(draft.stop, Class::Note),
-        deleted: context.check(draft.deleted, Class::Note),
-        master_rx_lower_pri: context.check(draft.master_rx_lower_pri, Class::Note),
-        any: context.check(draft.any, Class::Note),
+        master: context.notify_script(draft.master),
+        backup: context.notify_script(draft.backup),
+        fault: context.notify_script(draft.fault),
+        stop: context.notify_script(draft.stop),
+        deleted: context.notify_script(draft.deleted),
+        master_rx_lower_pri: context.notify_script(draft.master_rx_lower_pri),
+        any: context.notify_script(draft.any),
         report_deleted: draft.report_deleted,
     }
 }

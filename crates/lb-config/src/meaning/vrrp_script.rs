@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::script::{Command, Owner};
 use super::table::{Keyword, Table, Takes};
-use super::{Context, Draft, track};
+use super::{Context, Draft, lint, track};
 use crate::diagnostic::{Class, Place};
 use crate::model::VrrpScript;
 use crate::syntax::Line;
@@ -13,7 +13,7 @@ use crate::syntax::Line;
 pub(crate) struct Script {
     name: String,
     place: Place,
-    command: Option<Command>,
+    command: Option<Box<Command>>,
     owner: Option<Owner>,
     interval: Duration,
     timeout: Option<Duration>,
@@ -121,7 +121,7 @@ pub(crate) fn finish(context: &mut Context<'_>, scripts: Vec<Script>) -> Vec<Vrr
     for script in scripts {
         let command = script.command.map(|command| command.owned_by(script.owner));
         let Some(checked) = context.check(command, Class::General) else { continue };
-        done.push(VrrpScript {
+        let finished = VrrpScript {
             name: script.name,
             script: checked,
             interval: script.interval,
@@ -129,7 +129,9 @@ pub(crate) fn finish(context: &mut Context<'_>, scripts: Vec<Script>) -> Vec<Vrr
             rise: script.rise,
             fall: script.fall,
             init_fail: script.init_fail,
-        });
+        };
+        lint::script(context, &finished, script.place);
+        done.push(finished);
     }
     done
 }

@@ -221,8 +221,9 @@ impl<'a> Reader<'a> {
                 let end = text[start..].find('\n').map_or(text.len(), |length| start + length);
                 *at = end + 1;
                 let line = &text[start..end];
-                let line = line.strip_suffix('\r').unwrap_or(line);
-                let clean = clean(*id, start, line, diags);
+                let length = line.strip_suffix('\r').unwrap_or(line).len();
+                let line = Text::stretch(*id, source, start..start + length);
+                let clean = clean(line, diags);
                 Some(self.condition(clean))
             }
         }
@@ -259,7 +260,8 @@ impl<'a> Reader<'a> {
             self.push(Frame::Lines(lines.into_iter()), place, diags);
             return;
         }
-        if text.as_str().contains('$') {
+        let definitions_used = text.as_str().bytes().fold(false, |any, byte| any | (byte == b'$'));
+        if definitions_used {
             let directory = self.directory().to_owned();
             let Some(expanded) = self.definitions.expand(text, &directory, diags) else {
                 self.stop();
@@ -277,7 +279,7 @@ impl<'a> Reader<'a> {
         }
         match include::directive(text.as_str()) {
             Some((checks, pattern)) => self.include(&text, pattern, checks, diags),
-            None => self.split(&text),
+            None => self.split(text),
         }
     }
 
@@ -437,7 +439,7 @@ impl<'a> Reader<'a> {
         let at = if text.starts_with(mark) { mark.len_utf8() } else { 0 };
         let (id, source) = self.sources.add(path.display().to_string(), text);
         if toml::is_toml(&path) {
-            let lines = toml::read(id, source.text(), diags);
+            let lines = toml::read(id, &source, diags);
             self.frames.push(Frame::Toml(lines.into_iter()));
             return None;
         }
@@ -462,8 +464,13 @@ impl<'a> Reader<'a> {
     }
 
     /// Makes every unquoted brace a line of its own.
-    fn split(&mut self, text: &Text) {
+    fn split(&mut self, text: Text) {
         let bytes = text.as_str().as_bytes();
+        let braces = bytes.iter().fold(false, |any, byte| any | matches!(byte, b'{' | b'}'));
+        if !braces {
+            self.push_words(text);
+            return;
+        }
         let (mut start, mut quoted) = (0, false);
         for (at, byte) in bytes.iter().enumerate() {
             let kind = match byte {
@@ -475,15 +482,14 @@ impl<'a> Reader<'a> {
                 b'}' if !quoted => Kind::Close,
                 _ => continue,
             };
-            self.push_words(text.slice(start..at));
+            if start < at {
+                self.push_words(text.slice(start..at));
+            }
             self.ready.push_back(Line::brace(kind, text.slice(at..at + 1)));
             start = at + 1;
         }
-        if start == 0 {
-            self.push_words(text.clone());
-        } else {
-            self.push_words(text.slice(start..bytes.len()));
-        }
+        let end = bytes.len();
+        self.push_words(text.into_slice(start..end));
     }
 
     fn push_words(&mut self, text: Text) {
@@ -495,17 +501,21 @@ impl<'a> Reader<'a> {
 }
 
 /// A physical line without comments and the blanks around it.
-fn clean(file: FileId, start: usize, line: &str, diags: &mut Diagnostics) -> Text {
-    let whole = Span { file, start: start as u32, end: (start + line.len()) as u32 };
+fn clean(stretch: Text, diags: &mut Diagnostics) -> Text {
+    let line = stretch.as_str();
     if line.len() > LONGEST_LINE {
         let message =
             format!("this line of {} bytes is ignored: {LONGEST_LINE} are the most", line.len());
-        diags.warn("long-line", Span { end: whole.start + 1, ..whole }, message);
+        diags.warn("long-line", stretch.place(0..1), message);
         return Text::empty();
     }
+    // One pass without a branch a byte tells of most lines that nothing below concerns them.
+    let special = |byte| matches!(byte, b'"' | b'\\' | b'#' | b'!' | b'\0');
+    if !line.bytes().fold(false, |found, byte| found | special(byte)) {
+        return stretch.trimmed();
+    }
     if let Some(nul) = line.find('\0') {
-        let at = (start + nul) as u32;
-        let place = Span { file, start: at, end: at + 1 };
+        let place = stretch.place(nul..nul + 1);
         diags.warn("nul", place, "this line is ignored: it holds a byte of value 0");
         return Text::empty();
     }
@@ -513,7 +523,6 @@ fn clean(file: FileId, start: usize, line: &str, diags: &mut Diagnostics) -> Tex
     let (mut quotes, mut kept, mut at) = (0, 0, 0);
     // Only an escaped comment character takes the text out of its one stretch.
     let mut escaped: Option<Text> = None;
-    let stretch = Text::stretch(file, start, line);
     while at < bytes.len() {
         match bytes[at] {
             b'"' => quotes += 1,
@@ -532,7 +541,7 @@ fn clean(file: FileId, start: usize, line: &str, diags: &mut Diagnostics) -> Tex
     let end = at.min(bytes.len());
     if quotes % 2 == 1 {
         let diagnostic =
-            diags.warn("unmatched-quote", whole, "this line has an odd number of `\"`");
+            diags.warn("unmatched-quote", stretch.whole(), "this line has an odd number of `\"`");
         diagnostic.class(Class::UnmatchedQuote);
     }
     match escaped {

@@ -1,23 +1,21 @@
 //! A piece of text that knows where each of its bytes comes from.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use crate::diagnostic::Place;
-use crate::source::{FileId, Span};
+use crate::source::{FileId, Source, Span};
 
 /// Text with its origin.
 #[derive(Clone, Debug)]
-pub(crate) struct Text {
-    string: String,
-    origins: Origins,
-}
+pub(crate) struct Text(Content);
 
 #[derive(Clone, Debug)]
-enum Origins {
-    /// One stretch of a file, the usual case.
-    Stretch { file: FileId, start: u32 },
-    /// Several pieces, by ascending offset in the text; the first at 0.
-    Pieces(Vec<(u32, Origin)>),
+enum Content {
+    /// One stretch of a file, the usual case: nothing is copied.
+    Stretch { file: FileId, source: Arc<Source>, start: u32, end: u32 },
+    /// Several pieces, by ascending offset in the string; the first at 0.
+    Pieces { string: String, origins: Vec<(u32, Origin)> },
 }
 
 /// Where the bytes from one offset on come from.
@@ -31,17 +29,30 @@ enum Origin {
 
 impl Text {
     /// A stretch of a file, as it is there.
-    pub(crate) fn stretch(file: FileId, start: usize, string: &str) -> Text {
-        Text { string: string.to_owned(), origins: Origins::Stretch { file, start: start as u32 } }
+    pub(crate) fn stretch(file: FileId, source: &Arc<Source>, range: Range<usize>) -> Text {
+        let (start, end) = (range.start as u32, range.end as u32);
+        Text(Content::Stretch { file, source: Arc::clone(source), start, end })
     }
 
     /// Nothing yet.
     pub(crate) fn empty() -> Text {
-        Text { string: String::new(), origins: Origins::Pieces(Vec::new()) }
+        Text(Content::Pieces { string: String::new(), origins: Vec::new() })
     }
 
     pub(crate) fn as_str(&self) -> &str {
-        &self.string
+        match &self.0 {
+            Content::Stretch { source, start, end, .. } => {
+                &source.text()[*start as usize..*end as usize]
+            }
+            Content::Pieces { string, .. } => string,
+        }
+    }
+
+    fn len(&self) -> usize {
+        match &self.0 {
+            Content::Stretch { start, end, .. } => (end - start) as usize,
+            Content::Pieces { string, .. } => string.len(),
+        }
     }
 
     /// Appends a range of another text.
@@ -52,8 +63,7 @@ impl Text {
         let mut at = range.start;
         while at < range.end {
             let (origin, end) = from.origin_at(at);
-            self.push_origin(origin);
-            self.string.push_str(&from.string[at..end.min(range.end)]);
+            self.push(origin, &from.as_str()[at..end.min(range.end)]);
             at = end;
         }
     }
@@ -61,37 +71,34 @@ impl Text {
     /// Appends the value of a definition.
     pub(crate) fn push_used(&mut self, value: &str, place: Place, definition: Option<Span>) {
         if !value.is_empty() {
-            self.push_origin(Origin::Use(Place {
-                definition: place.definition.or(definition),
-                ..place
-            }));
-            self.string.push_str(value);
+            let definition = place.definition.or(definition);
+            self.push(Origin::Use(Place { definition, ..place }), value);
         }
     }
 
-    fn push_origin(&mut self, origin: Origin) {
-        let at = self.string.len() as u32;
-        match &mut self.origins {
-            Origins::Pieces(pieces) => pieces.push((at, origin)),
-            Origins::Stretch { file, start } => {
-                let first = Origin::Stretch { file: *file, start: *start };
-                self.origins = Origins::Pieces(vec![(0, first), (at, origin)]);
-            }
+    fn push(&mut self, origin: Origin, piece: &str) {
+        if let Content::Stretch { file, start, .. } = self.0 {
+            let first = Origin::Stretch { file, start };
+            let string = self.as_str().to_owned();
+            self.0 = Content::Pieces { string, origins: vec![(0, first)] };
+        }
+        if let Content::Pieces { string, origins } = &mut self.0 {
+            origins.push((string.len() as u32, origin));
+            string.push_str(piece);
         }
     }
 
     /// The origin of a byte, and the offset where that origin ends.
     fn origin_at(&self, at: usize) -> (Origin, usize) {
-        match &self.origins {
-            Origins::Stretch { file, start } => {
-                (Origin::Stretch { file: *file, start: start + at as u32 }, self.string.len())
+        match &self.0 {
+            Content::Stretch { file, start, .. } => {
+                (Origin::Stretch { file: *file, start: start + at as u32 }, self.len())
             }
-            Origins::Pieces(pieces) => {
-                let next = pieces.partition_point(|(offset, _)| *offset as usize <= at);
-                let end =
-                    pieces.get(next).map_or(self.string.len(), |(offset, _)| *offset as usize);
+            Content::Pieces { string, origins } => {
+                let next = origins.partition_point(|(offset, _)| *offset as usize <= at);
+                let end = origins.get(next).map_or(string.len(), |(offset, _)| *offset as usize);
                 // The first piece is at 0, so there is one before `next`.
-                let (offset, origin) = pieces[next.saturating_sub(1)];
+                let (offset, origin) = origins[next.saturating_sub(1)];
                 let origin = match origin {
                     Origin::Stretch { file, start } => {
                         Origin::Stretch { file, start: start + at as u32 - offset }
@@ -105,35 +112,47 @@ impl Text {
 
     /// A range as a text of its own.
     pub(crate) fn slice(&self, range: Range<usize>) -> Text {
-        if let Origins::Stretch { file, start } = self.origins {
-            return Text::stretch(file, start as usize + range.start, &self.string[range]);
+        if let Content::Stretch { file, source, start, .. } = &self.0 {
+            let start = *start as usize;
+            return Text::stretch(*file, source, start + range.start..start + range.end);
         }
         let mut slice = Text::empty();
         slice.push_range(self, range);
         slice
     }
 
+    /// The same, where the text is not needed any more.
+    pub(crate) fn into_slice(mut self, range: Range<usize>) -> Text {
+        match &mut self.0 {
+            Content::Stretch { start, end, .. } => {
+                *end = *start + range.end as u32;
+                *start += range.start as u32;
+                self
+            }
+            Content::Pieces { string, .. } if range == (0..string.len()) => self,
+            Content::Pieces { .. } => self.slice(range),
+        }
+    }
+
     /// Without blanks at either end.
     pub(crate) fn trimmed(self) -> Text {
-        let start = self.string.len() - self.string.trim_start_matches(is_blank).len();
-        let end = self.string.trim_end_matches(is_blank).len();
-        if (start, end) == (0, self.string.len()) {
-            self
-        } else {
-            self.slice(start..end.max(start))
-        }
+        let bytes = self.as_str().as_bytes();
+        let is_text = |byte: &u8| !is_blank((*byte).into());
+        let start = bytes.iter().position(is_text).unwrap_or(bytes.len());
+        let end = bytes.iter().rposition(is_text).map_or(start, |last| last + 1);
+        self.into_slice(start..end)
     }
 
     /// Where a range is in the files.
     pub(crate) fn place(&self, range: Range<usize>) -> Place {
-        if self.string.is_empty() {
-            return match self.origins {
-                Origins::Stretch { file, start } => Span { file, start, end: start }.into(),
-                Origins::Pieces(_) => Place::NOWHERE,
+        if self.len() == 0 {
+            return match self.0 {
+                Content::Stretch { file, start, .. } => Span { file, start, end: start }.into(),
+                Content::Pieces { .. } => Place::NOWHERE,
             };
         }
-        let first = range.start.min(self.string.len() - 1);
-        let last = range.end.saturating_sub(1).clamp(first, self.string.len() - 1);
+        let first = range.start.min(self.len() - 1);
+        let last = range.end.saturating_sub(1).clamp(first, self.len() - 1);
         let width = u32::from(range.end > range.start);
         let place = |at| match self.origin_at(at).0 {
             Origin::Stretch { file, start } => {
@@ -151,7 +170,7 @@ impl Text {
 
     /// Where all of it is.
     pub(crate) fn whole(&self) -> Place {
-        self.place(0..self.string.len())
+        self.place(0..self.len())
     }
 }
 

@@ -1,52 +1,54 @@
 //! What the kernel has: links and addresses, kept up to date, and the VIPs we put there.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::io;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use lb_net::{
-    Address, Announcement, Announcer, ArpForm, Change, Event, InterfaceAddress, Link, Monitor,
-    Outcome, Poller, RouteSocket,
+    Announcement, Announcer, ArpForm, Event, InterfaceAddress, Link, Monitor, Outcome, Poller,
+    RouteSocket, Waker,
 };
 
-use crate::advertiser::node::{Input, LinkIndex, Vip};
+use crate::advertiser::keeper::{Keeper, VipChange};
+use crate::advertiser::node::{Input, LinkIndex};
 
-/// Knows the kernel's links and addresses as of the last [`Kernel::drain`], our own changes included.
+/// Knows the kernel's links and addresses as of the last [`Kernel::drain`], our own changes included
+/// from the moment they were asked for.
 #[derive(Debug)]
 pub(super) struct Kernel {
+    /// For asking; changes are the keeper's.
     route: RouteSocket,
     monitor: Monitor,
-    announcer: Announcer,
+    keeper: Keeper,
     links: BTreeMap<LinkIndex, Link>,
     addresses: HashSet<(LinkIndex, IpAddr)>,
-    /// Addresses that we have removed and whose notification is yet to come, in its order.
-    removed: VecDeque<(LinkIndex, IpAddr)>,
-}
-
-/// One VIP to be there or not.
-#[derive(Debug)]
-pub(super) struct VipChange {
-    pub vip: Vip,
-    pub present: bool,
+    /// How many notifications are yet to come of addresses that we remove.
+    removed: HashMap<(LinkIndex, IpAddr), u32>,
 }
 
 impl Kernel {
     /// Opens the sockets and has `poller` report what happens as `token`.
-    pub(super) fn open(poller: &Poller, token: u64) -> Result<Self, lb_net::Error> {
-        let route = RouteSocket::open()?;
-        let monitor = Monitor::open(route.port())?;
-        let watched = poller.add(&monitor, token);
-        watched.map_err(|source| lb_net::Error::System {
-            what: "watching the netlink socket".into(),
-            source,
-        })?;
+    /// `waker` is woken when [`Kernel::settle`] has something to do.
+    pub(super) fn open(
+        poller: &Poller,
+        token: u64,
+        waker: Arc<Waker>,
+    ) -> Result<Self, lb_net::Error> {
+        let system =
+            |what: &'static str| move |source| lb_net::Error::System { what: what.into(), source };
+        let changes = RouteSocket::open()?;
+        let monitor = Monitor::open(changes.port())?;
+        poller.add(&monitor, token).map_err(system("watching the netlink socket"))?;
+        let keeper = Keeper::start(changes, Announcer::open()?, waker)
+            .map_err(system("starting the thread that keeps addresses"))?;
         Ok(Self {
-            route,
+            route: RouteSocket::open()?,
             monitor,
-            announcer: Announcer::open()?,
+            keeper,
             links: BTreeMap::new(),
             addresses: HashSet::new(),
-            removed: VecDeque::new(),
+            removed: HashMap::new(),
         })
     }
 
@@ -121,8 +123,7 @@ impl Kernel {
         tell: &mut dyn FnMut(Input<'_>),
     ) {
         let key = (address.ifindex, address.address);
-        if by_us && self.removed.front() == Some(&key) {
-            self.removed.pop_front();
+        if by_us && forget(&mut self.removed, &key) {
             return;
         }
         // By somebody else, or a secondary address that the kernel took away with its primary one.
@@ -130,51 +131,65 @@ impl Kernel {
         tell(Input::Address { link: key.0, address: key.1, present: false });
     }
 
-    /// Makes changes in their order; a refusal is logged.
-    pub(super) fn change(&mut self, changes: &[VipChange]) -> io::Result<()> {
-        let requests: Vec<_> = changes.iter().map(request).collect();
-        let outcomes = self.route.change(&requests)?;
-        for (VipChange { vip, present }, outcome) in changes.iter().zip(outcomes) {
+    /// Has changes made in their order.
+    pub(super) fn change(&mut self, changes: Vec<VipChange>) -> io::Result<()> {
+        for VipChange { vip, present } in &changes {
             let key = (vip.link, vip.address.address);
-            match (outcome, present) {
-                (Outcome::Done | Outcome::Already, true) => {
-                    self.addresses.insert(key);
-                }
-                (Outcome::Done, false) => {
-                    self.addresses.remove(&key);
-                    self.removed.push_back(key);
-                }
-                (Outcome::Already, false) => {
-                    self.addresses.remove(&key);
-                }
-                (Outcome::Refused(error), _) => tracing::error!(
-                    "cannot {} {}/{} on {}: {error}",
-                    if *present { "add" } else { "remove" },
-                    vip.address.address,
-                    vip.address.prefix,
-                    self.name(vip.link).unwrap_or("?"),
-                ),
+            if *present {
+                self.addresses.insert(key);
+            } else {
+                self.addresses.remove(&key);
+                *self.removed.entry(key).or_default() += 1;
             }
         }
-        Ok(())
+        self.keeper.change(changes)
     }
 
-    /// Sends an announcement, at the latest with [`Kernel::flush_announcements`]; none where there
-    /// is nobody to tell.
-    pub(super) fn announce(&mut self, link: LinkIndex, address: IpAddr, router: bool) {
-        let Some(link) = self.links.get(&link).filter(|link| !link.noarp) else { return };
-        let Some(hardware) = link.hardware else { return };
-        let form = ArpForm::Request;
-        let announcement = Announcement { ifindex: link.index, hardware, address, form, router };
-        self.announcer.queue(&announcement);
-        if self.announcer.is_full() {
-            self.flush_announcements();
+    /// Takes note of changes that were not made as asked; a refusal is logged.
+    pub(super) fn settle(&mut self) {
+        for (VipChange { vip, present }, outcome) in self.keeper.exceptions() {
+            let key = (vip.link, vip.address.address);
+            if !present {
+                // No notification will come.
+                forget(&mut self.removed, &key);
+            }
+            if let Outcome::Refused(error) = outcome {
+                if present {
+                    self.addresses.remove(&key);
+                } else {
+                    self.addresses.insert(key);
+                }
+                tracing::error!(
+                    "cannot {} {}/{} on {}: {error}",
+                    if present { "add" } else { "remove" },
+                    vip.address.address,
+                    vip.address.prefix,
+                    self.links.get(&vip.link).map_or("?", |link| &link.name),
+                );
+            }
         }
     }
 
-    /// Sends what is queued.
-    pub(super) fn flush_announcements(&mut self) {
-        self.announcer.flush(|_, error| tracing::debug!("sending gratuitous ARP: {error}"));
+    /// What announces an address at a link; none where there is nobody to tell.
+    pub(super) fn announcement(
+        &self,
+        link: LinkIndex,
+        address: IpAddr,
+        router: bool,
+    ) -> Option<Announcement> {
+        let link = self.links.get(&link).filter(|link| !link.noarp)?;
+        let (hardware, form) = (link.hardware?, ArpForm::Request);
+        Some(Announcement { ifindex: link.index, hardware, address, form, router })
+    }
+
+    /// Has each announced as often as it says, after the changes before it.
+    pub(super) fn announce(&self, announcements: Vec<(Announcement, u32)>) -> io::Result<()> {
+        self.keeper.announce(announcements)
+    }
+
+    /// Calls `f` when the changes and announcements before it are done.
+    pub(super) fn then(&self, f: impl FnOnce() + Send + 'static) -> io::Result<()> {
+        self.keeper.then(f)
     }
 
     /// Name of a link.
@@ -183,14 +198,12 @@ impl Kernel {
     }
 }
 
-fn request(VipChange { vip, present }: &VipChange) -> Change<'_> {
-    let address = Address {
-        ifindex: vip.link,
-        address: vip.address.address,
-        prefix: vip.address.prefix,
-        broadcast: vip.address.broadcast,
-        scope: vip.address.scope,
-        label: vip.address.label.as_deref(),
-    };
-    if *present { Change::Add(address) } else { Change::Remove(address) }
+/// One removal of `key` less is awaited. Says whether one was.
+fn forget(removed: &mut HashMap<(LinkIndex, IpAddr), u32>, key: &(LinkIndex, IpAddr)) -> bool {
+    let Some(count) = removed.get_mut(key) else { return false };
+    *count -= 1;
+    if *count == 0 {
+        removed.remove(key);
+    }
+    true
 }

@@ -5,7 +5,8 @@ use std::io;
 use std::mem;
 use std::net::IpAddr;
 
-use crate::advertiser::kernel::{Kernel, VipChange};
+use crate::advertiser::keeper::VipChange;
+use crate::advertiser::kernel::Kernel;
 use crate::advertiser::node::{Action, Datagram, InstanceId, LinkIndex, Node, Vip};
 use crate::advertiser::sockets::Sockets;
 
@@ -106,32 +107,25 @@ impl Outgoing {
     ) -> io::Result<()> {
         sockets.flush();
         if !self.changes.is_empty() {
-            kernel.change(&self.changes)?;
-            self.changes.clear();
+            kernel.change(mem::take(&mut self.changes))?;
             self.changed.clear();
         }
         if !self.announcements.is_empty() {
-            self.announce(node, kernel);
+            self.announce(node, kernel)?;
             self.announced.clear();
         }
         Ok(())
     }
 
-    /// A round of all instances, then the next: the repetitions are for what gets lost in a burst.
-    fn announce(&mut self, node: &Node, kernel: &mut Kernel) {
+    fn announce(&mut self, node: &Node, kernel: &Kernel) -> io::Result<()> {
         self.routers.clear();
-        let mut announcements = mem::take(&mut self.announcements);
-        while !announcements.is_empty() {
-            for (instance, rounds) in &mut announcements {
-                for (link, vip) in node.vips(*instance) {
-                    let router = self.is_router(link, vip.address, kernel);
-                    kernel.announce(link, vip.address, router);
-                }
-                *rounds = rounds.saturating_sub(1);
+        let mut all = Vec::new();
+        for (instance, rounds) in mem::take(&mut self.announcements) {
+            for (link, vip) in node.vips(instance) {
+                let router = self.is_router(link, vip.address, kernel);
+                all.extend(kernel.announcement(link, vip.address, router).map(|it| (it, rounds)));
             }
-            announcements.retain(|(_, rounds)| *rounds > 0);
         }
-        kernel.flush_announcements();
-        self.announcements = announcements;
+        kernel.announce(all)
     }
 }

@@ -73,7 +73,7 @@ impl Thread {
         poller.add_edge(&timer, TIMER).map_err(system)?;
         poller.add(&*waker, COMMANDS).map_err(system)?;
         let mut thread = Self {
-            kernel: Kernel::open(&poller, KERNEL)?,
+            kernel: Kernel::open(&poller, KERNEL, Arc::clone(&waker))?,
             sockets: Sockets::new(&plan, FIRST_SOCKET),
             node: Node::new(plan, &options.adopt),
             outgoing: Outgoing::default(),
@@ -107,11 +107,13 @@ impl Thread {
             self.ready.extend(self.poller.wait(None)?);
             self.turn()?;
         }
-        for reply in self.stopping.drain(..) {
-            // The supervisor may have given up.
-            let _ = reply.send(());
-        }
-        Ok(())
+        let replies = mem::take(&mut self.stopping);
+        self.kernel.then(move || {
+            for reply in replies {
+                // The supervisor may have given up.
+                let _ = reply.send(());
+            }
+        })
     }
 
     /// Handles one wake-up: first what has arrived, then what has changed, then the time.
@@ -124,6 +126,10 @@ impl Thread {
                 node.handle(now, input(link, &packet), actions);
             });
         }
+        if ready.contains(&COMMANDS) {
+            self.waker.clear();
+            self.kernel.settle();
+        }
         if ready.contains(&KERNEL) {
             let Self { node, actions, kernel, .. } = self;
             kernel.drain(&mut |input| node.handle(now, input, actions))?;
@@ -134,7 +140,6 @@ impl Thread {
         self.node.handle(now, Input::Timer, &mut self.actions);
         self.warn_if_not_opened()?;
         if ready.contains(&COMMANDS) {
-            self.waker.clear();
             while let Ok(command) = self.commands.try_recv() {
                 self.obey(command)?;
             }
@@ -151,8 +156,10 @@ impl Thread {
                 // Its sockets may be the same and serve other instances.
                 self.actions.push(Action::Sockets);
                 self.node.handle(now, Input::Reload(plan), &mut self.actions);
-                let opened = self.act()?;
-                let _ = reply.send(opened.map_err(|error| with_sources(&error)));
+                let opened = self.act()?.map_err(|error| with_sources(&error));
+                self.kernel.then(move || {
+                    let _ = reply.send(opened);
+                })?;
             }
             Command::Script { name, success } => {
                 self.node.handle(now, Input::Script { name: &name, success }, &mut self.actions);
@@ -180,14 +187,17 @@ impl Thread {
         Ok(())
     }
 
-    /// Does all actions in their order, then tells of them: who hears that an instance is MASTER finds its VIPs
-    /// there. The inner error is of a socket that did not open.
+    /// Does all actions in their order, then has them told: who hears that an instance is MASTER
+    /// finds its VIPs there. The inner error is of a socket that did not open.
     fn act(&mut self) -> io::Result<Result<(), lb_net::Error>> {
         let mut actions = mem::take(&mut self.actions);
         let mut told = Vec::new();
         let opened = self.perform(actions.drain(..), &mut told);
         self.actions = actions;
-        told.into_iter().for_each(|event| self.events.emit(event));
+        if !told.is_empty() {
+            let events = self.events.clone();
+            self.kernel.then(move || told.into_iter().for_each(|event| events.emit(event)))?;
+        }
         opened
     }
 
@@ -202,7 +212,7 @@ impl Thread {
             match action {
                 Action::Event(event) => {
                     remember(masters, &event);
-                    told.push(event);
+                    told.push(*event);
                 }
                 Action::Sockets => {
                     outgoing.flush(node, sockets, kernel)?;

@@ -6,9 +6,9 @@
 mod plan;
 mod plane;
 mod pool;
+mod presence;
 mod status;
 
-use std::any::Any;
 use std::future::pending;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -21,9 +21,10 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::warn;
 
-pub use plan::Plan;
+pub use plan::{Plan, runs};
+pub use pool::Legacy;
 
-use crate::engine::EventSink;
+use crate::engine::{EventSink, panic_message};
 use pool::Pool;
 
 /// How often the dataplane is asked whether its table is still as it should be.
@@ -50,9 +51,10 @@ pub struct Options {
     pub dataplane: DataplaneChoice,
     /// `-I`: a stop leaves the entries in IPVS.
     pub dont_release_ipvs: bool,
-    /// The engine takes the place of one that failed: it adopts the kernel's table, empties
-    /// nothing and takes every server for up until a check says otherwise.
-    pub restart: bool,
+    /// What the engine left whose place this one takes: it goes on with the health that was known
+    /// and with the kernel's table, empties nothing, and takes a server that nothing is known of
+    /// for up until a check says otherwise.
+    pub legacy: Option<Legacy>,
     /// Scheduling of the engine's thread.
     pub scheduling: Scheduling,
     /// Determines the start jitter of the checkers.
@@ -90,7 +92,8 @@ enum Command {
 #[derive(Debug)]
 pub struct Balancer {
     commands: mpsc::UnboundedSender<Command>,
-    panics: mpsc::UnboundedReceiver<String>,
+    panics: mpsc::UnboundedReceiver<(String, Option<Legacy>)>,
+    legacy: Option<Legacy>,
 }
 
 impl Balancer {
@@ -104,15 +107,16 @@ impl Balancer {
         let (started, wait) = std::sync::mpsc::channel();
         let farewell = started.clone();
         thread::Builder::new().name("lbd-balancer".to_owned()).spawn(move || {
-            let engine = || run(plan, options, events, inbox, &started);
+            let mut pool = None; // outlives a panic
+            let engine = || run(plan, options, events, inbox, &started, &mut pool);
             if let Err(payload) = catch_unwind(AssertUnwindSafe(engine)) {
-                let message = message(payload.as_ref());
+                let message = panic_message(payload.as_ref());
                 let _ = farewell.send(Err(Error::Panic(message.clone()))); // heard while starting
-                let _ = panicked.send(message); // and later
+                let _ = panicked.send((message, pool.map(Pool::into_legacy))); // and later
             }
         })?;
         match wait.recv() {
-            Ok(Ok(())) => Ok(Self { commands, panics }),
+            Ok(Ok(())) => Ok(Self { commands, panics, legacy: None }),
             Ok(Err(error)) => Err(error),
             Err(_) => Err(Error::Panic("it ended".to_owned())),
         }
@@ -138,9 +142,17 @@ impl Balancer {
     /// Waits until the engine fails and says why. Never resolves for one that was stopped.
     pub async fn ended(&mut self) -> String {
         match self.panics.recv().await {
-            Some(message) => message,
+            Some((message, legacy)) => {
+                self.legacy = legacy;
+                message
+            }
             None => pending().await,
         }
+    }
+
+    /// What it has left to another engine; after [`Balancer::ended`].
+    pub fn take_legacy(&mut self) -> Option<Legacy> {
+        self.legacy.take()
     }
 
     /// Makes the engine fail, to test what the supervisor makes of it.
@@ -164,6 +176,7 @@ fn run(
     events: EventSink,
     inbox: mpsc::UnboundedReceiver<Command>,
     started: &std::sync::mpsc::Sender<Result<(), Error>>,
+    pool: &mut Option<Pool>,
 ) {
     schedule(options.scheduling);
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
@@ -174,18 +187,24 @@ fn run(
         }
     };
     runtime.block_on(async {
-        let mut pool = match Pool::new(options, events) {
-            Ok(pool) => pool,
-            Err(error) => {
-                let _ = started.send(Err(error));
-                return;
-            }
+        let result = match Pool::new(options, events) {
+            Ok(new) => pool.insert(new).start(plan),
+            Err(error) => Err(error),
         };
-        let result = pool.start(plan);
         let failed = result.is_err();
         let _ = started.send(result);
-        if !failed {
-            serve(pool, inbox).await;
+        if failed {
+            return;
+        }
+        let stopped = match pool.as_mut() {
+            Some(pool) => serve(pool, inbox).await,
+            None => None,
+        };
+        if let Some(pool) = pool.take() {
+            pool.stop().await;
+        }
+        if let Some(reply) = stopped {
+            let _ = reply.send(());
         }
     });
 }
@@ -208,11 +227,15 @@ fn schedule(Scheduling { nice, realtime, no_swap }: Scheduling) {
     }
 }
 
-async fn serve(mut pool: Pool, mut inbox: mpsc::UnboundedReceiver<Command>) {
+/// Works until it is told to stop (and then returns where to say that it is done), or forgotten.
+async fn serve(
+    pool: &mut Pool,
+    mut inbox: mpsc::UnboundedReceiver<Command>,
+) -> Option<oneshot::Sender<()>> {
     let mut audit = interval(AUDIT);
     audit.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut reports = Vec::new();
-    let stopped = loop {
+    loop {
         tokio::select! {
             biased;
             command = inbox.recv() => match command {
@@ -222,23 +245,12 @@ async fn serve(mut pool: Pool, mut inbox: mpsc::UnboundedReceiver<Command>) {
                 }
                 Some(Command::Status(reply)) => drop(reply.send(pool.status())),
                 Some(Command::Panic(message)) => panic!("{message}"),
-                Some(Command::Stop(reply)) => break Some(reply),
-                None => break None,
+                Some(Command::Stop(reply)) => return Some(reply),
+                None => return None,
             },
+            result = presence::changed(pool.presence.as_mut()) => pool.addresses_changed(result),
             () = pool.checks.next(&mut reports) => pool.take(&mut reports),
             _ = audit.tick(), if pool.wants_audits() => pool.audit(),
         }
-    };
-    pool.stop().await;
-    if let Some(reply) = stopped {
-        let _ = reply.send(());
-    }
-}
-
-fn message(payload: &(dyn Any + Send)) -> String {
-    match (payload.downcast_ref::<&str>(), payload.downcast_ref::<String>()) {
-        (Some(message), _) => (*message).to_owned(),
-        (_, Some(message)) => message.clone(),
-        (None, None) => "no message".to_owned(),
     }
 }

@@ -1,6 +1,8 @@
 //! What the balancer makes of a configuration: virtual servers for the pool, checkers to run.
 
 use std::collections::HashMap;
+use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
+use std::net::IpAddr;
 use std::time::Duration;
 
 use lb_check::{Connection, Http, HttpVersion, Probe, Script, Sni, Spec, Timing, Tls, Url};
@@ -36,8 +38,12 @@ pub(super) struct VirtualPlan {
     /// What makes it the same one after a reload.
     pub identity: Identity,
     pub config: VirtualServerConfig,
+    /// In the names of its real servers.
+    pub protocol: model::Protocol,
     /// The default method, for status.
     pub method: ForwardingMethod,
+    /// `ha_suspend`: its checkers run only while this address is on this host.
+    pub home: Option<IpAddr>,
     /// In the order of [`VirtualServerConfig::real_servers`].
     pub real_servers: Vec<RealPlan>,
 }
@@ -54,10 +60,10 @@ pub(super) struct Identity {
 /// One real server.
 #[derive(Clone, Debug)]
 pub(super) struct RealPlan {
-    /// keepalived's name for it.
-    pub name: String,
     /// In the order of [`RealServerConfig::checkers`].
     pub checkers: Vec<Spec>,
+    /// Of each of them: whether every failure is logged, not only that which changes something.
+    pub log_all_failures: Vec<bool>,
 }
 
 impl Plan {
@@ -67,7 +73,8 @@ impl Plan {
         self.servers.is_empty()
     }
 
-    /// Takes every server for up until a check says otherwise, as the one who adopts a table does.
+    /// Takes every server that nothing is known of for up until a check says otherwise, as the one
+    /// who adopts a table does.
     pub(super) fn trust(&mut self) {
         for server in &mut self.servers {
             let configs = server.config.real_servers.iter_mut().flat_map(|r| &mut r.checkers);
@@ -107,10 +114,17 @@ fn virtual_plan(
     groups: &HashMap<&str, &[GroupEntry]>,
 ) -> VirtualPlan {
     let by_mark = matches!(server.key, VirtualServerKey::Fwmark(_));
-    let real_servers = server.real_servers.iter().map(|real| RealPlan {
-        name: names::real_server(server, real),
-        checkers: real.checkers.iter().filter_map(spec).collect(),
-    });
+    let real_servers: Vec<RealPlan> = (server.real_servers.iter())
+        .map(|real| {
+            let checkers =
+                real.checkers.iter().filter_map(|c| Some((spec(c)?, c.log_all_failures)));
+            let (checkers, log_all_failures) = checkers.unzip();
+            RealPlan { checkers, log_all_failures }
+        })
+        .collect();
+    let configs = (server.real_servers.iter().zip(&real_servers))
+        .map(|(real, plan)| real_server(real, &plan.checkers))
+        .collect();
     VirtualPlan {
         name,
         identity: Identity {
@@ -118,14 +132,20 @@ fn virtual_plan(
             protocol: (!by_mark).then_some(server.protocol),
             family: server.family,
         },
+        protocol: server.protocol,
         method: method(server.method),
-        real_servers: real_servers.collect(),
+        home: match server.key {
+            VirtualServerKey::Address(vip) if server.ha_suspend => Some(vip.ip()),
+            _ => None,
+        },
+        real_servers,
         config: VirtualServerConfig {
             keys: keys(server, groups),
             service: Service {
                 scheduler: scheduler(server.scheduler),
                 fallback: server.flag_1,
                 hash_port: server.flag_2,
+                flag_3: server.flag_3,
                 one_packet: server.one_packet,
                 persistence: server.persistence_timeout.map(|timeout| Persistence {
                     timeout,
@@ -141,7 +161,7 @@ fn virtual_plan(
                 method: method(sorry.method),
                 inhibit: sorry.inhibit,
             }),
-            real_servers: server.real_servers.iter().map(real_server).collect(),
+            real_servers: configs,
         },
     }
 }
@@ -175,10 +195,11 @@ fn keys(server: &model::VirtualServer, groups: &HashMap<&str, &[GroupEntry]>) ->
     }
 }
 
-fn real_server(real: &model::RealServer) -> RealServerConfig {
-    let checker = |checker: &model::Checker| {
-        let spec = spec(checker)?;
-        Some(CheckerConfig { spec: format!("{:?}", spec.probe), alpha: checker.alpha })
+fn real_server(real: &model::RealServer, checkers: &[Spec]) -> RealServerConfig {
+    let hasher = BuildHasherDefault::<DefaultHasher>::default();
+    let checker = |spec: &Spec| CheckerConfig {
+        spec: hasher.hash_one(&spec.probe),
+        alpha: spec.timing.alpha,
     };
     RealServerConfig {
         key: DestinationKey { address: real.address.ip(), port: real.address.port() },
@@ -187,17 +208,23 @@ fn real_server(real: &model::RealServer) -> RealServerConfig {
         method: method(real.method),
         upper_threshold: real.upper_threshold,
         lower_threshold: real.lower_threshold,
-        checkers: real.checkers.iter().filter_map(checker).collect(),
+        checkers: checkers.iter().map(checker).collect(),
     }
+}
+
+/// Whether a checker is of a kind that runs; of others the status knows nothing.
+#[must_use]
+pub fn runs(checker: &model::Checker) -> bool {
+    spec(checker).is_some()
 }
 
 /// `None` for a checker that is not built yet.
 fn spec(checker: &model::Checker) -> Option<Spec> {
     Some(Spec {
         probe: match &checker.kind {
-            CheckerKind::Tcp { connection: to } => Probe::Tcp(connection(to)),
-            CheckerKind::Http(http) => Probe::Http(self::http(http)),
-            CheckerKind::Misc { script, timeout, dynamic } => Probe::Script(Script {
+            CheckerKind::Tcp { connection: to } => connection(to).into(),
+            CheckerKind::Http(http) => self::http(http).into(),
+            CheckerKind::Misc { script, timeout, dynamic } => Probe::from(Script {
                 argv: script.argv.clone(),
                 owner: script.owner.map(|owner| (owner.uid, owner.gid)),
                 timeout: *timeout,

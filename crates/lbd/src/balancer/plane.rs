@@ -31,9 +31,15 @@ enum Kind {
 struct Nothing;
 
 impl Plane {
-    /// No dataplane until there is something to balance.
-    pub fn undecided() -> Self {
-        Self { kind: Kind::Undecided(Nothing), saved: None, told: BTreeSet::new() }
+    /// No dataplane until there is something to balance. `saved` are the kernel's timeouts, if an
+    /// engine before us has set others.
+    pub fn undecided(saved: Option<Timeouts>) -> Self {
+        Self { kind: Kind::Undecided(Nothing), saved, told: BTreeSet::new() }
+    }
+
+    /// The kernel's timeouts before we set ours, if we did.
+    pub fn saved(&self) -> Option<Timeouts> {
+        self.saved
     }
 
     /// Opens the dataplane of `choice` if none is open yet and `plan` needs one. Returns whether

@@ -1,20 +1,29 @@
 //! All virtual servers: verdicts go in; changes of the dataplane, then events, come out.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
+use std::io;
+use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
 
 use lb_check::schedule::Memory;
 use lb_check::{Checks, Id, Outcome, Report, Spec};
 use lb_control::EventKind;
 use lb_control::status;
-use lb_pool::{DestinationKey, Input, Output, ServiceKey, Table, VirtualServer};
+use lb_ipvs::Timeouts;
+use lb_pool::{DestinationKey, Input, Output, RealServerConfig, ServiceKey, Table, VirtualServer};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use tracing::{debug, warn};
+use tracing::{debug, info, warn};
 
-use super::plan::{Identity, RealPlan, VirtualPlan};
+use super::plan::{Identity, VirtualPlan};
 use super::plane::Plane;
+use super::presence::Presence;
 use super::{Error, Options, Plan};
 use crate::engine::EventSink;
+use crate::names;
+
+/// Services that a reload may change for them to be sent one by one; for more, the whole table is
+/// compared with the one before.
+const FEW: usize = 64;
 
 /// File descriptors for all but checks.
 const OTHER_FILES: u64 = 1024;
@@ -24,7 +33,11 @@ pub(super) struct Pool {
     pub(super) checks: Checks,
     pub(super) servers: Vec<Virtual>,
     pub(super) plane: Plane,
+    /// Open while some virtual server has `ha_suspend`.
+    pub(super) presence: Option<Presence>,
     options: Options,
+    /// We take the place of an engine that failed.
+    restart: bool,
     /// The configuration in force, but for its virtual servers.
     plan: Plan,
     places: HashMap<Id, Place>,
@@ -35,16 +48,29 @@ pub(super) struct Pool {
     events: EventSink,
 }
 
+/// What an engine that failed leaves to the one that takes its place.
+#[derive(Clone, Debug)]
+pub struct Legacy {
+    servers: Vec<Virtual>,
+    memories: HashMap<Id, Memory>,
+    /// The kernel's timeouts before ours.
+    saved: Option<Timeouts>,
+}
+
 /// One virtual server.
+#[derive(Clone, Debug)]
 pub(super) struct Virtual {
     /// Without its configuration, which `state` holds, and its checkers, which `checks` hold.
     pub plan: VirtualPlan,
     pub state: VirtualServer,
     /// Checkers of each real server.
     pub checks: Vec<Vec<Check>>,
+    /// Its checks wait because its VIP is not on this host (`ha_suspend`).
+    pub suspended: bool,
 }
 
 /// One checker.
+#[derive(Clone, Debug)]
 pub(super) struct Check {
     id: Id,
     pub spec: Spec,
@@ -55,6 +81,7 @@ pub(super) struct Check {
 }
 
 /// What a checker saw last.
+#[derive(Clone, Debug)]
 pub(super) struct Seen {
     pub at: SystemTime,
     pub latency: Duration,
@@ -70,25 +97,48 @@ struct Place {
 }
 
 impl Pool {
-    /// Nothing yet.
-    pub fn new(options: Options, events: EventSink) -> Result<Self, Error> {
+    /// Nothing yet but what a failed engine has left. To be called in a tokio runtime.
+    pub fn new(mut options: Options, events: EventSink) -> Result<Self, Error> {
         let checks = Checks::new(options.seed).map_err(|error| Error::Tls(error.to_string()))?;
-        Ok(Self {
+        let legacy = options.legacy.take();
+        let mut pool = Self {
             checks,
             servers: Vec::new(),
-            plane: Plane::undecided(),
+            plane: Plane::undecided(legacy.as_ref().and_then(|legacy| legacy.saved)),
+            presence: None,
             options,
+            restart: legacy.is_some(),
             plan: Plan::default(),
             places: HashMap::new(),
             owners: HashMap::new(),
             told: HashSet::new(),
             events,
-        })
+        };
+        if let Some(Legacy { servers, memories, .. }) = legacy {
+            pool.servers = servers;
+            for check in pool.servers.iter_mut().flat_map(|server| &mut server.checks).flatten() {
+                let unknown = Memory { up: true, ran: false, attempts: 0 };
+                let memory = memories.get(&check.id).copied().unwrap_or(unknown);
+                check.id = pool.checks.add(&check.spec, memory);
+            }
+        }
+        Ok(pool)
     }
 
-    /// Puts the first configuration in force.
+    /// What is left for another engine when this one has failed.
+    pub fn into_legacy(mut self) -> Legacy {
+        let ids = self.servers.iter().flat_map(|server| &server.checks).flatten();
+        let memories = ids.filter_map(|check| Some((check.id, self.checks.remove(check.id)?)));
+        Legacy {
+            memories: memories.collect(),
+            saved: self.plane.saved(),
+            servers: std::mem::take(&mut self.servers),
+        }
+    }
+
+    /// Puts the first configuration in force: over what a failed engine has left, as a reload.
     pub fn start(&mut self, mut plan: Plan) -> Result<(), Error> {
-        if self.options.restart {
+        if self.restart {
             plan.trust();
         }
         self.apply(plan)
@@ -97,7 +147,7 @@ impl Pool {
     /// Puts a configuration in force. On an error nothing has changed.
     pub fn apply(&mut self, mut plan: Plan) -> Result<(), Error> {
         let opened = self.plane.decide(self.options.dataplane, &plan)?;
-        if opened && plan.flush && !self.options.restart {
+        if opened && plan.flush && !self.restart {
             self.plane.flush();
         }
         self.plane.set_timeouts(plan.timeouts);
@@ -118,7 +168,9 @@ impl Pool {
                 (plan, same.and_then(|at| old[at].take()))
             })
             .collect();
+        let mut touched = BTreeSet::new();
         for gone in old.into_iter().flatten() {
+            touched.extend(&gone.state.config().keys);
             let mut outputs = Vec::new();
             gone.state.stop(&mut outputs);
             events.extend(outputs.into_iter().filter_map(|output| gone.event(&gone, output)));
@@ -127,7 +179,14 @@ impl Pool {
         self.plan = plan;
         self.places.clear();
         for (plan, old) in new {
-            self.add(plan, old, &mut events);
+            match old {
+                Some(same) if same.is(&plan) => self.keep(plan, same),
+                old => {
+                    touched.extend(old.iter().flat_map(|old| &old.state.config().keys));
+                    touched.extend(&plan.config.keys);
+                    self.add(plan, old, &mut events);
+                }
+            }
         }
 
         self.owners.clear();
@@ -136,10 +195,80 @@ impl Pool {
                 self.owners.entry(*key).or_default().push(at);
             }
         }
-        let table: Table = self.owners.keys().map(|key| (*key, self.service(key))).collect();
-        let failures = self.plane.replace(&table);
+        // A service that several share is made of them in their order, which may have changed.
+        let shared = self.owners.iter().filter(|(_, owners)| owners.len() > 1);
+        touched.extend(shared.map(|(key, _)| *key));
+        let mut failures = Vec::new();
+        if opened || touched.len() > FEW {
+            let table: Table = self.owners.keys().map(|key| (*key, self.service(key))).collect();
+            failures = self.plane.replace(&table);
+        } else {
+            for key in touched {
+                let service = self.owners.contains_key(&key).then(|| self.service(&key));
+                failures.extend(self.plane.apply(&key, service.as_ref()));
+            }
+        }
         self.tell(failures, events);
+        self.watch();
         Ok(())
+    }
+
+    /// Goes on with a virtual server that the new configuration has as it is.
+    fn keep(&mut self, plan: VirtualPlan, mut server: Virtual) {
+        let virtual_server = self.servers.len();
+        for (server, checks) in server.checks.iter().enumerate() {
+            for (checker, check) in checks.iter().enumerate() {
+                self.places.insert(check.id, Place { virtual_server, server, checker });
+            }
+        }
+        // The name counts the users of a group.
+        server.plan.name = plan.name;
+        self.servers.push(server);
+    }
+
+    /// Watches this host's addresses while they matter to some virtual server.
+    fn watch(&mut self) {
+        if self.servers.iter().all(|server| server.plan.home.is_none()) {
+            self.presence = None;
+        } else if self.presence.is_none() {
+            self.presence = Presence::open()
+                .inspect_err(|error| warn!("ha_suspend: {error}; its checks run everywhere"))
+                .ok();
+        }
+        self.suspend();
+    }
+
+    /// Takes what became of waiting for addresses.
+    pub fn addresses_changed(&mut self, result: io::Result<()>) {
+        if let Err(error) = result {
+            warn!("ha_suspend: cannot watch addresses: {error}; its checks run everywhere");
+            self.presence = None;
+        }
+        self.suspend();
+    }
+
+    /// Suspends the checks whose VIP is elsewhere, and lets the others go on.
+    fn suspend(&mut self) {
+        let Self { servers, checks, presence, .. } = self;
+        for server in servers {
+            let absent = |home: &IpAddr| presence.as_ref().is_some_and(|here| !here.has(*home));
+            let absent = server.plan.home.filter(absent);
+            if absent.is_none() && !server.suspended {
+                continue;
+            }
+            for check in server.checks.iter().flatten() {
+                checks.suspend(check.id, absent.is_some());
+            }
+            let name = &server.plan.name;
+            match absent {
+                Some(vip) if !server.suspended => {
+                    info!("checks of VS {name} are suspended: {vip} is not on this host");
+                }
+                None => info!("checks of VS {name} go on"),
+                Some(_) => {}
+            }
+            server.suspended = absent.is_some();
+        }
     }
 
     /// Adds one virtual server, in place of `old` if it was there before.
@@ -148,6 +277,7 @@ impl Pool {
         let mut server = Virtual {
             state: VirtualServer::new(std::mem::take(&mut plan.config)),
             checks: Vec::with_capacity(plan.real_servers.len()),
+            suspended: old.as_ref().is_some_and(|old| old.suspended),
             plan,
         };
         let mut outputs = Vec::new();
@@ -229,13 +359,13 @@ impl Pool {
         let Place { virtual_server, server, checker } = at;
         let virtual_server = &mut self.servers[virtual_server];
         let check = &mut virtual_server.checks[server][checker];
+        let kind = check.spec.probe.name();
         let (weight, failure) = match report.outcome {
             Outcome::Up { weight } => (Some(weight), None),
             Outcome::Down(failure) => (None, Some(failure)),
             Outcome::NotRun(reason) => {
                 if self.told.insert(reason.clone()) {
-                    let real_server = &virtual_server.plan.real_servers[server].name;
-                    let kind = check.spec.probe.name();
+                    let real_server = virtual_server.real_server(server);
                     warn!(
                         "{kind} on service {real_server} cannot run, as perhaps others: {reason}"
                     );
@@ -259,18 +389,23 @@ impl Pool {
             if up != virtual_server.state.checker_up(server, checker) {
                 events.push(EventKind::Checker {
                     virtual_server: virtual_server.plan.name.clone(),
-                    real_server: virtual_server.plan.real_servers[server].name.clone(),
-                    kind: check.spec.probe.name().to_owned(),
+                    real_server: virtual_server.real_server(server),
+                    kind: kind.to_owned(),
                     up,
                     reason: failure.as_ref().map_or("ok".to_owned(), ToString::to_string),
                 });
             }
             virtual_server.state.handle(Input::Verdict { server, checker, up }, &mut outputs);
         } else if let Some(failure) = &failure {
-            let real_server = &virtual_server.plan.real_servers[server].name;
-            debug!("{} on service {real_server}: {failure}", check.spec.probe.name());
+            let real_server = virtual_server.real_server(server);
+            if virtual_server.plan.real_servers[server].log_all_failures[checker] {
+                info!("{kind} on service {real_server} failed: {failure}");
+            } else {
+                debug!("{kind} on service {real_server} failed: {failure}");
+            }
         }
-        check.last = Some(Seen { at: SystemTime::now(), latency: report.latency, failure });
+        virtual_server.checks[server][checker].last =
+            Some(Seen { at: SystemTime::now(), latency: report.latency, failure });
         let changed = outputs.contains(&Output::Changed);
         let virtual_server = &*virtual_server;
         events.extend(outputs.into_iter().filter_map(|o| virtual_server.event(virtual_server, o)));
@@ -331,17 +466,13 @@ impl Virtual {
     /// The event that tells of an output; `old` is where a removed server has its name.
     fn event(&self, old: &Self, output: Output) -> Option<EventKind> {
         let virtual_server = self.plan.name.clone();
-        let real_server = |of: &Self, server: usize| {
-            let real: Option<&RealPlan> = of.plan.real_servers.get(server);
-            real.map(|real| real.name.clone()).unwrap_or_default()
-        };
         Some(match output {
             Output::Changed | Output::Removed { was_up: false, .. } => return None,
             Output::RealServer { server, up } => {
-                EventKind::RealServer { virtual_server, real_server: real_server(self, server), up }
+                EventKind::RealServer { virtual_server, real_server: self.real_server(server), up }
             }
             Output::Removed { server, .. } => {
-                let real_server = real_server(old, server);
+                let real_server = old.real_server(server);
                 EventKind::RealServer { virtual_server, real_server, up: false }
             }
             Output::Quorum { up, weight, quorum } => {
@@ -349,6 +480,26 @@ impl Virtual {
             }
             Output::SorryServer { active } => EventKind::SorryServer { virtual_server, active },
         })
+    }
+
+    /// keepalived's name for a real server.
+    fn real_server(&self, server: usize) -> String {
+        let real = self.state.config().real_servers.get(server);
+        let name = |real: &RealServerConfig| {
+            names::real_server(self.plan.protocol, real.key.address, real.key.port)
+        };
+        real.map(name).unwrap_or_default()
+    }
+
+    /// Whether it is what `plan` says already.
+    fn is(&self, plan: &VirtualPlan) -> bool {
+        let specs = self.checks.iter().map(|checks| checks.iter().map(|check| &check.spec));
+        let wanted = plan.real_servers.iter().map(|real| real.checkers.iter());
+        *self.state.config() == plan.config
+            && self.plan.method == plan.method
+            && self.plan.protocol == plan.protocol
+            && specs.len() == wanted.len()
+            && specs.zip(wanted).all(|(specs, wanted)| specs.eq(wanted))
     }
 
     fn checks_by_server(self) -> BTreeMap<DestinationKey, Vec<Check>> {

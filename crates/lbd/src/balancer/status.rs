@@ -33,6 +33,7 @@ pub(super) fn of(server: &Virtual, plane: &mut Plane) -> VirtualServer {
         quorum: config.quorum.weight.into(),
         quorum_met: state.quorum_met(),
         sorry_active: state.sorry_active(),
+        suspended: server.suspended,
         sorry_server: config.sorry_server.map(|sorry| sorry.key.to_string()),
         real_servers: (0..config.real_servers.len())
             .map(|at| real_server(server, at, &connections))

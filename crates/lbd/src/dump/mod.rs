@@ -1,9 +1,12 @@
-//! The files that signals ask for, in keepalived's layouts: `keepalived.data`, `keepalived.stats`
-//! and `keepalived.json`.
+//! The files that signals ask for, in keepalived's layouts: `keepalived.data` and its siblings,
+//! `keepalived.stats` and `keepalived.json`.
 
-mod data;
+mod check;
 mod json;
+mod page;
+mod parent;
 mod stats;
+mod vrrp;
 
 use std::env;
 use std::fs::{self, OpenOptions};
@@ -13,43 +16,52 @@ use std::path::{Path, PathBuf};
 
 use lb_config::Model;
 use lb_control::Status;
-
-pub use data::data;
-pub use json::json;
-pub use stats::stats;
+use lb_net::{InterfaceAddress, Link, RouteSocket};
 
 /// A dump.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Dump {
     /// Configuration and state.
     Data,
-    /// Counters.
+    /// Counters of every instance.
     Stats,
     /// State and counters of every instance.
     Json,
 }
 
 impl Dump {
-    /// Its file in the dump directory.
+    /// Its files by name, with their texts; none when there is nothing to write. Of an engine that
+    /// is not wanted there is none.
+    ///
+    /// [`Dump::Data`] asks the kernel for this network namespace's links, which blocks for a moment.
     #[must_use]
-    pub fn file_name(self) -> &'static str {
+    pub fn files(self, model: &Model, status: &Status) -> Vec<(&'static str, String)> {
         match self {
-            Self::Data => "keepalived.data",
-            Self::Stats => "keepalived.stats",
-            Self::Json => "keepalived.json",
+            Self::Data => data(model, status),
+            Self::Stats => vec![("keepalived.stats", stats::stats(&status.vrrp))],
+            Self::Json if status.vrrp.is_empty() => Vec::new(),
+            Self::Json => vec![("keepalived.json", json::json(model, status))],
         }
     }
+}
 
-    /// Its text; `None` when there is nothing to write.
-    #[must_use]
-    pub fn text(self, model: &Model, status: &Status) -> Option<String> {
-        match self {
-            Self::Data => Some(data(model, status)),
-            Self::Stats => Some(stats(&status.vrrp)),
-            Self::Json if status.vrrp.is_empty() => None,
-            Self::Json => Some(json(model, status)),
-        }
+fn data(model: &Model, status: &Status) -> Vec<(&'static str, String)> {
+    let mut files = vec![("keepalived_parent.data", parent::parent(model, status))];
+    let wanted = |name: &str| status.daemon.engines.iter().any(|engine| engine.name == name);
+    if wanted("advertiser") {
+        let (links, addresses) = interfaces().unwrap_or_default();
+        files.push(("keepalived.data", vrrp::vrrp(model, status, &links, &addresses)));
     }
+    if wanted("balancer") {
+        files.push(("keepalived_check.data", check::check(model, status)));
+    }
+    files
+}
+
+/// A dump without this section is better than none.
+fn interfaces() -> Option<(Vec<Link>, Vec<InterfaceAddress>)> {
+    let mut route = RouteSocket::open().ok()?;
+    Some((route.links().ok()?, route.addresses().ok()?))
 }
 
 /// `$TMPDIR` if it is an absolute path of a directory, else `/tmp`.

@@ -24,11 +24,11 @@ pub struct Refused {
 /// # Errors
 /// It is refused: for what keepalived refuses, or, if `--strict`, for what it complains of.
 pub fn load(args: &Args) -> Result<(Model, Vec<String>), Refused> {
-    let loaded = read(args, false);
+    let mut loaded = read(args, false);
     let lines: Vec<String> = loaded.one_liners().collect();
     let complaints = loaded.diagnostics.exit_code_of_check() != 0;
-    match &loaded.model {
-        Some(model) if !(args.strict && complaints) => Ok((model.clone(), lines)),
+    match loaded.model.take() {
+        Some(model) if !(args.strict && complaints) => Ok((model, lines)),
         _ => Err(refusal(&loaded, lines)),
     }
 }

@@ -14,6 +14,8 @@ impl Engine for Advertiser {
     type Plan = advertiser::plan::Plan;
     type Options = advertiser::Options;
     type Snapshot = Vec<status::Vrrp>;
+    /// Names of the instances that are MASTER, VIPs and all.
+    type Legacy = BTreeSet<String>;
     const NAME: &'static str = "advertiser";
 
     fn start(plan: Self::Plan, options: Self::Options, events: EventSink) -> anyhow::Result<Self> {
@@ -32,7 +34,7 @@ impl Engine for Advertiser {
         self.stop()
     }
 
-    fn holds(&self) -> BTreeSet<String> {
+    fn legacy(&mut self) -> Self::Legacy {
         self.masters()
     }
 
@@ -46,6 +48,7 @@ impl Engine for Balancer {
     type Options = balancer::Options;
     /// The dataplane's name and the virtual servers.
     type Snapshot = (String, Vec<status::VirtualServer>);
+    type Legacy = Option<balancer::Legacy>;
     const NAME: &'static str = "balancer";
 
     fn start(plan: Self::Plan, options: Self::Options, events: EventSink) -> anyhow::Result<Self> {
@@ -64,9 +67,8 @@ impl Engine for Balancer {
         self.stop()
     }
 
-    /// The kernel's table is all there is to go on with.
-    fn holds(&self) -> BTreeSet<String> {
-        BTreeSet::new()
+    fn legacy(&mut self) -> Self::Legacy {
+        self.take_legacy()
     }
 
     async fn ended(&mut self) -> String {

@@ -1,6 +1,5 @@
 //! A place for an engine that may fail: restarts it with back-off, and nobody else notices.
 
-use std::collections::BTreeSet;
 use std::future::pending;
 use std::time::Duration;
 
@@ -26,6 +25,8 @@ pub trait Engine: Sized {
     type Options: Clone;
     /// What it says of itself.
     type Snapshot: Default + Send + 'static;
+    /// What one that failed leaves to the one that is started in its place.
+    type Legacy: Default;
     /// `advertiser` or `balancer`.
     const NAME: &'static str;
 
@@ -40,19 +41,19 @@ pub trait Engine: Sized {
     fn status(&self) -> oneshot::Receiver<Self::Snapshot>;
     /// Ends it in order.
     fn stop(&self) -> oneshot::Receiver<()>;
-    /// Names of what it holds, so that the one that is started after its failure goes on with it.
-    fn holds(&self) -> BTreeSet<String>;
+    /// What it leaves; after it has ended.
+    fn legacy(&mut self) -> Self::Legacy;
     /// Waits until it ended without being told, and says why. Cancel safe.
     fn ended(&mut self) -> impl Future<Output = String> + Send;
 }
 
 /// Where one engine is.
 #[derive(Debug)]
-pub struct Slot<E> {
+pub struct Slot<E: Engine> {
     state: State<E>,
     failures: Failures,
-    /// What the last engine held when it failed.
-    left: BTreeSet<String>,
+    /// What the last engine left when it failed.
+    legacy: E::Legacy,
 }
 
 #[derive(Debug)]
@@ -115,7 +116,7 @@ impl<E: Engine> Slot<E> {
     /// Empty.
     #[must_use]
     pub fn off() -> Self {
-        Self { state: State::Off, failures: Failures::default(), left: BTreeSet::new() }
+        Self { state: State::Off, failures: Failures::default(), legacy: E::Legacy::default() }
     }
 
     /// Starts the engine in this slot.
@@ -154,9 +155,9 @@ impl<E: Engine> Slot<E> {
         }
     }
 
-    /// What the engine that failed held.
-    pub fn left(&self) -> &BTreeSet<String> {
-        &self.left
+    /// What the engine that failed has left.
+    pub fn legacy(&self) -> &E::Legacy {
+        &self.legacy
     }
 
     /// Restarts since the daemon began.
@@ -171,7 +172,7 @@ impl<E: Engine> Slot<E> {
             State::Running { engine, since } => {
                 let reason = engine.ended().await;
                 let lived = since.elapsed();
-                self.left = engine.holds();
+                self.legacy = engine.legacy();
                 let pause = self.wait_after(lived, &reason);
                 Change::Failed { reason, pause }
             }
@@ -253,6 +254,7 @@ mod tests {
         type Plan = Option<&'static str>;
         type Options = ();
         type Snapshot = Vec<u8>;
+        type Legacy = &'static str;
         const NAME: &'static str = "fake";
 
         fn start(plan: Self::Plan, (): (), _: EventSink) -> anyhow::Result<Self> {
@@ -274,8 +276,8 @@ mod tests {
             oneshot::channel().1
         }
 
-        fn holds(&self) -> BTreeSet<String> {
-            BTreeSet::from(["VI_1".to_owned()])
+        fn legacy(&mut self) -> &'static str {
+            "VI_1"
         }
 
         async fn ended(&mut self) -> String {
@@ -312,7 +314,7 @@ mod tests {
         }
         assert_eq!(pauses, [0, 1, 2, 4, 8, 16, 32, 60, 60]);
         assert_eq!(slot.restarts(), 9);
-        assert!(slot.left().contains("VI_1"));
+        assert_eq!(*slot.legacy(), "VI_1");
     }
 
     #[test]

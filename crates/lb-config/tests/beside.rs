@@ -1,0 +1,262 @@
+//! keepalived's `-t` beside ours, in a network namespace with every interface a file names.
+//!
+//! Runs as root where keepalived, unshare(1) and ip(8) are installed, and says so where they are not.
+
+mod common;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::Mutex;
+
+use lb_config::{FileStatus, Interface, Options, RealSystem, Severity, System};
+
+/// This machine, with every interface there is a name for; it remembers the names.
+#[derive(Default)]
+struct EveryInterface {
+    asked: Mutex<BTreeSet<String>>,
+}
+
+impl System for EveryInterface {
+    fn read(&self, path: &Path) -> std::io::Result<Vec<u8>> {
+        RealSystem.read(path)
+    }
+    fn status(&self, path: &Path) -> std::io::Result<FileStatus> {
+        RealSystem.status(path)
+    }
+    fn resolve(&self, path: &Path) -> std::io::Result<PathBuf> {
+        RealSystem.resolve(path)
+    }
+    fn glob(&self, pattern: &str) -> Vec<PathBuf> {
+        RealSystem.glob(pattern)
+    }
+    fn current_dir(&self) -> PathBuf {
+        RealSystem.current_dir()
+    }
+    fn interface(&self, name: &str) -> Option<Interface> {
+        self.asked.lock().unwrap().insert(name.to_owned());
+        Some(Interface { multicast: true })
+    }
+    fn user(&self, name: &str) -> Option<lb_config::model::ScriptOwner> {
+        RealSystem.user(name)
+    }
+    fn group(&self, name: &str) -> Option<u32> {
+        RealSystem.group(name)
+    }
+    fn own(&self) -> lb_config::model::ScriptOwner {
+        RealSystem.own()
+    }
+    fn host_name(&self) -> String {
+        RealSystem.host_name()
+    }
+    fn variable(&self, name: &str) -> Option<String> {
+        RealSystem.variable(name)
+    }
+    fn seed(&self) -> u64 {
+        1
+    }
+}
+
+/// What is missing for running keepalived here.
+fn missing() -> Option<&'static str> {
+    if !nix::unistd::geteuid().is_root() {
+        return Some("root");
+    }
+    ["keepalived", "unshare", "ip", "xargs"].into_iter().find(|program| {
+        !std::env::var("PATH")
+            .unwrap_or_default()
+            .split(':')
+            .chain(["/usr/sbin", "/sbin"])
+            .any(|dir| Path::new(dir).join(program).is_file())
+    })
+}
+
+/// Runs in namespaces of its own; reads `FILE` lines, prints `FILE STATUS` lines.
+const SCRIPT: &str = r#"
+set -e
+mount -t tmpfs tmpfs /run
+mkdir -p /run/keepalived
+links() { for name in $LINKS; do
+  echo "link add $name type dummy"; echo "link set $name up"
+  echo "link add $name type bridge"; echo "link set $name up"
+done | ip -force -batch - >/dev/null 2>&1 || true; }
+ip link set lo up
+links
+for space in $SPACES; do
+  ip netns add "$space"
+  ip netns exec "$space" ip link set lo up
+  for name in $LINKS; do
+    echo "link add $name type bridge"; echo "link set $name up"
+  done | ip -force -batch - -n "$space" >/dev/null 2>&1 || true
+done
+xargs -d '\n' -P 4 -I{} sh -c '
+  said=$(timeout 10 keepalived -t -f "$1" 2>&1); status=$?
+  printf "%s\t%s\t%s\n" "$status" "$1" "$(echo "$said" | sort -u | head -c 900 | tr "\n\t" "; ")"' sh {}
+"#;
+
+/// The exit status of keepalived's `-t` for each file, and what it says.
+fn keepalived(files: &[PathBuf], links: &BTreeSet<String>) -> BTreeMap<PathBuf, (i32, String)> {
+    let usable = |name: &&String| {
+        name.len() < 16 && name.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'/')
+    };
+    let links: Vec<&str> = links.iter().filter(usable).map(String::as_str).collect();
+    let mut child = Command::new("unshare")
+        .args(["--net", "--mount", "sh", "-c", SCRIPT])
+        .env("LINKS", links.join(" "))
+        .env("SPACES", "")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut names = String::new();
+    for file in files {
+        let _ = writeln!(names, "{}", file.display());
+    }
+    let mut stdin = child.stdin.take().unwrap();
+    let writer = std::thread::spawn(move || stdin.write_all(names.as_bytes()));
+    let output = child.wait_with_output().unwrap();
+    writer.join().unwrap().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    text.lines()
+        .filter_map(|line| {
+            let mut fields = line.split('\t');
+            let (status, file) = (fields.next()?.parse().ok()?, fields.next()?);
+            Some((PathBuf::from(file), (status, fields.collect())))
+        })
+        .collect()
+}
+
+/// An exit status and the first complaints.
+type Verdict = (i32, Vec<String>);
+
+/// Status of ours for each file, and the interfaces they name.
+fn ours(files: &[PathBuf]) -> (BTreeMap<PathBuf, Verdict>, BTreeSet<String>) {
+    let system = EveryInterface::default();
+    let options = Options { testing: true, ..Options::default() };
+    let read = |file: &PathBuf| {
+        let loaded = lb_config::load(file, &options, &system);
+        let status = i32::from(loaded.diagnostics.exit_code_of_check());
+        let said = loaded.diagnostics.iter().filter(|found| found.severity > Severity::Note);
+        let said = said.map(|found| format!("{}: {}", found.id, found.message));
+        (file.clone(), (status, said.take(3).collect()))
+    };
+    let found = files.iter().map(read).collect();
+    (found, system.asked.into_inner().unwrap())
+}
+
+/// Statuses that say something went wrong with keepalived itself: a hang, a signal.
+fn is_accident(status: i32) -> bool {
+    status >= 124
+}
+
+fn compare(files: &[PathBuf], explained: impl Fn(&Path) -> bool) {
+    let (ours, links) = ours(files);
+    let theirs = keepalived(files, &links);
+    assert_eq!(theirs.len(), files.len(), "keepalived did not run for each file");
+    let (mut same, mut accidents, mut wrong) = (0, 0, Vec::new());
+    for (file, (ours, said)) in &ours {
+        let (theirs, complaints) = &theirs[file];
+        if ours == theirs {
+            same += 1;
+        } else if is_accident(*theirs) || explained(file) {
+            accidents += 1;
+        } else {
+            let name = file.file_name().unwrap_or_default().to_string_lossy();
+            wrong.push(format!("{name}: ours {ours} {said:?}, keepalived {theirs} {complaints}"));
+        }
+    }
+    println!("{same} the same, {accidents} accidents of keepalived, {} different", wrong.len());
+    assert!(wrong.is_empty(), "{} differ:\n{}", wrong.len(), wrong.join("\n"));
+}
+
+#[test]
+fn other_peoples_files_have_the_same_status() {
+    if let Some(missing) = missing() {
+        eprintln!("skipped: {missing} is not here");
+        return;
+    }
+    let beside = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/corpus"));
+    let corpus = std::env::var_os("LB_CORPUS").map_or(beside, PathBuf::from);
+    let Ok(entries) = corpus.read_dir() else {
+        eprintln!("skipped: the corpus is not here");
+        return;
+    };
+    let paths = entries.filter_map(|entry| Some(entry.ok()?.path()));
+    let mut files: Vec<PathBuf> = paths
+        .filter(|path| path.extension().is_some_and(|extension| extension == "conf"))
+        .collect();
+    files.sort();
+    // keepalived leaves, content and without reading on, when a network namespace is not there.
+    let in_namespace = |file: &Path| {
+        std::fs::read(file).is_ok_and(|text| text.windows(13).any(|part| part == b"net_namespace"))
+    };
+    compare(&files, in_namespace);
+}
+
+/// Whether a release of keepalived is at most Debian's, 2.2.7.
+fn is_old(since: &str) -> bool {
+    let number = |part: &str| part.parse().unwrap_or(0_u32);
+    since.split('.').map(number).collect::<Vec<_>>() <= vec![2, 2, 7]
+}
+
+#[test]
+fn the_example_of_each_keyword_has_the_same_status() {
+    if let Some(missing) = missing() {
+        eprintln!("skipped: {missing} is not here");
+        return;
+    }
+    let examples = common::examples();
+    let dir = tempfile::tempdir().unwrap();
+    let mut files = Vec::new();
+    for block in lb_config::tables() {
+        for keyword in block.keywords.iter().filter(|keyword| is_old(keyword.since)) {
+            let found = common::sections(block.path)
+                .into_iter()
+                .find_map(|section| examples.get(&(section, keyword.name)));
+            let Some(example) = found else { continue };
+            let name = format!("{} {}.conf", block.path, keyword.name);
+            let name = name.replace('/', "+").replace(['$', '{', '}', '*', '['], "");
+            let file = dir.path().join(name);
+            std::fs::write(&file, common::filled(block.path, keyword.name, example.text)).unwrap();
+            files.push(file);
+        }
+    }
+    files.sort();
+    compare(&files, |file| {
+        let name = file.file_stem().unwrap_or_default().to_string_lossy();
+        NEWER.iter().any(|newer| name.ends_with(newer))
+    });
+}
+
+/// What keepalived 2.2.7 does not know yet, or has not mended yet.
+const NEWER: [&str; 23] = [
+    // It knows no name of a bit.
+    "global_defs umask",
+    "global_defs set_supplementary_groups",
+    // It may be built without.
+    "global_defs vrrp_ipsets",
+    "(line) _BANG",
+    "(line) _ENV",
+    "(line) _HASH",
+    "static_ipaddress use_vmac",
+    // It takes `default` only at the start of a line.
+    "_routes expires",
+    "_routes from",
+    "_routes inet",
+    "_routes inet6",
+    "_routes pref",
+    // It looks whether the interface is one.
+    "_routes vrf",
+    "HTTP_GET sni_name",
+    "SSL_GET sni_name",
+    "SSL_GET tls_compliant",
+    "url tls_compliant",
+    "UDP_CHECK payload",
+    "vrrp_instance v3_checksum_as_v2",
+    "global_defs v3_checksum_as_v2",
+    "auth_hmac key",
+    "vrrp_instance auth_hmac",
+    "vrrp_instance vrf",
+];

@@ -1,0 +1,163 @@
+//! The thread that may wait.
+//!
+//! Changing an address takes the kernel's one lock for network configuration, which other programs
+//! hold for seconds at times. Advertisements must not wait for it, so everything else that a change
+//! of role brings about is done here, in its order: addresses, their announcements, and the events
+//! that tell of them.
+
+use std::io;
+use std::sync::{Arc, mpsc};
+use std::thread::JoinHandle;
+
+use lb_net::{Address, Announcement, Announcer, Change, Outcome, RouteSocket, Waker};
+
+use crate::advertiser::node::Vip;
+
+/// One VIP to be there or not.
+#[derive(Clone, Debug)]
+pub(super) struct VipChange {
+    pub vip: Vip,
+    pub present: bool,
+}
+
+/// Something to do after everything before it.
+enum Task {
+    Change(Vec<VipChange>),
+    /// Each with its number of rounds: a round of all, then the next, because the repetitions are
+    /// for what gets lost in a burst.
+    Announce(Vec<(Announcement, u32)>),
+    Then(Box<dyn FnOnce() + Send>),
+}
+
+/// Hands tasks to the thread. Dropping it waits until they are done.
+#[derive(Debug)]
+pub(super) struct Keeper {
+    tasks: Option<mpsc::Sender<Task>>,
+    /// Changes that the kernel did not make as asked.
+    exceptions: mpsc::Receiver<(VipChange, Outcome)>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Keeper {
+    /// Starts the thread. `waker` is woken when there are exceptions.
+    pub(super) fn start(
+        route: RouteSocket,
+        announcer: Announcer,
+        waker: Arc<Waker>,
+    ) -> io::Result<Self> {
+        let (tasks, inbox) = mpsc::channel();
+        let (report, exceptions) = mpsc::channel();
+        let hands = Hands { route, announcer, report, waker };
+        let thread = std::thread::Builder::new()
+            .name("lbd-addresses".into())
+            .spawn(move || hands.run(&inbox))?;
+        Ok(Self { tasks: Some(tasks), exceptions, thread: Some(thread) })
+    }
+
+    /// Makes changes in their order.
+    pub(super) fn change(&self, changes: Vec<VipChange>) -> io::Result<()> {
+        self.give(Task::Change(changes))
+    }
+
+    /// Announces each as often as it says.
+    pub(super) fn announce(&self, announcements: Vec<(Announcement, u32)>) -> io::Result<()> {
+        self.give(Task::Announce(announcements))
+    }
+
+    /// Calls `f` when everything before it is done.
+    pub(super) fn then(&self, f: impl FnOnce() + Send + 'static) -> io::Result<()> {
+        self.give(Task::Then(Box::new(f)))
+    }
+
+    /// Changes that were refused, or not needed, since the last time.
+    pub(super) fn exceptions(&self) -> impl Iterator<Item = (VipChange, Outcome)> {
+        self.exceptions.try_iter()
+    }
+
+    fn give(&self, task: Task) -> io::Result<()> {
+        let given = self.tasks.as_ref().is_some_and(|tasks| tasks.send(task).is_ok());
+        if given { Ok(()) } else { Err(io::Error::other("the thread that keeps addresses failed")) }
+    }
+}
+
+impl Drop for Keeper {
+    fn drop(&mut self) {
+        self.tasks = None;
+        if let Some(thread) = self.thread.take() {
+            // A panic of the thread has been said by the panic hook.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// What the thread owns.
+struct Hands {
+    route: RouteSocket,
+    announcer: Announcer,
+    report: mpsc::Sender<(VipChange, Outcome)>,
+    waker: Arc<Waker>,
+}
+
+impl Hands {
+    fn run(mut self, inbox: &mpsc::Receiver<Task>) {
+        for task in inbox {
+            match task {
+                Task::Change(changes) => self.change(changes),
+                Task::Announce(announcements) => self.announce(announcements),
+                Task::Then(f) => f(),
+            }
+        }
+    }
+
+    fn change(&mut self, changes: Vec<VipChange>) {
+        let requests: Vec<_> = changes.iter().map(request).collect();
+        let outcomes = match self.route.change(&requests) {
+            Ok(outcomes) => outcomes,
+            Err(error) => {
+                tracing::error!("changing {} addresses: {error}", changes.len());
+                return;
+            }
+        };
+        let mut any = false;
+        for (change, outcome) in changes.into_iter().zip(outcomes) {
+            if !matches!(outcome, Outcome::Done) {
+                any = true;
+                // The advertiser may be gone.
+                let _ = self.report.send((change, outcome));
+            }
+        }
+        if any {
+            self.waker.wake();
+        }
+    }
+
+    fn announce(&mut self, mut announcements: Vec<(Announcement, u32)>) {
+        while !announcements.is_empty() {
+            for (announcement, rounds) in &mut announcements {
+                self.announcer.queue(announcement);
+                if self.announcer.is_full() {
+                    self.flush();
+                }
+                *rounds = rounds.saturating_sub(1);
+            }
+            announcements.retain(|(_, rounds)| *rounds > 0);
+        }
+        self.flush();
+    }
+
+    fn flush(&mut self) {
+        self.announcer.flush(|_, error| tracing::debug!("sending gratuitous ARP: {error}"));
+    }
+}
+
+fn request(VipChange { vip, present }: &VipChange) -> Change<'_> {
+    let address = Address {
+        ifindex: vip.link,
+        address: vip.address.address,
+        prefix: vip.address.prefix,
+        broadcast: vip.address.broadcast,
+        scope: vip.address.scope,
+        label: vip.address.label.as_deref(),
+    };
+    if *present { Change::Add(address) } else { Change::Remove(address) }
+}
