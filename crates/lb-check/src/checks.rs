@@ -5,7 +5,6 @@ use std::collections::{BinaryHeap, HashMap};
 use std::convert::Infallible;
 use std::future::poll_fn;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -17,7 +16,7 @@ use tokio::time::{Sleep, sleep_until, timeout};
 
 use crate::schedule::{Meaning, Memory, Rhythm, Run, Schedule};
 use crate::socket::{self, Begun};
-use crate::spec::{Connection, Http, Probe, Script, Spec};
+use crate::spec::{Probe, Spec};
 use crate::{Outcome, http, script, tcp, tls};
 
 /// Runs begun, or results collected, before others get their turn.
@@ -61,18 +60,11 @@ pub struct Checks {
 }
 
 struct Entry {
-    work: Work,
+    probe: Probe,
     schedule: Schedule,
     /// The script under way ends when this is dropped.
     script: Option<oneshot::Sender<Infallible>>,
     suspended: bool,
-}
-
-/// A probe as runs share it.
-enum Work {
-    Tcp(Arc<Connection>),
-    Http(Arc<Http>),
-    Script(Arc<Script>),
 }
 
 struct Ended {
@@ -109,12 +101,8 @@ impl Checks {
         let rhythm = Rhythm::of(&spec.probe);
         let schedule = Schedule::new(spec.timing, rhythm, memory, now(), jitter);
         self.due.extend(schedule.deadline().map(|at| Reverse((at, id))));
-        let work = match spec.probe.clone() {
-            Probe::Tcp(to) => Work::Tcp(Arc::new(to)),
-            Probe::Http(http) => Work::Http(Arc::new(http)),
-            Probe::Script(script) => Work::Script(Arc::new(script)),
-        };
-        self.entries.insert(id, Entry { work, schedule, script: None, suspended: false });
+        let probe = spec.probe.clone();
+        self.entries.insert(id, Entry { probe, schedule, script: None, suspended: false });
         id
     }
 
@@ -197,8 +185,8 @@ impl Checks {
             return None;
         }
         let ended = move |outcome| Ended { id, begun, outcome };
-        match &entry.work {
-            Work::Tcp(to) => match socket::begin(to) {
+        match &entry.probe {
+            Probe::Tcp(to) => match socket::begin(to) {
                 // Dropping the socket closes it.
                 Ok(Begun::Connected(_)) => return Some(ended(Outcome::Up { weight: None })),
                 Ok(pending) => {
@@ -208,7 +196,7 @@ impl Checks {
                 }
                 Err(outcome) => return Some(ended(outcome)),
             },
-            Work::Http(http) => match socket::begin(&http.connection) {
+            Probe::Http(http) => match socket::begin(&http.connection) {
                 Ok(begun) => {
                     let (http, tls) = (http.clone(), self.tls.clone());
                     let probe = async move { ended(http::probe(begun, &http, url, &tls).await) };
@@ -216,7 +204,7 @@ impl Checks {
                 }
                 Err(outcome) => return Some(ended(outcome)),
             },
-            Work::Script(script) => {
+            Probe::Script(script) => {
                 let (sender, owner) = oneshot::channel();
                 let script = script.clone();
                 entry.script = Some(sender);

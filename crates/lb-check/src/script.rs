@@ -18,6 +18,10 @@ use tokio::time::timeout;
 use crate::spec::Script;
 use crate::{Failure, Outcome};
 
+/// The loader's variables, and those of our own service manager: it means us, not our scripts.
+const UNSET: [&str; 6] =
+    ["IFS", "LD_PRELOAD", "LD_LIBRARY_PATH", "NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"];
+
 /// From SIGTERM to SIGKILL for a script that takes too long.
 const OVERDUE_GRACE: Duration = Duration::from_secs(2);
 
@@ -68,10 +72,10 @@ fn spawn(script: &Script) -> Result<Child, Outcome> {
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null())
-        .env_remove("IFS")
-        .env_remove("LD_PRELOAD")
-        .env_remove("LD_LIBRARY_PATH")
         .process_group(0);
+    for name in UNSET {
+        command.env_remove(name);
+    }
     if let Some((uid, gid)) = script.owner {
         command.gid(gid).uid(uid); // clears the supplementary groups too
     }
@@ -82,6 +86,9 @@ fn spawn(script: &Script) -> Result<Child, Outcome> {
             let normal = libc::sched_param { sched_priority: 0 };
             libc::sched_setscheduler(0, libc::SCHED_OTHER, &raw const normal);
             libc::setpriority(libc::PRIO_PROCESS, 0, 0);
+            // Not what the daemon was started with either. Linux before 5.11 cannot mark, and then
+            // only ours, all marked, are closed.
+            libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC);
             set_pdeathsig(Signal::SIGTERM)?;
             Ok(())
         });

@@ -1,6 +1,7 @@
 //! What a checker is told to do.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// One checker.
@@ -27,15 +28,15 @@ pub struct Timing {
     pub alpha: bool,
 }
 
-/// What a checker does.
+/// What a checker does. A copy is the same one: every run shares it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Probe {
     /// Opens a TCP connection and closes it.
-    Tcp(Connection),
+    Tcp(Arc<Connection>),
     /// Fetches URLs, one a run.
-    Http(Http),
+    Http(Arc<Http>),
     /// Runs a program.
-    Script(Script),
+    Script(Arc<Script>),
 }
 
 /// How a server is reached.
@@ -135,9 +136,27 @@ impl Probe {
     pub fn name(&self) -> &'static str {
         match self {
             Self::Tcp(_) => "TCP_CHECK",
-            Self::Http(Http { tls: None, .. }) => "HTTP_GET",
+            Self::Http(http) if http.tls.is_none() => "HTTP_GET",
             Self::Http(_) => "SSL_GET",
             Self::Script(_) => "MISC_CHECK",
         }
+    }
+}
+
+impl From<Connection> for Probe {
+    fn from(connection: Connection) -> Self {
+        Self::Tcp(Arc::new(connection))
+    }
+}
+
+impl From<Http> for Probe {
+    fn from(http: Http) -> Self {
+        Self::Http(Arc::new(http))
+    }
+}
+
+impl From<Script> for Probe {
+    fn from(script: Script) -> Self {
+        Self::Script(Arc::new(script))
     }
 }

@@ -94,7 +94,7 @@ fn answer(text: &'static str) -> (SocketAddr, mpsc::Receiver<String>) {
 async fn tcp_opens_a_connection_and_closes_it_in_order() {
     let listener = TcpListener::bind(LOCALHOST).expect("listener");
     let to = listener.local_addr().expect("address");
-    passes(Probe::Tcp(connection(to))).await;
+    passes(Probe::from(connection(to))).await;
     let (mut stream, _) = listener.accept().expect("client");
     assert_eq!(stream.read(&mut [0; 1]).expect("FIN, not RST"), 0);
 }
@@ -102,7 +102,7 @@ async fn tcp_opens_a_connection_and_closes_it_in_order() {
 #[tokio::test]
 async fn tcp_says_who_refuses() {
     let to = TcpListener::bind(LOCALHOST).and_then(|l| l.local_addr()).expect("address");
-    assert_eq!(fails(Probe::Tcp(connection(to))).await, Failure::Refused);
+    assert_eq!(fails(Probe::from(connection(to))).await, Failure::Refused);
 }
 
 #[tokio::test]
@@ -112,7 +112,7 @@ async fn tcp_gives_up_after_its_timeout() {
     listen(&listener, Backlog::new(0).expect("backlog")).expect("shorter backlog");
     let to = listener.local_addr().expect("address");
     let _fills_the_queue = TcpStream::connect(to).expect("first client");
-    let report = run(Probe::Tcp(connection(to))).await;
+    let report = run(Probe::from(connection(to))).await;
     assert_eq!(report.outcome, Outcome::Down(Failure::Timeout("connecting")));
     assert!(report.latency >= Duration::from_millis(500), "{:?}", report.latency);
 }
@@ -123,11 +123,11 @@ async fn a_source_address_is_used_and_a_foreign_one_is_no_failure_of_the_server(
     let to = listener.local_addr().expect("address");
     let from = |ip| Some(SocketAddr::new(ip, 0));
     let local = "127.0.0.2".parse().expect("address");
-    passes(Probe::Tcp(Connection { bind: from(local), ..connection(to) })).await;
+    passes(Probe::from(Connection { bind: from(local), ..connection(to) })).await;
     assert_eq!(listener.accept().expect("client").1.ip(), local);
 
     let foreign = "192.0.2.1".parse().expect("address");
-    let report = run(Probe::Tcp(Connection { bind: from(foreign), ..connection(to) })).await;
+    let report = run(Probe::from(Connection { bind: from(foreign), ..connection(to) })).await;
     assert_eq!(report.verdict, None);
     let Outcome::NotRun(why) = report.outcome else { panic!("{report:?}") };
     assert!(why.starts_with("bindto: "), "{why}");
@@ -148,7 +148,7 @@ async fn http_asks_as_keepalived_does() {
     ];
     for (version, head) in cases {
         let (to, requests) = answer("HTTP/1.0 200 OK\r\n\r\nread to its end");
-        passes(Probe::Http(Http { version, ..http(to) })).await;
+        passes(Probe::from(Http { version, ..http(to) })).await;
         let request = requests.recv().expect("request");
         assert_eq!(request, format!("{head}Host: {to}\r\n\r\n"));
     }
@@ -160,7 +160,7 @@ async fn http_sends_the_virtual_host_and_escapes_what_no_target_may_hold() {
     let mut http = http(to);
     http.urls[0].path = "a b?c=%20{d}".to_owned();
     http.urls[0].host = Some("www.example.org".to_owned());
-    passes(Probe::Http(http)).await;
+    passes(Probe::from(http)).await;
     let request = requests.recv().expect("request");
     assert!(request.starts_with("GET /a%20b?c=%20%7Bd%7D HTTP/1.0\r\n"), "{request}");
     assert!(request.ends_with("\r\nHost: www.example.org\r\n\r\n"), "{request}");
@@ -169,14 +169,14 @@ async fn http_sends_the_virtual_host_and_escapes_what_no_target_may_hold() {
 #[tokio::test]
 async fn http_takes_the_statuses_it_is_told() {
     let (to, _) = answer("HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n");
-    let failure = fails(Probe::Http(http(to))).await;
+    let failure = fails(Probe::from(http(to))).await;
     assert_eq!(failure, Failure::Status { url: "/".to_owned(), status: 404 });
     assert_eq!(failure.to_string(), "/: status 404");
 
     let (to, _) = answer("HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n");
     let mut http = http(to);
     http.urls[0].status_codes = vec![(200, 299), (404, 404)];
-    passes(Probe::Http(http)).await;
+    passes(Probe::from(http)).await;
 }
 
 #[tokio::test]
@@ -193,12 +193,12 @@ async fn http_compares_the_digest_of_the_body_alone() {
         let (to, _) = answer(text);
         let mut http = http(to);
         http.urls[0].digest = Some(abc);
-        passes(Probe::Http(http)).await;
+        passes(Probe::from(http)).await;
     }
     let (to, _) = answer("HTTP/1.0 200 OK\r\n\r\nabcd");
     let mut http = http(to);
     http.urls[0].digest = Some(abc);
-    let failure = fails(Probe::Http(http)).await;
+    let failure = fails(Probe::from(http)).await;
     assert_eq!(failure.to_string(), "/: digest e2fc714c4727ee9395f324cd2e7f331f");
 }
 
@@ -206,7 +206,7 @@ async fn http_compares_the_digest_of_the_body_alone() {
 async fn http_refuses_what_is_not_an_answer() {
     for text in ["", "HTTP/1.0 200 OK\r\n", "SSH-2.0-OpenSSH_9.7\r\n", "\0\0\0\0"] {
         let (to, _) = answer(text);
-        let failure = fails(Probe::Http(http(to))).await;
+        let failure = fails(Probe::from(http(to))).await;
         assert!(matches!(failure, Failure::Response(_)), "{text:?}: {failure:?}");
     }
 }
@@ -215,18 +215,18 @@ async fn http_refuses_what_is_not_an_answer() {
 async fn http_tolerates_odd_headers() {
     let (to, _) =
         answer("HTTP/1.1 200 OK\r\nBad Name: x\r\nX : y\r\n folded\r\nA\x01: b\r\n\r\nok");
-    passes(Probe::Http(http(to))).await;
+    passes(Probe::from(http(to))).await;
 }
 
 #[tokio::test]
 async fn a_silent_server_times_out() {
     let (to, _) = serve(|stream| stream.read(&mut [0]).map(drop));
-    assert_eq!(fails(Probe::Http(http(to))).await, Failure::Timeout("waiting for the answer"));
+    assert_eq!(fails(Probe::from(http(to))).await, Failure::Timeout("waiting for the answer"));
     let (to, _) = serve(|stream| {
         stream.write_all(b"HTTP/1.0 200 OK\r\n\r\nfirst")?;
         stream.read(&mut [0]).map(drop)
     });
-    assert_eq!(fails(Probe::Http(http(to))).await, Failure::Timeout("reading"));
+    assert_eq!(fails(Probe::from(http(to))).await, Failure::Timeout("reading"));
 }
 
 #[tokio::test]
@@ -237,7 +237,7 @@ async fn an_endless_answer_is_bounded() {
             stream.write_all(b"X-Filler: and so on\r\n")?;
         }
     });
-    let failure = fails(Probe::Http(http(to))).await;
+    let failure = fails(Probe::from(http(to))).await;
     assert!(matches!(failure, Failure::Response(_)), "{failure:?}");
 
     let (to, _) = serve(|stream| {
@@ -246,7 +246,7 @@ async fn an_endless_answer_is_bounded() {
             stream.write_all(&[0; 65_536])?;
         }
     });
-    let failure = fails(Probe::Http(http(to))).await;
+    let failure = fails(Probe::from(http(to))).await;
     assert_eq!(failure, Failure::Response("longer than 64 MiB".to_owned()));
 
     // Informational answers, one after the other: none of them is the answer.
@@ -256,7 +256,7 @@ async fn an_endless_answer_is_bounded() {
         }
     });
     let started = Instant::now();
-    let failure = fails(Probe::Http(http(to))).await;
+    let failure = fails(Probe::from(http(to))).await;
     assert_eq!(failure, Failure::Timeout("waiting for the answer"));
     assert!(started.elapsed() < Duration::from_secs(5));
 }
@@ -266,7 +266,7 @@ async fn a_suspended_checker_keeps_its_verdict_until_it_goes_on() {
     let listener = TcpListener::bind(LOCALHOST).expect("listener");
     let to = listener.local_addr().expect("address");
     let vacant = TcpListener::bind(LOCALHOST).and_then(|l| l.local_addr()).expect("address");
-    let spec = |to| Spec { probe: Probe::Tcp(connection(to)), timing: often() };
+    let spec = |to| Spec { probe: Probe::from(connection(to)), timing: often() };
     let mut checks = Checks::new(1).expect("cipher suites");
     let waits = checks.add(&spec(vacant), Memory::fresh(false));
     checks.add(&spec(to), Memory::fresh(false));
@@ -298,7 +298,7 @@ fn often() -> Timing {
 async fn a_removed_checker_reports_nothing() {
     let listener = TcpListener::bind(LOCALHOST).expect("listener");
     let to = listener.local_addr().expect("address");
-    let spec = Spec { probe: Probe::Tcp(connection(to)), timing: often() };
+    let spec = Spec { probe: Probe::from(connection(to)), timing: often() };
     let mut checks = Checks::new(1).expect("cipher suites");
     let gone = checks.add(&spec, Memory::fresh(false));
     let stays = checks.add(&spec, Memory::fresh(false));

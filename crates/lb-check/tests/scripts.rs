@@ -25,7 +25,7 @@ fn spec(script: Script) -> Spec {
         warmup: Duration::ZERO,
         alpha: false,
     };
-    Spec { probe: Probe::Script(script), timing }
+    Spec { probe: Probe::from(script), timing }
 }
 
 async fn run(script: Script) -> Report {

@@ -79,7 +79,7 @@ async fn probe(to: SocketAddr, tls: Tls) -> Outcome {
         fast_recovery: false,
     };
     let mut checks = Checks::new(1).expect("cipher suites");
-    checks.add(&Spec { probe: Probe::Http(http), timing }, Memory::fresh(false));
+    checks.add(&Spec { probe: Probe::from(http), timing }, Memory::fresh(false));
     let mut reports = Vec::new();
     checks.next(&mut reports).await;
     reports.remove(0).outcome

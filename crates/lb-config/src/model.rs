@@ -1,7 +1,7 @@
 //! What a configuration says, with every default and inheritance resolved.
 //!
 //! Whoever holds a [`Model`] need not validate anything again: references resolve, ranges hold,
-//! families agree. Lists keep the order of the file.
+//! families agree. Lists keep the order of the file. What an engine keeps whole is shared with it.
 
 mod check;
 mod daemon;
@@ -10,6 +10,7 @@ mod route;
 mod track;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -37,7 +38,7 @@ pub struct Model {
     /// `global_defs` and the other keywords outside of any instance.
     pub global: Global,
     /// `vrrp_instance` blocks.
-    pub vrrp_instances: Vec<VrrpInstance>,
+    pub vrrp_instances: Vec<Arc<VrrpInstance>>,
     /// `vrrp_sync_group` blocks.
     pub sync_groups: Vec<SyncGroup>,
     /// `vrrp_script` blocks.
@@ -207,19 +208,19 @@ pub struct ScriptOwner {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Notify {
     /// On entering MASTER.
-    pub master: Option<Script>,
+    pub master: Option<Arc<Script>>,
     /// On entering BACKUP.
-    pub backup: Option<Script>,
+    pub backup: Option<Arc<Script>>,
     /// On entering FAULT.
-    pub fault: Option<Script>,
+    pub fault: Option<Arc<Script>>,
     /// When the daemon stops.
-    pub stop: Option<Script>,
+    pub stop: Option<Arc<Script>>,
     /// When a reload removes it. Instances only.
-    pub deleted: Option<Script>,
+    pub deleted: Option<Arc<Script>>,
     /// When a master hears a lower priority. Instances only.
-    pub master_rx_lower_pri: Option<Script>,
+    pub master_rx_lower_pri: Option<Arc<Script>>,
     /// On everything, with `INSTANCE|GROUP name STATE priority` appended.
-    pub any: Option<Script>,
+    pub any: Option<Arc<Script>>,
     /// `notify_deleted` is given, with or without a script: DELETED instead of FAULT.
     pub report_deleted: bool,
 }
@@ -714,9 +715,9 @@ pub struct VirtualServer {
     /// `hysteresis`, below the quorum.
     pub hysteresis: u32,
     /// `quorum_up`.
-    pub quorum_up: Option<Script>,
+    pub quorum_up: Option<Arc<Script>>,
     /// `quorum_down`.
-    pub quorum_down: Option<Script>,
+    pub quorum_down: Option<Arc<Script>>,
     /// `alpha`: servers start down.
     pub alpha: bool,
     /// `omega`: notifications at stop.
@@ -760,9 +761,9 @@ pub struct RealServer {
     /// `inhibit_on_failure`: weight 0 instead of removal.
     pub inhibit_on_failure: bool,
     /// `notify_up`.
-    pub notify_up: Option<Script>,
+    pub notify_up: Option<Arc<Script>>,
     /// `notify_down`.
-    pub notify_down: Option<Script>,
+    pub notify_down: Option<Arc<Script>>,
     /// Its checkers; none: always up.
     pub checkers: Vec<Checker>,
     /// `smtp_alert`
@@ -799,7 +800,7 @@ pub enum CheckerKind {
         connection: Connection,
     },
     /// `HTTP_GET` and `SSL_GET`
-    Http(HttpChecker),
+    Http(Box<HttpChecker>),
     /// `MISC_CHECK`
     Misc {
         /// What runs.

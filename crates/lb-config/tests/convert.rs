@@ -58,21 +58,39 @@ fn parse(name: &str, text: &str) -> Loaded {
 /// What is wrong with the way to TOML and back, if anything is.
 fn round_trip(loaded: &Loaded) -> Result<(), String> {
     let Some(model) = &loaded.model else { return Ok(()) };
+    let difference = |other: &Loaded| {
+        let (old, new) =
+            (format!("{model:#?}"), format!("{:#?}", other.model.clone().unwrap_or_default()));
+        let lines = old.lines().zip(new.lines()).filter(|(old, new)| old != new);
+        lines.take(5).map(|(old, new)| format!("-{old}\n+{new}\n")).collect::<String>()
+    };
     let complaints = |loaded: &Loaded| loaded.one_liners().collect::<Vec<_>>().join("\n");
     let toml = loaded.convert(Format::Toml).text;
     let there = parse("x.toml", &toml);
     if there.model.as_ref() != Some(model) {
-        return Err(format!("TOML differs:\n{toml}\n{}", complaints(&there)));
+        return Err(format!(
+            "TOML differs:\n{toml}\n{}\n{}",
+            complaints(&there),
+            difference(&there)
+        ));
     }
     let conf = there.convert(Format::Keepalived).text;
     let back = parse("x.conf", &conf);
     if back.model.as_ref() != Some(model) {
-        return Err(format!("back differs:\n{toml}\n{conf}\n{}", complaints(&back)));
+        return Err(format!(
+            "back differs:\n{toml}\n{conf}\n{}\n{}",
+            complaints(&back),
+            difference(&back)
+        ));
     }
     let conf = loaded.convert(Format::Keepalived).text;
     let same = parse("x.conf", &conf);
     if same.model.as_ref() != Some(model) {
-        return Err(format!("keepalived.conf differs:\n{conf}\n{}", complaints(&same)));
+        return Err(format!(
+            "keepalived.conf differs:\n{conf}\n{}\n{}",
+            complaints(&same),
+            difference(&same)
+        ));
     }
     Ok(())
 }

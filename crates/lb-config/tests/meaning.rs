@@ -1,5 +1,6 @@
 //! What configurations mean: defaults, inheritance and keepalived's quirks.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use lb_config::model::*;
@@ -37,7 +38,7 @@ fn instance(lines: &str, complaints: &[&str]) -> VrrpInstance {
     let text = format!(
         "vrrp_instance VI_1 {{\ninterface eth0\nvirtual_router_id 51\nvirtual_ipaddress {{\n10.0.0.1\n}}\n{lines}\n}}"
     );
-    model(&text, complaints).vrrp_instances.remove(0)
+    Arc::unwrap_or_clone(model(&text, complaints).vrrp_instances.remove(0))
 }
 
 /// A virtual server with these lines, after a scheduler, a method and a protocol.
@@ -180,7 +181,7 @@ fn addresses_take_their_options() {
     let text = "vrrp_instance A {\ninterface eth0\nvirtual_router_id 5\nvirtual_ipaddress {\n\
         10.0.0.1/24 dev eth1 brd + label eth1:1 scope link no_track\n10.0.0.9/33\n10.0.0.1, \n010.0.0.1\n10.0.0.2 10.0.0.3\n2001:db8::1\n}\n}";
     let complaints = ["vip-prefix", "vip", "vip", "unknown-option", "vip-family"];
-    let found = model(text, &complaints).vrrp_instances.remove(0).vips;
+    let found = model(text, &complaints).vrrp_instances[0].vips.clone();
     assert_eq!(found.len(), 3);
     assert_eq!(
         found[0],

@@ -31,5 +31,5 @@ pub use netlink::{ADDRESS_PROTOCOL, Address, Change, InterfaceAddress, Link};
 pub use packet::Envelope;
 pub use poll::{Poller, Waker};
 pub use route::{Outcome, RouteSocket};
-pub use schedule::{lock_memory, prefer_latency, set_nice, set_realtime};
+pub use schedule::{lock_memory, prefer_latency, release_memory, set_nice, set_realtime};
 pub use timer::Timer;

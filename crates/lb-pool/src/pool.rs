@@ -64,10 +64,11 @@ impl RealServerConfig {
 }
 
 /// What the pool has to know of one checker.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CheckerConfig {
-    /// Kind and parameters in any spelling: a reload keeps the state where this is the same.
-    pub spec: String,
+    /// Stands for its kind and parameters, a hash of them for instance: a reload keeps the state
+    /// where this is the same.
+    pub spec: u64,
     /// Counts as failed until it first succeeds.
     pub alpha: bool,
 }

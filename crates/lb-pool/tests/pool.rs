@@ -1,6 +1,7 @@
 //! The rules of a virtual server, one by one, then all at once against a plain recomputation.
 
 use std::collections::BTreeMap;
+use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use lb_pool::Output::{Changed, RealServer as Server, Removed, SorryServer as Sorry};
@@ -36,12 +37,16 @@ fn server(last: u8, weight: u32) -> RealServerConfig {
     }
 }
 
+fn hash(spec: &str) -> u64 {
+    BuildHasherDefault::<DefaultHasher>::default().hash_one(spec)
+}
+
 fn plain(spec: &str) -> CheckerConfig {
-    CheckerConfig { spec: spec.into(), alpha: false }
+    CheckerConfig { spec: hash(spec), alpha: false }
 }
 
 fn alpha(spec: &str) -> CheckerConfig {
-    CheckerConfig { spec: spec.into(), alpha: true }
+    CheckerConfig { spec: hash(spec), alpha: true }
 }
 
 fn inhibited(mut config: RealServerConfig) -> RealServerConfig {
@@ -492,7 +497,7 @@ fn checkers_are_matched_by_what_they_do() {
 fn any_server(last: u8) -> impl Strategy<Value = RealServerConfig> {
     let checkers = prop::collection::vec(any::<bool>(), 0..3);
     (0_u32..4, any::<bool>(), checkers).prop_map(move |(weight, inhibit, alphas)| {
-        let checker = |(at, alpha): (usize, bool)| CheckerConfig { spec: at.to_string(), alpha };
+        let checker = |(at, alpha): (usize, bool)| CheckerConfig { spec: at as u64, alpha };
         RealServerConfig {
             inhibit_on_failure: inhibit,
             checkers: alphas.into_iter().enumerate().map(checker).collect(),

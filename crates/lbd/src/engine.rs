@@ -1,4 +1,6 @@
-//! What every engine has in common: a way to say what happened.
+//! What every engine has in common: ways to say what happened, and why it failed.
+
+use std::any::Any;
 
 use jiff::Timestamp;
 use lb_control::{Event, EventKind};
@@ -21,5 +23,14 @@ impl EventSink {
         let event = Event { at: Timestamp::now(), kind };
         // The supervisor reads until every engine has ended.
         let _ = self.0.send(event);
+    }
+}
+
+/// What a panic said.
+pub(crate) fn panic_message(payload: &(dyn Any + Send)) -> String {
+    match (payload.downcast_ref::<&str>(), payload.downcast_ref::<String>()) {
+        (Some(message), _) => (*message).to_owned(),
+        (_, Some(message)) => message.clone(),
+        (None, None) => "no message".to_owned(),
     }
 }

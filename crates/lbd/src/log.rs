@@ -2,11 +2,13 @@
 //!
 //! `tracing` events are formatted where they happen and written by a thread of their own, through
 //! a queue that never blocks: a terminal that stands still or a syslog that hangs costs lines, not
-//! advertisements. How many were lost is said when it runs again.
+//! advertisements. How many were lost is said when it runs again. What has gathered meanwhile, as
+//! when thousands of instances change at once, goes into one write.
 
 use std::fmt::{self, Write as _};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
+use std::iter;
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
@@ -14,11 +16,12 @@ use std::process;
 use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc::{self, Receiver, SyncSender};
+use std::sync::mpsc::{self, Receiver, Sender, SyncSender};
 use std::thread;
 use std::time::Duration;
 
-use jiff::Zoned;
+use jiff::tz::TimeZone;
+use jiff::{Timestamp, Zoned};
 use tracing::field::{Field, Visit};
 use tracing::level_filters::LevelFilter;
 use tracing::{Event, Level, Metadata, Subscriber};
@@ -27,6 +30,8 @@ use tracing_subscriber::registry::Registry;
 
 /// Lines that may wait for the writer.
 const QUEUE: usize = 8192;
+/// Lines in one write.
+const BATCH: usize = 256;
 /// The C library's address of syslog; the console is never written in its place.
 const SYSLOG: &str = "/dev/log";
 /// How long the end of the process waits for the last lines.
@@ -68,7 +73,22 @@ impl FromStr for Facility {
 /// The running log. Its end writes what waits.
 #[derive(Debug)]
 pub struct Log {
-    sender: SyncSender<Message>,
+    queue: Queue,
+}
+
+/// The near end of the queue, which takes memory only for lines that wait.
+#[derive(Clone, Debug)]
+struct Queue {
+    sender: Sender<Message>,
+    count: Arc<Count>,
+}
+
+#[derive(Debug, Default)]
+struct Count {
+    /// Lines in the queue.
+    waiting: AtomicUsize,
+    /// Lines that found it full since that was last said.
+    lost: AtomicUsize,
 }
 
 enum Message {
@@ -77,7 +97,7 @@ enum Message {
 }
 
 struct Line {
-    at: Zoned,
+    at: Timestamp,
     level: Level,
     ident: &'static str,
     text: String,
@@ -89,32 +109,43 @@ impl Log {
     /// # Errors
     /// The file cannot be opened, or no thread is to be had.
     pub fn start(config: &Config) -> io::Result<Self> {
-        let (sender, receiver) = mpsc::sync_channel(QUEUE);
-        let lost = Arc::new(AtomicUsize::new(0));
-        let writer = Writer {
-            console: config.console,
-            file: config.file.as_deref().map(append).transpose()?,
-            syslog: config.syslog.map(Syslog::new),
-            lost: Arc::clone(&lost),
-        };
+        let (sender, receiver) = mpsc::channel();
+        let queue = Queue { sender, count: Arc::default() };
+        let console = config.console;
+        let file = config.file.as_deref().map(append).transpose()?;
+        let syslog = config.syslog.map(Syslog::new);
+        let count = Arc::clone(&queue.count);
+        let writer = Writer { console, file, syslog, count, text: String::new() };
         thread::Builder::new().name("log".into()).spawn(move || writer.run(&receiver))?;
         let level = match config.detail {
             0 => LevelFilter::INFO,
             1 => LevelFilter::DEBUG,
             _ => LevelFilter::TRACE,
         };
-        let layer = Lines { level, sender: sender.clone(), lost };
+        let layer = Lines { level, queue: queue.clone() };
         // Only a second log in one process could be in the way, and the first one serves.
         let _ = tracing::subscriber::set_global_default(Registry::default().with(layer));
-        Ok(Self { sender })
+        Ok(Self { queue })
     }
 }
 
 impl Drop for Log {
     fn drop(&mut self) {
         let (done, written) = mpsc::sync_channel(1);
-        if self.sender.try_send(Message::Flush(done)).is_ok() {
+        if self.queue.sender.send(Message::Flush(done)).is_ok() {
             let _ = written.recv_timeout(FLUSH);
+        }
+    }
+}
+
+impl Queue {
+    fn put(&self, line: Line) {
+        if self.count.waiting.fetch_add(1, Ordering::Relaxed) < QUEUE {
+            // The writer lives as long as the process.
+            let _ = self.sender.send(Message::Line(line));
+        } else {
+            self.count.waiting.fetch_sub(1, Ordering::Relaxed);
+            self.count.lost.fetch_add(1, Ordering::Relaxed);
         }
     }
 }
@@ -137,8 +168,7 @@ fn ident(target: &str) -> &'static str {
 /// The `tracing` end.
 struct Lines {
     level: LevelFilter,
-    sender: SyncSender<Message>,
-    lost: Arc<AtomicUsize>,
+    queue: Queue,
 }
 
 impl<S: Subscriber> Layer<S> for Lines {
@@ -155,15 +185,12 @@ impl<S: Subscriber> Layer<S> for Lines {
         let mut text = Text::default();
         event.record(&mut text);
         let metadata = event.metadata();
-        let line = Line {
-            at: Zoned::now(),
+        self.queue.put(Line {
+            at: Timestamp::now(),
             level: *metadata.level(),
             ident: ident(metadata.target()),
             text: text.0,
-        };
-        if self.sender.try_send(Message::Line(line)).is_err() {
-            self.lost.fetch_add(1, Ordering::Relaxed);
-        }
+        });
     }
 }
 
@@ -189,51 +216,67 @@ struct Writer {
     console: bool,
     file: Option<File>,
     syslog: Option<Syslog>,
-    lost: Arc<AtomicUsize>,
+    count: Arc<Count>,
+    /// Lines that wait for the next write; kept for its memory.
+    text: String,
 }
 
 impl Writer {
     fn run(mut self, receiver: &Receiver<Message>) {
-        while let Ok(message) = receiver.recv() {
-            match message {
-                Message::Line(line) => self.write(&line),
-                Message::Flush(done) => {
-                    let _ = done.send(());
+        while let Ok(first) = receiver.recv() {
+            let mut flushes = Vec::new();
+            for message in iter::once(first).chain(receiver.try_iter()).take(BATCH) {
+                match message {
+                    Message::Line(line) => {
+                        self.count.waiting.fetch_sub(1, Ordering::Relaxed);
+                        self.take(&line);
+                    }
+                    Message::Flush(done) => flushes.push(done),
                 }
             }
-            let lost = self.lost.swap(0, Ordering::Relaxed);
+            let lost = self.count.lost.swap(0, Ordering::Relaxed);
             if lost > 0 {
-                self.write(&Line {
-                    at: Zoned::now(),
-                    level: Level::WARN,
-                    ident: ident(""),
-                    text: format!(
-                        "{lost} log lines were lost: the log could not be written fast enough"
-                    ),
-                });
+                let text =
+                    format!("{lost} log lines were lost: the log could not be written fast enough");
+                let (at, level, ident) = (Timestamp::now(), Level::WARN, ident(""));
+                self.take(&Line { at, level, ident, text });
+            }
+            self.write();
+            for done in flushes {
+                let _ = done.send(());
             }
         }
     }
 
-    /// There is nowhere to complain when a log cannot be written.
-    fn write(&mut self, line: &Line) {
-        let time = line.at.strftime("%a %b %e %H:%M:%S %Y");
-        let severity = match line.level {
-            // A complaint about a configuration names its place first, then its severity.
-            _ if line.text.contains("error: ") || line.text.contains("warning: ") => "",
-            Level::ERROR => "error: ",
-            Level::WARN => "warning: ",
-            _ => "",
-        };
-        if self.console {
-            let _ = io::stderr().write_all(format!("{time}: {severity}{}\n", line.text).as_bytes());
-        }
-        if let Some(file) = &mut self.file {
-            let _ = file.write_all(format!("{time}: {severity}{}\n", line.text).as_bytes());
+    fn take(&mut self, line: &Line) {
+        // Here and not where it happened: the first look for the time zone reads directories.
+        let at = line.at.to_zoned(TimeZone::system());
+        if self.console || self.file.is_some() {
+            let time = at.strftime("%a %b %e %H:%M:%S %Y");
+            let severity = match line.level {
+                // A complaint about a configuration names its place first, then its severity.
+                _ if line.text.contains("error: ") || line.text.contains("warning: ") => "",
+                Level::ERROR => "error: ",
+                Level::WARN => "warning: ",
+                _ => "",
+            };
+            // Writing to a string does not fail.
+            let _ = writeln!(self.text, "{time}: {severity}{}", line.text);
         }
         if let Some(syslog) = &mut self.syslog {
-            syslog.send(line);
+            syslog.send(line, &at);
         }
+    }
+
+    /// There is nowhere to complain when a log cannot be written.
+    fn write(&mut self) {
+        if self.console {
+            let _ = io::stderr().write_all(self.text.as_bytes());
+        }
+        if let Some(file) = &mut self.file {
+            let _ = file.write_all(self.text.as_bytes());
+        }
+        self.text.clear();
     }
 }
 
@@ -255,7 +298,7 @@ impl Syslog {
         Some(socket)
     }
 
-    fn send(&mut self, line: &Line) {
+    fn send(&mut self, line: &Line, at: &Zoned) {
         let severity = match line.level {
             Level::ERROR => 3,
             Level::WARN => 4,
@@ -265,7 +308,7 @@ impl Syslog {
         let datagram = format!(
             "<{}>{} {}[{}]: {}",
             self.facility.0 * 8 + severity,
-            line.at.strftime("%b %e %H:%M:%S"),
+            at.strftime("%b %e %H:%M:%S"),
             line.ident,
             process::id(),
             line.text

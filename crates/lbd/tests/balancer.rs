@@ -300,6 +300,32 @@ async fn a_panic_is_reported_and_another_engine_knows_what_the_first_knew() {
 }
 
 #[tokio::test]
+async fn a_relay_that_fails_with_probes_under_way_leaves_its_ports_to_the_next() {
+    let (one, vip, silent) = (Server::start("one"), vacant(), TcpListener::bind("127.0.0.1:0"));
+    let silent = silent.and_then(|listener| Ok((listener.local_addr()?, listener)));
+    let (silent, _listener) = silent.expect("a server that never answers");
+    let get = "weight 0\nHTTP_GET {\n url {\n path /\n}\n}";
+    let script = "weight 0\nMISC_CHECK {\n misc_path \"/bin/sleep 100\"\n misc_timeout 100\n}";
+    let text = virtual_server(
+        vip,
+        &(real(one.address)
+            + &block("real_server", silent, get)
+            + &block("real_server", vacant(), script)),
+    );
+    let (mut balancer, _events) = start(&text, DataplaneChoice::Relay);
+    // The other two began when this one did, and have not ended.
+    status_when(&balancer, |s| s.real_servers[0].checks[0].last.is_some()).await;
+    balancer.fail("for the test");
+    timeout(PATIENCE, balancer.ended()).await.expect("end in time");
+    let legacy = balancer.take_legacy();
+    let (sink, _events) = EventSink::channel();
+    let options = Options { dataplane: DataplaneChoice::Relay, legacy, ..Options::default() };
+    let balancer = Balancer::start(plan(&text), options, sink).expect("engine");
+    assert_eq!(ask(vip).expect("answer"), "one");
+    stop(balancer).await;
+}
+
+#[tokio::test]
 async fn nothing_to_balance_needs_no_dataplane() {
     let (balancer, _events) = start("", DataplaneChoice::Ipvs);
     assert_eq!(balancer.status().await.expect("status"), ("none".to_owned(), Vec::new()));

@@ -36,7 +36,8 @@ fn walk(statements: &mut [Statement], sources: &Sources, left: &mut ByFile) {
             && let Some(comments) = left.get_mut(&span.file)
         {
             let line = sources.position(span).line;
-            while let Some(comment) = comments.pop_front_if(|c| c.line <= line) {
+            let here = comments.partition_point(|comment| comment.line <= line);
+            for comment in comments.drain(..here) {
                 if comment.line == line && !comment.alone && statement.behind.is_none() {
                     statement.behind = Some(comment.text);
                 } else {
@@ -60,8 +61,9 @@ fn find(text: &str, is_toml: bool) -> VecDeque<Comment> {
         let text = line[start + 1..].trim_end().replace('\0', " ");
         let text = text.strip_prefix(' ').unwrap_or(&text).to_owned();
         let alone = line[..start].trim().is_empty();
-        // A comment without words only spaces others.
-        if !(text.is_empty() && !alone) {
+        // One behind a definition says something of what is gone.
+        let gone = !is_toml && line.starts_with('$');
+        if alone || !(text.is_empty() || gone) {
             comments.push_back(Comment { line: index + 1, alone, text });
         }
     }

@@ -46,7 +46,10 @@ fn line(statement: &Statement) -> Option<String> {
     };
     let mut line = keyword.to_owned();
     for word in words {
-        let quoted = if is_plain(word) {
+        // At the start of a line these are no words.
+        let taken =
+            line.is_empty() && (word.starts_with(['@', '$', '~']) || word.starts_with("include"));
+        let quoted = if is_plain(word) && !taken {
             word.clone()
         } else if command {
             // Comments and braces know one kind of quotes only.
@@ -54,7 +57,7 @@ fn line(statement: &Statement) -> Option<String> {
             Some(quote_for_command(word)).filter(|_| safe)?
         } else if word.contains('"') {
             return None;
-        } else if word.contains([' ', '\t', '#', '!', '{', '}']) || word.is_empty() {
+        } else if word.contains([' ', '\t', '#', '!', '{', '}']) || word.is_empty() || taken {
             format!("\"{word}\"")
         } else {
             word.clone()

@@ -62,9 +62,7 @@ impl Loaded {
 
 /// What is lost with the shape of the files, as a sentence.
 fn expanded(sources: &Sources) -> Option<&'static str> {
-    let made = |text: &str| {
-        text.lines().any(|line| line.trim_start().starts_with(['$', '@', '~']))
-    };
+    let made = |text: &str| text.lines().any(|line| line.trim_start().starts_with(['$', '@', '~']));
     let several = sources.len() > 1;
     let made = sources.iter().any(|source| made(source.text()));
     match (several, made) {

@@ -113,10 +113,12 @@ fn key(out: &mut Out, all: &[&Statement]) {
     }
     let text = match &*values {
         [one] => one.clone(),
-        [first, rest @ ..] if rest.iter().all(|value| value == first) => first.clone(),
+        [first, ..] if values.iter().all(|value| value == "true") => first.clone(),
         _ => {
             let values = all.iter().zip(values).map(|(statement, value)| match kind {
-                Kind::Words | Kind::Command if value != "true" => array(words(statement, name, kind)),
+                Kind::Words | Kind::Command if value != "true" => {
+                    array(words(statement, name, kind))
+                }
                 _ => value,
             });
             format!("[{}]", values.collect::<Vec<_>>().join(", "))
@@ -129,8 +131,7 @@ fn key(out: &mut Out, all: &[&Statement]) {
 
 /// The words of a statement behind its keyword.
 fn words<'s>(statement: &'s Statement, name: &str, kind: Kind) -> &'s [String] {
-    let words =
-        if is_command(name, kind) { &statement.command } else { &statement.words };
+    let words = if is_command(name, kind) { &statement.command } else { &statement.words };
     words.get(1..).unwrap_or_default()
 }
 

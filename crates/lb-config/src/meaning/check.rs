@@ -3,11 +3,11 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use super::Context;
 use super::check_more::More;
 use super::lvs::{Inherited, Real};
 use super::script::{Command, Owner};
 use super::table::{Keyword, Table, Takes};
+use super::{Context, exact, push_single};
 use crate::diagnostic::{Class, Place};
 use crate::model::{self, CheckerKind, Connection, HttpChecker, HttpVersion, Regex, TlsOptions};
 use crate::syntax::Line;
@@ -41,7 +41,7 @@ struct Web {
 /// What `MISC_CHECK` has beyond.
 #[derive(Default)]
 struct Program {
-    command: Option<Command>,
+    command: Option<Box<Command>>,
     owner: Option<Owner>,
     timeout: Duration,
     dynamic: bool,
@@ -363,7 +363,7 @@ fn url_of(check: &mut Check, context: &mut Context<'_>, line: &Line, table: &Tab
     }
     let web = check.web();
     web.compliant |= url.compliant;
-    web.urls.push(url);
+    push_single(&mut web.urls, url);
 }
 
 fn status_code(url: &mut Url, context: &mut Context<'_>, line: &Line) {
@@ -452,13 +452,13 @@ pub(crate) fn finish(
                 .or(server.virtualhost.as_ref());
             let web = check.web.map(|web| *web).unwrap_or_default();
             let tls = TlsOptions { sni: web.sni, sni_name: web.sni_name, compliant: web.compliant };
-            CheckerKind::Http(HttpChecker {
+            CheckerKind::Http(Box::new(HttpChecker {
                 connection,
                 tls: (check.kind == Kind::Https).then_some(tls),
                 version: web.version,
-                urls: web.urls.into_iter().map(|url| finish_url(url, host)).collect(),
+                urls: exact(web.urls.into_iter().map(|url| finish_url(url, host))),
                 fast_recovery: web.fast_recovery,
-            })
+            }))
         }
         Kind::Misc => {
             let program = check.script.map(|program| *program).unwrap_or_default();

@@ -14,8 +14,8 @@ use crate::syntax::{Checks, Line};
 #[derive(Debug)]
 pub(crate) struct Globals {
     pub(crate) model: Global,
-    startup_script: Option<Command>,
-    shutdown_script: Option<Command>,
+    startup_script: Option<Box<Command>>,
+    shutdown_script: Option<Box<Command>>,
     startup_timeout: Duration,
     shutdown_timeout: Duration,
     pub(crate) dynamic_interfaces: bool,
@@ -42,7 +42,7 @@ pub(crate) struct Globals {
     pub(crate) garp_extra: Option<ExtraGarp>,
     pub(crate) snmp_real_servers: Option<Duration>,
     /// Of all notifications, of VRRP's and of LVS's.
-    pub(crate) fifo_scripts: [Option<Command>; 3],
+    pub(crate) fifo_scripts: [Option<Box<Command>>; 3],
 }
 
 /// Gratuitous ARP as far as it is set; an instance copies it when its block opens.

@@ -78,8 +78,12 @@ const LATER: &[Keyword<Group>] = &[
 ];
 
 impl Group {
-    fn set(&mut self, command: Command, which: fn(&mut Notifies) -> &mut Option<Box<Command>>) {
-        *which(&mut self.notify) = Some(Box::new(command));
+    fn set(
+        &mut self,
+        command: Box<Command>,
+        which: fn(&mut Notifies) -> &mut Option<Box<Command>>,
+    ) {
+        *which(&mut self.notify) = Some(command);
     }
 }
 

@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::Context;
@@ -41,7 +42,7 @@ impl Places {
 /// Says what is odd about instances and their groups.
 pub(super) fn instances(
     context: &mut Context<'_>,
-    instances: &[VrrpInstance],
+    instances: &[Arc<VrrpInstance>],
     places: &[Places],
     groups: &[SyncGroup],
 ) {
@@ -144,7 +145,7 @@ fn weights(context: &mut Context<'_>, instance: &VrrpInstance, places: &Places) 
 }
 
 /// Where VRRP and CARP meet, they share the numbers too.
-fn shared_vrids(context: &mut Context<'_>, instances: &[VrrpInstance], places: &[Places]) {
+fn shared_vrids(context: &mut Context<'_>, instances: &[Arc<VrrpInstance>], places: &[Places]) {
     let mut seen: HashMap<(&str, Family, u8), usize> = HashMap::new();
     for (index, instance) in instances.iter().enumerate() {
         let Some(interface) = instance.interface.as_deref() else { continue };
@@ -169,7 +170,7 @@ fn shared_vrids(context: &mut Context<'_>, instances: &[VrrpInstance], places: &
 /// Members that notice a failure at different times fail over in pieces.
 fn group_intervals(
     context: &mut Context<'_>,
-    instances: &[VrrpInstance],
+    instances: &[Arc<VrrpInstance>],
     places: &[Places],
     known: &HashMap<&str, usize>,
     group: &SyncGroup,

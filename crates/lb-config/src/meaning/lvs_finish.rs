@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 
 use super::check::{self, Above};
 use super::lvs::{PERSISTENCE, Real, Server, Sorry};
-use super::{Context, lint};
-use crate::diagnostic::{Class, Place};
+use super::{Context, exact, lint};
+use crate::diagnostic::Place;
 use crate::model::{
     Family, GroupEntry, LvsMethod, Protocol, RealServer, SorryServer, VirtualServer,
     VirtualServerGroup, VirtualServerKey,
@@ -142,8 +142,8 @@ fn server(
         persistence_granularity: granularity,
         quorum,
         hysteresis,
-        quorum_up: context.check(draft.quorum_up.map(|command| *command), Class::Note),
-        quorum_down: context.check(draft.quorum_down.map(|command| *command), Class::Note),
+        quorum_up: context.notify_script(draft.quorum_up),
+        quorum_down: context.notify_script(draft.quorum_down),
         alpha: draft.inherited.alpha.unwrap_or(false),
         omega: draft.omega,
         ha_suspend: draft.ha_suspend,
@@ -336,10 +336,8 @@ fn real_servers(
             continue;
         }
         let above = Above { real: &real.inherited, server: &server.inherited, address };
-        let mut checkers = Vec::with_capacity(real.checks.len());
-        checkers.extend(
-            real.checks.into_iter().filter_map(|check| check::finish(context, check, &above)),
-        );
+        let checks = real.checks.into_iter();
+        let checkers = exact(checks.filter_map(|check| check::finish(context, check, &above)));
         done.push(RealServer {
             address,
             weight: real.weight.unwrap_or(server.weight),
@@ -347,8 +345,8 @@ fn real_servers(
             upper_threshold: real.upper_threshold,
             lower_threshold: real.lower_threshold,
             inhibit_on_failure: real.inhibit_on_failure.unwrap_or(server.inhibit_on_failure),
-            notify_up: context.check(real.notify_up.map(|command| *command), Class::Note),
-            notify_down: context.check(real.notify_down.map(|command| *command), Class::Note),
+            notify_up: context.notify_script(real.notify_up),
+            notify_down: context.notify_script(real.notify_down),
             checkers,
             smtp_alert: real
                 .smtp_alert

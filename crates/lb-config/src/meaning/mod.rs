@@ -182,6 +182,22 @@ fn finish(context: &mut Context<'_>, draft: Draft) -> Model {
     }
 }
 
+/// Adds to a list that nearly always has one item, and takes room for four only from the second on.
+fn push_single<T>(list: &mut Vec<T>, item: T) {
+    if list.is_empty() {
+        list.reserve_exact(1);
+    }
+    list.push(item);
+}
+
+/// Collects what the model keeps into as much memory as it needs. A plain `collect` of what was a
+/// vector of drafts would keep theirs, which is several times that.
+fn exact<T>(items: impl Iterator<Item = T>) -> Vec<T> {
+    let mut list = Vec::with_capacity(items.size_hint().1.unwrap_or_default());
+    list.extend(items);
+    list
+}
+
 impl Context<'_> {
     fn next(&mut self) -> Option<Line> {
         self.peeked.take().or_else(|| self.reader.next(&mut self.diags))

@@ -1,6 +1,7 @@
 //! Commands: their words, who runs them, and whether they can and may be run.
 
 use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
 
 use super::Context;
 use crate::diagnostic::{Class, Place};
@@ -25,7 +26,7 @@ const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/s
 
 impl Context<'_> {
     /// The command of a line: word 1 is all of it, 2 and 3 are user and group.
-    pub(crate) fn command(&mut self, line: &Line) -> Option<Command> {
+    pub(crate) fn command(&mut self, line: &Line) -> Option<Box<Command>> {
         let words = line.command(&mut self.diags);
         let text = words.get(1).map(String::as_str).unwrap_or_default();
         let argv = command_words(text, true).unwrap_or_else(|words| {
@@ -55,7 +56,7 @@ impl Context<'_> {
             }
             None => self.default_owner(),
         };
-        Some(Command { argv, owner, place: line.place_from(1) })
+        Some(Box::new(Command { argv, owner, place: line.place_from(1) }))
     }
 
     /// The account of a user and perhaps a group, or a complaint.
@@ -88,11 +89,20 @@ impl Context<'_> {
         self.script_user.or_else(|| self.system.user("keepalived_script").map(Owner))
     }
 
+    /// The script of a `notify*` or `quorum_*`, of whose absence keepalived says nothing.
+    pub(crate) fn notify_script(&mut self, command: Option<Box<Command>>) -> Option<Arc<Script>> {
+        self.check(command, Class::Note).map(Arc::new)
+    }
+
     /// Finds the program and checks that it can be run, and by whom it could be replaced.
     ///
-    /// keepalived is silent about a notify script that is missing; `missing` says what it calls it.
-    pub(crate) fn check(&mut self, command: Option<Command>, missing: Class) -> Option<Script> {
-        let Command { mut argv, owner, place } = command?;
+    /// `missing` says what keepalived calls a script that is missing.
+    pub(crate) fn check(
+        &mut self,
+        command: Option<Box<Command>>,
+        missing: Class,
+    ) -> Option<Script> {
+        let Command { mut argv, owner, place } = *command?;
         let owner = owner.map(|Owner(owner)| owner);
         if let Some(path) = argv[0].strip_prefix('<') {
             let argv = vec!["/bin/sh".to_owned(), "-c".to_owned(), format!("<{path}")];
@@ -221,8 +231,9 @@ impl Context<'_> {
 
 impl Command {
     /// The same command, run by somebody else.
-    pub(crate) fn owned_by(self, owner: Option<Owner>) -> Command {
-        Command { owner: owner.or(self.owner), ..self }
+    pub(crate) fn owned_by(mut self: Box<Self>, owner: Option<Owner>) -> Box<Self> {
+        self.owner = owner.or(self.owner);
+        self
     }
 }
 

@@ -99,7 +99,7 @@ pub(crate) enum Takes<B: 'static> {
     /// An address.
     Address(fn(&mut B, IpAddr)),
     /// A command, its user and group.
-    Command(fn(&mut B, Command)),
+    Command(fn(&mut B, Box<Command>)),
     /// Words in a form of their own; `words` are needed after the keyword.
     Words { words: usize, read: Read<B> },
     /// Words within a line of options; `words` are needed after the keyword.

@@ -9,7 +9,7 @@ use super::table::{Keyword, Table, Takes};
 use super::tracking::{
     Tracking, track_bfd, track_file, track_interface, track_process, track_script,
 };
-use super::{Context, Draft, hmac, link, route, rule, vip};
+use super::{Context, Draft, hmac, link, push_single, route, rule, vip};
 use crate::diagnostic::{Class, Place};
 use crate::model::{
     ExtraGarp, Hmac, InitialState, Ipvlan, OldUnicastChecksum, Route, Rule, UnicastPeer,
@@ -227,28 +227,16 @@ pub(super) static TABLE: Table<Instance> = Table {
             "owner_ignore_adverts",
             Takes::Switch(|i, on| i.owner_ignore_adverts = Some(on)),
         ),
-        Keyword::new(
-            "notify_master",
-            Takes::Command(|i, command| i.notify.master = Some(Box::new(command))),
-        ),
-        Keyword::new(
-            "notify_backup",
-            Takes::Command(|i, command| i.notify.backup = Some(Box::new(command))),
-        ),
-        Keyword::new(
-            "notify_fault",
-            Takes::Command(|i, command| i.notify.fault = Some(Box::new(command))),
-        ),
-        Keyword::new(
-            "notify_stop",
-            Takes::Command(|i, command| i.notify.stop = Some(Box::new(command))),
-        ),
+        Keyword::new("notify_master", Takes::Command(|i, command| i.notify.master = Some(command))),
+        Keyword::new("notify_backup", Takes::Command(|i, command| i.notify.backup = Some(command))),
+        Keyword::new("notify_fault", Takes::Command(|i, command| i.notify.fault = Some(command))),
+        Keyword::new("notify_stop", Takes::Command(|i, command| i.notify.stop = Some(command))),
         Keyword::new("notify_deleted", Takes::Words { words: 0, read: notify_deleted }),
         Keyword::new(
             "notify_master_rx_lower_pri",
-            Takes::Command(|i, command| i.notify.master_rx_lower_pri = Some(Box::new(command))),
+            Takes::Command(|i, command| i.notify.master_rx_lower_pri = Some(command)),
         ),
-        Keyword::new("notify", Takes::Command(|i, command| i.notify.any = Some(Box::new(command)))),
+        Keyword::new("notify", Takes::Command(|i, command| i.notify.any = Some(command))),
     ],
     also: &[link::KEYWORDS, LATER],
 };
@@ -512,11 +500,7 @@ fn virtual_address(instance: &mut Instance, context: &mut Context<'_>, line: &Li
             .hint("put it into `virtual_ipaddress_excluded`, or into an instance of its own");
         return;
     }
-    // Most have a few: room for exactly as many keeps large files small.
-    if instance.vips.len() < 4 {
-        instance.vips.reserve_exact(1);
-    }
-    instance.vips.push((vip, line.keyword_place()));
+    push_single(&mut instance.vips, (vip, line.keyword_place()));
 }
 
 fn excluded_address(instance: &mut Instance, context: &mut Context<'_>, line: &Line) {
@@ -578,7 +562,7 @@ fn old_unicast_checksum(instance: &mut Instance, _: &mut Context<'_>, line: &Lin
 fn notify_deleted(instance: &mut Instance, context: &mut Context<'_>, line: &Line) {
     instance.notify.report_deleted = true;
     if line.len() > 1 {
-        instance.notify.deleted = context.command(line).map(Box::new);
+        instance.notify.deleted = context.command(line);
     }
 }
 

@@ -2,12 +2,13 @@
 
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::group::Group;
 use super::tracking::{TrackedItem, TrackedItems};
 use super::vrrp::{AuthenticationKind, Instance, Notifies};
-use super::{Context, lint};
+use super::{Context, exact, lint};
 use crate::diagnostic::{Class, Place};
 use crate::model::{
     Family, Garp, InitialState, Notify, Peers, SyncGroup, Tracked, VirtualAddress, VrrpInstance,
@@ -21,7 +22,7 @@ pub(crate) fn finish(
     drafts: Vec<Box<Instance>>,
     groups: Vec<Group>,
     scripts: &[VrrpScript],
-) -> (Vec<VrrpInstance>, Vec<SyncGroup>) {
+) -> (Vec<Arc<VrrpInstance>>, Vec<SyncGroup>) {
     let scripts: HashSet<&str> = scripts.iter().map(|script| script.name.as_str()).collect();
     let groups = resolve_members(context, &drafts, groups);
     let mut group_of: HashMap<&str, &Group> = HashMap::new();
@@ -37,7 +38,7 @@ pub(crate) fn finish(
         let group = group_of.get(draft.name.as_str()).copied();
         let place = lint::Places::of(&draft);
         if let Some(instance) = instance(context, *draft, group, &scripts, &mut seen) {
-            instances.push(instance);
+            instances.push(Arc::new(instance));
             places.push(place);
         }
     }
@@ -498,7 +499,7 @@ fn addresses(
         interface: vip.interface.or_else(|| interface.cloned()),
         ..vip
     };
-    std::mem::take(list).into_iter().map(complete).collect()
+    exact(std::mem::take(list).into_iter().map(complete))
 }
 
 /// The instance's and its group's lists as one.
@@ -656,14 +657,13 @@ fn alert(context: &Context<'_>, own: Option<bool>) -> bool {
 
 fn notify(context: &mut Context<'_>, draft: Notifies) -> Notify {
     Notify {
-        master: context.check(draft.master.map(|command| *command), Class::Note),
-        backup: context.check(draft.backup.map(|command| *command), Class::Note),
-        fault: context.check(draft.fault.map(|command| *command), Class::Note),
-        stop: context.check(draft.stop.map(|command| *command), Class::Note),
-        deleted: context.check(draft.deleted.map(|command| *command), Class::Note),
-        master_rx_lower_pri: context
-            .check(draft.master_rx_lower_pri.map(|command| *command), Class::Note),
-        any: context.check(draft.any.map(|command| *command), Class::Note),
+        master: context.notify_script(draft.master),
+        backup: context.notify_script(draft.backup),
+        fault: context.notify_script(draft.fault),
+        stop: context.notify_script(draft.stop),
+        deleted: context.notify_script(draft.deleted),
+        master_rx_lower_pri: context.notify_script(draft.master_rx_lower_pri),
+        any: context.notify_script(draft.any),
         report_deleted: draft.report_deleted,
     }
 }

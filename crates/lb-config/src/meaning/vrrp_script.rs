@@ -13,7 +13,7 @@ use crate::syntax::Line;
 pub(crate) struct Script {
     name: String,
     place: Place,
-    command: Option<Command>,
+    command: Option<Box<Command>>,
     owner: Option<Owner>,
     interval: Duration,
     timeout: Option<Duration>,

@@ -439,7 +439,7 @@ impl<'a> Reader<'a> {
         let at = if text.starts_with(mark) { mark.len_utf8() } else { 0 };
         let (id, source) = self.sources.add(path.display().to_string(), text);
         if toml::is_toml(&path) {
-            let lines = toml::read(id, source.text(), diags);
+            let lines = toml::read(id, &source, diags);
             self.frames.push(Frame::Toml(lines.into_iter()));
             return None;
         }

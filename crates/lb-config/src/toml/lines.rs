@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::ops::Range;
+use std::sync::Arc;
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
@@ -10,15 +11,15 @@ use toml::de::{DeTable, DeValue};
 use super::names::{Head, Name, Names, head};
 use crate::diagnostic::{Class, Diagnostics};
 use crate::reference::Kind;
-use crate::source::{FileId, Span};
+use crate::source::{FileId, Source, Span};
 use crate::statement::is_command;
 use crate::syntax::{self, Line, Text};
 
 type Value<'t> = Spanned<DeValue<'t>>;
 
 /// The lines of a document; none if it is not TOML.
-pub(crate) fn read(file: FileId, source: &str, diags: &mut Diagnostics) -> Vec<Line> {
-    let (document, errors) = DeTable::parse_recoverable(source);
+pub(crate) fn read(file: FileId, source: &Arc<Source>, diags: &mut Diagnostics) -> Vec<Line> {
+    let (document, errors) = DeTable::parse_recoverable(source.text());
     for error in &errors {
         let place = span(file, error.span().unwrap_or(0..0));
         diags.error("toml", place, error.message()).class(Class::Fatal);
@@ -37,7 +38,7 @@ fn span(file: FileId, range: Range<usize>) -> Span {
 
 struct Lines<'a> {
     file: FileId,
-    source: &'a str,
+    source: &'a Arc<Source>,
     diags: &'a mut Diagnostics,
     names: Names,
     done: Vec<Line>,
@@ -60,9 +61,8 @@ impl Lines<'_> {
             }
             match value.get_ref() {
                 // Tables of several arrays may be in any order among each other.
-                DeValue::Array(array) if is_tables(value) => items.extend(
-                    array.iter().map(|table| (start(table), name, table.span(), table)),
-                ),
+                DeValue::Array(array) if is_tables(value) => items
+                    .extend(array.iter().map(|table| (start(table), name, table.span(), table))),
                 _ => items.push((start(value), name, key.span(), value)),
             }
         }
@@ -309,7 +309,7 @@ impl Lines<'_> {
     fn start(&self, keyword: &str, key: &Range<usize>) -> Draft {
         let mut text = Text::empty();
         text.push_used(keyword, span(self.file, key.clone()).into(), None);
-        Draft { text, words: vec![0..keyword.len() as u32] }
+        Draft { text, words: syntax::word_ranges(keyword) }
     }
 
     fn finish(&mut self, line: Draft) {
@@ -341,8 +341,8 @@ impl Lines<'_> {
         line.text.push_used(" ", span(self.file, place.clone()).into(), None);
         let start = line.text.as_str().len() as u32;
         let inner = place.start + 1..place.end.saturating_sub(1);
-        if self.source.get(inner.clone()) == Some(value) {
-            let stretch = Text::stretch(self.file, inner.start, value);
+        if self.source.text().get(inner.clone()) == Some(value) {
+            let stretch = Text::stretch(self.file, self.source, inner);
             line.text.push_range(&stretch, 0..value.len());
         } else {
             line.text.push_used(value, span(self.file, place).into(), None);

@@ -26,8 +26,7 @@ impl Names {
         for block in reference::tables() {
             let mut keys: HashMap<String, Name> = HashMap::new();
             for keyword in &block.keywords {
-                let takes_bool =
-                    keyword.kind == Kind::Switch || keyword.arguments.contains("BOOL");
+                let takes_bool = keyword.kind == Kind::Switch || keyword.arguments.contains("BOOL");
                 let names = std::iter::once(keyword.name)
                     .chain(keyword.aliases.iter().chain(keyword.deprecated).copied());
                 for name in names {
@@ -82,8 +81,14 @@ pub(crate) enum Head {
 /// What follows the keyword of the block at a path.
 pub(crate) fn head(path: &str) -> Head {
     match path {
-        "vrrp_instance" | "vrrp_sync_group" | "vrrp_script" | "vrrp_track_process" | "track_file"
-        | "bfd_instance" | "track_group" | "virtual_server_group" => Head::Name,
+        "vrrp_instance"
+        | "vrrp_sync_group"
+        | "vrrp_script"
+        | "vrrp_track_process"
+        | "track_file"
+        | "bfd_instance"
+        | "track_group"
+        | "virtual_server_group" => Head::Name,
         "virtual_server" => Head::Server,
         "virtual_server/real_server" => Head::Address,
         _ => Head::None,

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use anstyle::{AnsiColor, Style};
 use comfy_table::{Attribute, Cell, CellAlignment, Color, ContentArrangement, Row, Table, presets};
 use jiff::Timestamp;
-use lb_control::status::{Check, Daemon, RealServer, VirtualServer, Vrrp};
+use lb_control::status::{Check, Daemon, RealServer, VirtualServer, Vrrp, VrrpCounters};
 use lb_control::{Status, VrrpState};
 
 /// VIPs shown of one instance.
@@ -14,15 +14,16 @@ const VIPS: usize = 8;
 
 const GOOD: Style = AnsiColor::Green.on_default();
 const BAD: Style = AnsiColor::Red.on_default().bold();
+const ODD: Style = AnsiColor::Yellow.on_default();
 
 /// The whole status at `now`, at most `width` columns wide, in colour.
 pub fn render(status: &Status, now: Timestamp, width: u16) -> String {
     let mut out = String::new();
     // Writing to a string does not fail.
-    let _ = daemon(&status.daemon, now, &mut out);
+    let _ = daemon(&status.daemon, now, width, &mut out);
     if !status.vrrp.is_empty() {
         let _ = writeln!(out, "\n{}", trimmed(&instances(&status.vrrp, now, width)));
-        let _ = faults(&status.vrrp, &mut out);
+        let _ = faults(&status.vrrp, width, &mut out);
     }
     if !status.virtual_servers.is_empty() {
         let _ = writeln!(out, "\n{}", trimmed(&servers(&status.virtual_servers, now, width)));
@@ -38,35 +39,54 @@ fn trimmed(table: &Table) -> String {
     table.lines().map(|line| line.trim_end().to_owned()).collect::<Vec<_>>().join("\n")
 }
 
-fn daemon(daemon: &Daemon, now: Timestamp, out: &mut String) -> std::fmt::Result {
+/// A sentence broken between words; all lines but the first stand two blanks to the right.
+fn wrapped(sentence: &str, width: u16) -> String {
+    let mut out = String::with_capacity(sentence.len() + 16);
+    let mut column = 0;
+    for word in sentence.split(' ') {
+        // Colours take no room.
+        let length = anstream::adapter::strip_str(word).to_string().chars().count();
+        if column > 0 && column + 1 + length > usize::from(width) {
+            out += "\n  ";
+            column = 2;
+        } else if column > 0 {
+            out.push(' ');
+            column += 1;
+        }
+        out += word;
+        column += length;
+    }
+    out
+}
+
+fn daemon(daemon: &Daemon, now: Timestamp, width: u16, out: &mut String) -> std::fmt::Result {
+    let mut say = |sentence: String| writeln!(out, "{}", wrapped(&sentence, width));
     let up = ago(daemon.started, now);
-    writeln!(
-        out,
+    say(format!(
         "lbd {}, process {}, up {up}, dataplane {}",
         daemon.version, daemon.pid, daemon.dataplane
-    )?;
-    writeln!(out, "configuration {}", daemon.config)?;
+    ))?;
+    say(format!("configuration {}", daemon.config))?;
     if let Some(reload) = &daemon.last_reload {
-        let (style, word) = if reload.accepted { (GOOD, "accepted") } else { (BAD, "refused") };
-        let when = ago(reload.at, now);
-        writeln!(out, "last reload {when} ago {style}{word}{style:#}: {}", reload.verdict)?;
+        let (style, word, rest) = if reload.accepted {
+            (GOOD, "accepted", "")
+        } else {
+            (BAD, "refused", ", the old configuration runs on")
+        };
+        let (when, verdict) = (ago(reload.at, now), &reload.verdict);
+        say(format!("last reload {when} ago {style}{word}{style:#}{rest}: {verdict}"))?;
     }
     for engine in daemon.engines.iter().filter(|engine| !engine.running || engine.failures > 0) {
         let times =
             if engine.failures == 1 { "once" } else { &format!("{} times", engine.failures) };
         if engine.running {
-            writeln!(
-                out,
+            say(format!(
                 "{BAD}the {} failed {times} and was started again{BAD:#}; see the log",
                 engine.name
-            )?;
+            ))?;
         } else {
             let reason = engine.reason.as_deref().unwrap_or("see the log");
-            writeln!(
-                out,
-                "{BAD}the {} does not run{BAD:#}, failed {times}: {reason}",
-                engine.name
-            )?;
+            say(format!("{BAD}the {} does not run{BAD:#}, failed {times}: {reason}", engine.name))?;
         }
     }
     Ok(())
@@ -146,13 +166,44 @@ fn master(instance: &Vrrp) -> String {
     }
 }
 
-fn faults(instances: &[Vrrp], out: &mut String) -> std::fmt::Result {
+/// What is wrong with instances: why they are in FAULT, and what they hear and cannot use.
+fn faults(instances: &[Vrrp], width: u16, out: &mut String) -> std::fmt::Result {
     for instance in instances {
+        let name = &instance.name;
         for fault in &instance.faults {
-            writeln!(out, "{BAD}{} is in FAULT{BAD:#}: {fault}", instance.name)?;
+            let sentence = format!("{BAD}{name} is in FAULT{BAD:#}: {fault}");
+            writeln!(out, "{}", wrapped(&sentence, width))?;
+        }
+        let unusable = unusable(&instance.counters);
+        if !unusable.is_empty() {
+            let sentence = format!(
+                "{ODD}{name} heard what it cannot use{ODD:#}: {}; the log says from whom",
+                unusable.join(", ")
+            );
+            writeln!(out, "{}", wrapped(&sentence, width))?;
         }
     }
     Ok(())
+}
+
+/// `3 with another advert_int`
+fn unusable(counters: &VrrpCounters) -> Vec<String> {
+    [
+        (counters.version_err, "of another protocol version"),
+        (counters.checksum_err, "with a wrong checksum"),
+        (counters.ip_ttl_err, "with a TTL that says they were forwarded"),
+        (counters.packet_len_err, "of a wrong length"),
+        (counters.invalid_type_rcvd, "of an unknown type"),
+        (counters.advert_interval_err, "with another advert_int"),
+        (counters.addr_list_err, "with other addresses"),
+        (counters.invalid_authtype, "with an unknown auth_type"),
+        (counters.authtype_mismatch, "with another auth_type"),
+        (counters.auth_failure, "with another password"),
+    ]
+    .into_iter()
+    .filter(|(count, _)| *count > 0)
+    .map(|(count, what)| format!("{count} {what}"))
+    .collect()
 }
 
 fn servers(servers: &[VirtualServer], now: Timestamp, width: u16) -> Table {
@@ -295,9 +346,7 @@ mod tests {
     #[test]
     fn everything_fits_eighty_columns() {
         let text = plain(&example(), 80);
-        // Sentences are the terminal's to wrap.
-        let tables = text.lines().filter(|line| !line.contains(": "));
-        tables.for_each(|line| assert!(line.chars().count() <= 80, "{line}"));
+        text.lines().for_each(|line| assert!(line.chars().count() <= 80, "{line}"));
         insta::assert_snapshot!(text);
     }
 
@@ -310,6 +359,29 @@ mod tests {
     fn nothing_to_do_is_said() {
         let status = Status { vrrp: Vec::new(), virtual_servers: Vec::new(), ..example() };
         assert!(plain(&status, 80).contains("no vrrp_instance"));
+    }
+
+    #[test]
+    fn what_cannot_be_used_is_counted_by_its_reason() {
+        let mut status = example();
+        status.vrrp.truncate(1);
+        status.vrrp[0].counters =
+            VrrpCounters { auth_failure: 2, advert_interval_err: 3, ..VrrpCounters::default() };
+        let text = plain(&status, 80);
+        let name = &status.vrrp[0].name;
+        let expected = format!(
+            "{name} heard what it cannot use: 3 with another advert_int, 2 with another\n  password; the log"
+        );
+        assert!(text.contains(&expected), "{text}");
+    }
+
+    #[test]
+    fn sentences_are_broken_between_words_whatever_their_colour() {
+        assert_eq!(wrapped("one two three", 80), "one two three");
+        assert_eq!(wrapped("one two three", 9), "one two\n  three");
+        assert_eq!(wrapped("incomprehensibilities", 9), "incomprehensibilities");
+        let coloured = format!("{BAD}one{BAD:#} two three");
+        assert_eq!(wrapped(&coloured, 9), format!("{BAD}one{BAD:#} two\n  three"));
     }
 
     #[test]

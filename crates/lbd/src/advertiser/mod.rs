@@ -23,7 +23,7 @@ use tokio::sync::oneshot;
 
 use crate::advertiser::plan::Plan;
 use crate::advertiser::thread::{Command, Thread};
-use crate::engine::EventSink;
+use crate::engine::{EventSink, panic_message};
 
 /// How an advertiser starts and ends.
 #[derive(Clone, Debug, Default)]
@@ -89,7 +89,7 @@ impl Advertiser {
                     }
                 };
                 let ended = panic::catch_unwind(AssertUnwindSafe(run));
-                let ended = ended.unwrap_or_else(|panic| Err(message(panic.as_ref())));
+                let ended = ended.unwrap_or_else(|panic| Err(panic_message(panic.as_ref())));
                 if let Err(reason) = ended {
                     // Nobody listens when the supervisor is gone.
                     let _ = failure.send(reason);
@@ -168,10 +168,4 @@ impl Drop for Advertiser {
     fn drop(&mut self) {
         drop(self.stop());
     }
-}
-
-/// What a panic said.
-fn message(panic: &(dyn std::any::Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().map(ToString::to_string);
-    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "panicked".into())
 }

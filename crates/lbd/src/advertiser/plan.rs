@@ -1,5 +1,6 @@
 //! What the advertiser needs of a configuration.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use lb_config::model::{Model, SyncGroup, VrrpInstance, VrrpScript};
@@ -8,7 +9,7 @@ use lb_config::model::{Model, SyncGroup, VrrpInstance, VrrpScript};
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Plan {
     /// In the order of the file.
-    pub instances: Vec<VrrpInstance>,
+    pub instances: Vec<Arc<VrrpInstance>>,
     /// In the order of the file.
     pub groups: Vec<SyncGroup>,
     /// Every `vrrp_script`, referenced or not, in the order of the file.

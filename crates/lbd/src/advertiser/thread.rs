@@ -212,7 +212,7 @@ impl Thread {
             match action {
                 Action::Event(event) => {
                     remember(masters, &event);
-                    told.push(event);
+                    told.push(*event);
                 }
                 Action::Sockets => {
                     outgoing.flush(node, sockets, kernel)?;

@@ -9,7 +9,6 @@ mod pool;
 mod presence;
 mod status;
 
-use std::any::Any;
 use std::future::pending;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -25,7 +24,7 @@ use tracing::warn;
 pub use plan::{Plan, runs};
 pub use pool::Legacy;
 
-use crate::engine::EventSink;
+use crate::engine::{EventSink, panic_message};
 use pool::Pool;
 
 /// How often the dataplane is asked whether its table is still as it should be.
@@ -111,7 +110,7 @@ impl Balancer {
             let mut pool = None; // outlives a panic
             let engine = || run(plan, options, events, inbox, &started, &mut pool);
             if let Err(payload) = catch_unwind(AssertUnwindSafe(engine)) {
-                let message = message(payload.as_ref());
+                let message = panic_message(payload.as_ref());
                 let _ = farewell.send(Err(Error::Panic(message.clone()))); // heard while starting
                 let _ = panicked.send((message, pool.map(Pool::into_legacy))); // and later
             }
@@ -253,13 +252,5 @@ async fn serve(
             () = pool.checks.next(&mut reports) => pool.take(&mut reports),
             _ = audit.tick(), if pool.wants_audits() => pool.audit(),
         }
-    }
-}
-
-fn message(payload: &(dyn Any + Send)) -> String {
-    match (payload.downcast_ref::<&str>(), payload.downcast_ref::<String>()) {
-        (Some(message), _) => (*message).to_owned(),
-        (_, Some(message)) => message.clone(),
-        (None, None) => "no message".to_owned(),
     }
 }

@@ -1,6 +1,7 @@
 //! What the balancer makes of a configuration: virtual servers for the pool, checkers to run.
 
 use std::collections::HashMap;
+use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -113,11 +114,17 @@ fn virtual_plan(
     groups: &HashMap<&str, &[GroupEntry]>,
 ) -> VirtualPlan {
     let by_mark = matches!(server.key, VirtualServerKey::Fwmark(_));
-    let real_servers = server.real_servers.iter().map(|real| {
-        let checkers = real.checkers.iter().filter_map(|c| Some((spec(c)?, c.log_all_failures)));
-        let (checkers, log_all_failures) = checkers.unzip();
-        RealPlan { checkers, log_all_failures }
-    });
+    let real_servers: Vec<RealPlan> = (server.real_servers.iter())
+        .map(|real| {
+            let checkers =
+                real.checkers.iter().filter_map(|c| Some((spec(c)?, c.log_all_failures)));
+            let (checkers, log_all_failures) = checkers.unzip();
+            RealPlan { checkers, log_all_failures }
+        })
+        .collect();
+    let configs = (server.real_servers.iter().zip(&real_servers))
+        .map(|(real, plan)| real_server(real, &plan.checkers))
+        .collect();
     VirtualPlan {
         name,
         identity: Identity {
@@ -131,7 +138,7 @@ fn virtual_plan(
             VirtualServerKey::Address(vip) if server.ha_suspend => Some(vip.ip()),
             _ => None,
         },
-        real_servers: real_servers.collect(),
+        real_servers,
         config: VirtualServerConfig {
             keys: keys(server, groups),
             service: Service {
@@ -154,7 +161,7 @@ fn virtual_plan(
                 method: method(sorry.method),
                 inhibit: sorry.inhibit,
             }),
-            real_servers: server.real_servers.iter().map(real_server).collect(),
+            real_servers: configs,
         },
     }
 }
@@ -188,10 +195,11 @@ fn keys(server: &model::VirtualServer, groups: &HashMap<&str, &[GroupEntry]>) ->
     }
 }
 
-fn real_server(real: &model::RealServer) -> RealServerConfig {
-    let checker = |checker: &model::Checker| {
-        let spec = spec(checker)?;
-        Some(CheckerConfig { spec: format!("{:?}", spec.probe), alpha: checker.alpha })
+fn real_server(real: &model::RealServer, checkers: &[Spec]) -> RealServerConfig {
+    let hasher = BuildHasherDefault::<DefaultHasher>::default();
+    let checker = |spec: &Spec| CheckerConfig {
+        spec: hasher.hash_one(&spec.probe),
+        alpha: spec.timing.alpha,
     };
     RealServerConfig {
         key: DestinationKey { address: real.address.ip(), port: real.address.port() },
@@ -200,23 +208,23 @@ fn real_server(real: &model::RealServer) -> RealServerConfig {
         method: method(real.method),
         upper_threshold: real.upper_threshold,
         lower_threshold: real.lower_threshold,
-        checkers: real.checkers.iter().filter_map(checker).collect(),
+        checkers: checkers.iter().map(checker).collect(),
     }
 }
 
-/// `None` for a checker that is not built yet.
 /// Whether a checker is of a kind that runs; of others the status knows nothing.
 #[must_use]
 pub fn runs(checker: &model::Checker) -> bool {
     spec(checker).is_some()
 }
 
+/// `None` for a checker that is not built yet.
 fn spec(checker: &model::Checker) -> Option<Spec> {
     Some(Spec {
         probe: match &checker.kind {
-            CheckerKind::Tcp { connection: to } => Probe::Tcp(connection(to)),
-            CheckerKind::Http(http) => Probe::Http(self::http(http)),
-            CheckerKind::Misc { script, timeout, dynamic } => Probe::Script(Script {
+            CheckerKind::Tcp { connection: to } => connection(to).into(),
+            CheckerKind::Http(http) => self::http(http).into(),
+            CheckerKind::Misc { script, timeout, dynamic } => Probe::from(Script {
                 argv: script.argv.clone(),
                 owner: script.owner.map(|owner| (owner.uid, owner.gid)),
                 timeout: *timeout,

@@ -1,7 +1,7 @@
 //! The supervisor: starts engines, restarts them, and passes on what happens.
 //!
-//! It runs on one thread. Nothing here waits for a script, a client or the kernel's tables: engines
-//! have threads of their own, clients and scripts have tasks.
+//! It runs on one thread. Engines have threads of their own, clients and scripts have tasks; the
+//! supervisor waits for nobody but for an engine that starts.
 
 pub mod config;
 pub mod control;
@@ -13,6 +13,7 @@ pub mod slot;
 pub mod tracker;
 
 use std::collections::BTreeMap;
+use std::future::pending;
 use std::path::PathBuf;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -24,7 +25,7 @@ use lb_control::status::{self, Status, VrrpCounters};
 use lb_control::{Event, EventKind, VrrpState};
 use sd_notify::NotifyState;
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
 
 use crate::advertiser::{self, Advertiser};
 use crate::balancer::{self, Balancer};
@@ -64,13 +65,36 @@ struct Inbox {
     events: mpsc::UnboundedReceiver<Event>,
     results: mpsc::UnboundedReceiver<ScriptResult>,
     commands: mpsc::Receiver<Command>,
+    watchdog: Watchdog,
+}
+
+/// The service manager's watchdog, if it has one for us.
+struct Watchdog(Option<Interval>);
+
+impl Watchdog {
+    /// Twice in the time that it gives us.
+    fn new() -> Self {
+        Self(sd_notify::watchdog_enabled().map(|limit| {
+            let mut ticks = interval((limit / 2).max(Duration::from_millis(1)));
+            ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            ticks
+        }))
+    }
+
+    /// Waits until it wants to hear of us; forever if there is none. Cancel safe.
+    async fn due(&mut self) {
+        match &mut self.0 {
+            Some(ticks) => drop(ticks.tick().await),
+            None => pending().await,
+        }
+    }
 }
 
 /// The supervisor's own state.
 #[derive(Debug)]
 struct Supervisor {
     args: Args,
-    model: Model,
+    model: Arc<Model>,
     started: Timestamp,
     last_reload: Option<status::Reload>,
     advertiser: Slot<Advertiser>,
@@ -105,13 +129,13 @@ pub async fn run(
     let (sink, events) = EventSink::channel();
     let (results_in, results) = mpsc::unbounded_channel();
     let (commands_in, commands) = mpsc::channel(16);
-    let mut inbox = Inbox { events, results, commands };
+    let mut inbox = Inbox { events, results, commands, watchdog: Watchdog::new() };
     let mut supervisor = Supervisor {
         notifications: Notifications::new(&model),
         runner: Runner::start(),
         tracker: Tracker::new(results_in),
         args,
-        model,
+        model: Arc::new(model),
         started: Timestamp::now(),
         last_reload: None,
         advertiser: Slot::off(),
@@ -135,6 +159,7 @@ pub async fn run(
     if supervisor.args.dump_conf {
         supervisor.log_configuration();
     }
+    lb_net::release_memory();
     let status = supervisor.serve(&mut inbox, &mut signals).await;
     drop(control);
     supervisor.stop(&mut inbox).await;
@@ -156,7 +181,7 @@ impl Supervisor {
     /// A host without a dataplane still keeps its VIPs alive: the balancer's failure is fatal only
     /// when there is nothing else to do.
     fn start_engines(&mut self) -> Result<(), Fatal> {
-        let model = self.model.clone();
+        let model = Arc::clone(&self.model);
         let advertises = self.wants_advertiser(&model);
         if self.wants_balancer(&model)
             && let Err(error) = self.start_balancer(&model)
@@ -204,9 +229,6 @@ impl Supervisor {
 
     /// Runs until it is told to stop, or an engine fails that must not be restarted.
     async fn serve(&mut self, inbox: &mut Inbox, signals: &mut Signals) -> u8 {
-        let watchdog = sd_notify::watchdog_enabled().map(|limit| limit / 2);
-        let mut watchdog_tick = interval(watchdog.unwrap_or(Duration::from_secs(3600)));
-        watchdog_tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 signal = signals.next() => match signal {
@@ -237,7 +259,7 @@ impl Supervisor {
                         return status;
                     }
                 }
-                _ = watchdog_tick.tick(), if watchdog.is_some() => tell_systemd(&[NotifyState::Watchdog]),
+                () = inbox.watchdog.due() => tell_systemd(&[NotifyState::Watchdog]),
             }
         }
     }
@@ -247,7 +269,7 @@ impl Supervisor {
             Change::Failed { reason, pause } => self.failed("advertiser", &reason, pause),
             Change::Due => {
                 let reason = self.advertiser.failure().unwrap_or_default().to_owned();
-                match self.start_advertiser(&self.model.clone()) {
+                match self.start_advertiser(&Arc::clone(&self.model)) {
                     Ok(()) => self.restarted("advertiser", reason),
                     Err(error) => {
                         let message = describe(&error);
@@ -267,7 +289,7 @@ impl Supervisor {
             Change::Failed { reason, pause } => self.failed("balancer", &reason, pause),
             Change::Due => {
                 let reason = self.balancer.failure().unwrap_or_default().to_owned();
-                match self.start_balancer(&self.model.clone()) {
+                match self.start_balancer(&Arc::clone(&self.model)) {
                     Ok(()) => self.restarted("balancer", reason),
                     Err(error) => {
                         let message = describe(&error);
@@ -339,6 +361,7 @@ impl Supervisor {
                 biased;
                 Some(event) = inbox.events.recv() => self.handle(event),
                 Some(result) = inbox.results.recv() => self.pass_on(&result),
+                () = inbox.watchdog.due() => tell_systemd(&[NotifyState::Watchdog]),
                 done = &mut work => return done,
             }
         }
@@ -376,16 +399,17 @@ impl Supervisor {
         let applied = self.apply(&model, inbox).await;
         if let Err(reason) = applied {
             // What the first engine took, it gives back; the other took nothing.
-            let old = self.model.clone();
+            let old = Arc::clone(&self.model);
             self.notifications.update(&old);
-            let back = self.advertiser.apply((&old).into());
+            let back = self.advertiser.apply((&*old).into());
             if let Err(error) = self.meanwhile(inbox, back).await {
                 tracing::error!("cannot go back to the old configuration: {error}");
             }
             return Err(reason);
         }
         self.tracker.apply(&model);
-        self.model = model;
+        self.model = Arc::new(model);
+        lb_net::release_memory();
         Ok(match complaints.len() {
             0 => "the new configuration is in force".to_owned(),
             n => format!("the new configuration is in force, with {n} complaints in the log"),
@@ -476,7 +500,7 @@ impl Supervisor {
     /// Writes the files of a dump in a task of its own.
     fn dump(&self, dump: Dump, clear: bool) {
         let directory = dump::directory();
-        let (snapshot, model) = (self.snapshot(), self.model.clone());
+        let (snapshot, model) = (self.snapshot(), Arc::clone(&self.model));
         let cleared = Arc::clone(&self.cleared);
         tokio::spawn(async move {
             let status = snapshot.await;

@@ -1,12 +1,11 @@
 //! Notify scripts: which of them an event runs, in which order, with which arguments.
 
 use std::collections::HashMap;
-use std::hash::Hash;
 use std::sync::Arc;
 use std::time::Duration;
 
 use lb_config::Model;
-use lb_config::model::{Notify, RealServer, Script, VirtualServer};
+use lb_config::model::{Notify, Script};
 use lb_control::{EventKind, VrrpState};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::timeout;
@@ -18,27 +17,32 @@ const AT_ONCE: usize = 1024;
 /// Scripts that may wait.
 const QUEUE: usize = 16384;
 
-/// The scripts of a configuration by what they are about.
+/// The scripts of a configuration by what they are about. Who has none is not in it.
 #[derive(Debug, Default)]
 pub struct Notifications {
     instances: HashMap<String, Notify>,
     groups: HashMap<String, Notify>,
-    virtual_servers: HashMap<String, UpDown>,
-    real_servers: HashMap<(String, String), UpDown>,
+    virtual_servers: HashMap<String, VirtualScripts>,
 }
 
-#[derive(Debug, Default, Clone)]
+#[derive(Debug, Default, PartialEq)]
+struct VirtualScripts {
+    quorum: UpDown,
+    real_servers: HashMap<String, UpDown>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
 struct UpDown {
-    up: Option<Script>,
-    down: Option<Script>,
+    up: Option<Arc<Script>>,
+    down: Option<Arc<Script>>,
 }
 
 impl UpDown {
-    fn is_some(&self) -> bool {
-        self.up.is_some() || self.down.is_some()
+    fn new(up: &Option<Arc<Script>>, down: &Option<Arc<Script>>) -> Self {
+        Self { up: up.clone(), down: down.clone() }
     }
 
-    fn script(&self, up: bool) -> Option<&Script> {
+    fn script(&self, up: bool) -> Option<&Arc<Script>> {
         if up { self.up.as_ref() } else { self.down.as_ref() }
     }
 }
@@ -46,7 +50,7 @@ impl UpDown {
 /// A script to run and the arguments to add.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Run {
-    script: Script,
+    script: Arc<Script>,
     extra: Vec<String>,
 }
 
@@ -63,22 +67,28 @@ impl Notifications {
     /// say that it is gone.
     pub fn update(&mut self, model: &Model) {
         for instance in &model.vrrp_instances {
-            self.instances.insert(instance.name.clone(), instance.notify.clone());
+            replace(&mut self.instances, &instance.name, &instance.notify);
         }
         for group in &model.sync_groups {
-            self.groups.insert(group.name.clone(), group.notify.clone());
+            replace(&mut self.groups, &group.name, &group.notify);
         }
         for (name, server) in names::virtual_servers(model) {
-            let quorum = UpDown { up: server.quorum_up.clone(), down: server.quorum_down.clone() };
+            let of_old = self.virtual_servers.remove(&name).unwrap_or_default();
+            let mut scripts = VirtualScripts {
+                quorum: UpDown::new(&server.quorum_up, &server.quorum_down),
+                ..of_old
+            };
             for real in &server.real_servers {
-                let scripts = UpDown { up: real.notify_up.clone(), down: real.notify_down.clone() };
-                // Of ten thousand servers few have scripts, and few had.
-                if scripts.is_some() || !self.real_servers.is_empty() {
-                    let key = (name.clone(), real_name(server, real));
-                    put(&mut self.real_servers, key, scripts);
+                let up_down = UpDown::new(&real.notify_up, &real.notify_down);
+                if up_down != UpDown::default() || !scripts.real_servers.is_empty() {
+                    let name =
+                        names::real_server(server.protocol, real.address.ip(), real.address.port());
+                    replace(&mut scripts.real_servers, &name, &up_down);
                 }
             }
-            put(&mut self.virtual_servers, name, quorum);
+            if scripts != VirtualScripts::default() {
+                self.virtual_servers.insert(name, scripts);
+            }
         }
     }
 
@@ -102,32 +112,31 @@ impl Notifications {
                 plain(script)
             }
             EventKind::RealServer { virtual_server, real_server, up } => {
-                let scripts = self.real_servers.get(&(virtual_server.clone(), real_server.clone()));
+                let scripts = self.virtual_servers.get(virtual_server);
+                let scripts = scripts.and_then(|scripts| scripts.real_servers.get(real_server));
                 plain(scripts.and_then(|scripts| scripts.script(*up)))
             }
             EventKind::Quorum { virtual_server, up, .. } => plain(
-                self.virtual_servers.get(virtual_server).and_then(|scripts| scripts.script(*up)),
+                self.virtual_servers
+                    .get(virtual_server)
+                    .and_then(|scripts| scripts.quorum.script(*up)),
             ),
             _ => Vec::new(),
         }
     }
 }
 
-fn real_name(server: &VirtualServer, real: &RealServer) -> String {
-    names::real_server(server.protocol, real.address.ip(), real.address.port())
-}
-
-/// Remembers scripts, or that there are none any more.
-fn put<K: Eq + Hash>(all: &mut HashMap<K, UpDown>, key: K, scripts: UpDown) {
-    if scripts.is_some() {
-        all.insert(key, scripts);
+/// Puts the scripts of `name` in the place of those it had.
+fn replace<T: Clone + Default + PartialEq>(all: &mut HashMap<String, T>, name: &str, scripts: &T) {
+    if *scripts == T::default() {
+        all.remove(name);
     } else {
-        all.remove(&key);
+        all.insert(name.to_owned(), scripts.clone());
     }
 }
 
-fn plain(script: Option<&Script>) -> Vec<Run> {
-    script.map(|script| Run { script: script.clone(), extra: Vec::new() }).into_iter().collect()
+fn plain(script: Option<&Arc<Script>>) -> Vec<Run> {
+    script.map(|script| Run { script: Arc::clone(script), extra: Vec::new() }).into_iter().collect()
 }
 
 fn vrrp_runs(notify: &Notify, kind: &str, name: &str, state: VrrpState, priority: u8) -> Vec<Run> {
@@ -148,7 +157,7 @@ fn vrrp_runs(notify: &Notify, kind: &str, name: &str, state: VrrpState, priority
     let mut runs = plain(specific.as_ref());
     if let Some(script) = &notify.any {
         let extra = vec![kind.to_owned(), name.to_owned(), state.to_string(), priority.to_string()];
-        runs.push(Run { script: script.clone(), extra });
+        runs.push(Run { script: Arc::clone(script), extra });
     }
     runs
 }
@@ -221,8 +230,8 @@ fn report(name: &str, outcome: std::io::Result<script::Outcome>) {
 mod tests {
     use super::*;
 
-    fn script(name: &str) -> Option<Script> {
-        Some(Script { argv: vec![name.into()], owner: None })
+    fn script(name: &str) -> Option<Arc<Script>> {
+        Some(Arc::new(Script { argv: vec![name.into()], owner: None }))
     }
 
     fn instance(state: VrrpState) -> EventKind {
@@ -290,11 +299,11 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let runner = Runner::start();
         let hang = Script { argv: ["/bin/sleep", "100"].map(String::from).to_vec(), owner: None };
-        runner.run(Run { script: hang, extra: Vec::new() });
+        runner.run(Run { script: Arc::new(hang), extra: Vec::new() });
         let file = dir.path().join("ran");
         let touch =
             Script { argv: vec!["/bin/touch".into(), file.display().to_string()], owner: None };
-        runner.run(Run { script: touch, extra: Vec::new() });
+        runner.run(Run { script: Arc::new(touch), extra: Vec::new() });
         runner.drain(Duration::from_millis(500)).await;
         assert!(file.exists());
     }

@@ -91,7 +91,7 @@ impl Node {
         }
         for group in &self.groups {
             let (name, state) = (group.name.clone(), VrrpState::Stop);
-            out.push(Action::Event(EventKind::VrrpGroup { name, state }));
+            out.push(Action::event(EventKind::VrrpGroup { name, state }));
         }
         self.phase = Phase::Stopped;
     }
@@ -204,16 +204,16 @@ impl Node {
                 slot.resume = false;
                 out.push(slot.event(state(role)));
             }
-            lb_vrrp::Action::Willing => {}
-            lb_vrrp::Action::LowerPriority(sender) => {
-                out.push(Action::Event(EventKind::VrrpMasterRxLowerPri {
+            lb_vrrp::Action::LowerPriority(sender) if slot.lower.pass(now) => {
+                out.push(Action::event(EventKind::VrrpMasterRxLowerPri {
                     name: slot.config.name.clone(),
                     from: sender.address.to_string(),
                     priority: sender.priority.0,
                 }));
             }
+            lb_vrrp::Action::Willing | lb_vrrp::Action::LowerPriority(_) => {}
             lb_vrrp::Action::Report { from, error } => {
-                out.push(Action::Event(EventKind::VrrpPacketError {
+                out.push(Action::event(EventKind::VrrpPacketError {
                     name: slot.config.name.clone(),
                     from: from.to_string(),
                     reason: error.to_string(),
@@ -320,7 +320,7 @@ impl Node {
         }
         if role != before {
             let (name, state) = (self.groups[index].name.clone(), state(role));
-            out.push(Action::Event(EventKind::VrrpGroup { name, state }));
+            out.push(Action::event(EventKind::VrrpGroup { name, state }));
         }
     }
 
@@ -333,7 +333,7 @@ impl Node {
 impl Slot {
     pub(super) fn event(&self, state: VrrpState) -> Action {
         let priority = self.instance.effective_priority().0;
-        Action::Event(EventKind::VrrpInstance { name: self.config.name.clone(), state, priority })
+        Action::event(EventKind::VrrpInstance { name: self.config.name.clone(), state, priority })
     }
 
     /// Announces the VIPs, if there are any and any rounds.

@@ -23,7 +23,7 @@ impl Node {
             let Some(users) = self.link_users.get(name) else { continue };
             affected.extend(users.iter().copied());
             let up = self.links.named(name).is_some_and(|(_, link)| link.up);
-            out.push(Action::Event(EventKind::Interface { name: name.clone(), up }));
+            out.push(Action::event(EventKind::Interface { name: name.clone(), up }));
         }
         if affected.is_empty() {
             return;
@@ -196,7 +196,7 @@ impl Node {
             let after = slot.instance.effective_priority();
             if after != before {
                 let (name, from, to) = (slot.config.name.clone(), before.0, after.0);
-                out.push(Action::Event(EventKind::VrrpPriority { name, from, to }));
+                out.push(Action::event(EventKind::VrrpPriority { name, from, to }));
             }
         }
     }

@@ -117,7 +117,14 @@ pub enum Action {
     /// [`Node::sockets`](super::Node::sockets) is another set now: open and close the difference.
     Sockets,
     /// Tell the world.
-    Event(EventKind),
+    Event(Box<EventKind>),
+}
+
+impl Action {
+    /// An event on its way. Boxed, because actions are many and events few.
+    pub(super) fn event(event: EventKind) -> Self {
+        Self::Event(Box::new(event))
+    }
 }
 
 /// A virtual address and the link it is on.

@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::mem;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Instant;
 
 use lb_config::model::{Family, Peers, VirtualAddress, VrrpInstance};
@@ -82,11 +83,12 @@ impl Node {
         let groups: HashMap<&str, usize> = (plan.groups.iter().enumerate())
             .flat_map(|(index, group)| group.members.iter().map(move |name| (name.as_str(), index)))
             .collect();
+        self.slots.reserve(plan.instances.len().saturating_sub(self.slots.len()));
         for config in plan.instances {
             let group = groups.get(config.name.as_str()).copied();
             let id = match known.remove(&Identity::of(&config)) {
                 Some(id) => id,
-                None => self.allocate(Slot::new(config.clone(), group.is_some())),
+                None => self.allocate(Slot::new(Arc::clone(&config), group.is_some())),
             };
             self.order.push(id);
             self.index(id, &config);

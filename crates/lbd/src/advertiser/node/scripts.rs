@@ -74,7 +74,7 @@ impl Node {
         let Some(script) = self.scripts.0.get_mut(name) else { return };
         let Some(up) = script.verdict.handle(success) else { return };
         let users = script.users.clone();
-        out.push(Action::Event(EventKind::Script { name: name.to_owned(), up }));
+        out.push(Action::event(EventKind::Script { name: name.to_owned(), up }));
         self.evaluate(now, users, out);
     }
 }

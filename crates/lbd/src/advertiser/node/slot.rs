@@ -2,6 +2,7 @@
 
 use std::cell::OnceCell;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
@@ -15,10 +16,29 @@ use super::{LinkIndex, Vip};
 /// How early a master's advertisement may leave at most, to share a wake-up with others.
 pub(super) const MAX_SLACK: Duration = Duration::from_millis(1);
 
+/// The shortest advertisement interval there is.
+const SHORTEST: Duration = Duration::from_millis(10);
+
+/// Lets things pass at most once an interval: whoever sends advertisements by the thousand fills no
+/// queue and starts no thousand scripts.
+#[derive(Debug, Default)]
+pub(super) struct Limit(Option<Instant>);
+
+impl Limit {
+    /// Whether one more may pass at `now`; it has by that.
+    pub(super) fn pass(&mut self, now: Instant) -> bool {
+        let due = self.0.is_none_or(|last| now.duration_since(last) >= SHORTEST);
+        if due {
+            self.0 = Some(now);
+        }
+        due
+    }
+}
+
 /// An instance and what belongs to it.
 #[derive(Debug)]
 pub(super) struct Slot {
-    pub(super) config: VrrpInstance,
+    pub(super) config: Arc<VrrpInstance>,
     pub(super) instance: Instance,
     /// The link of its interface, while that exists.
     pub(super) link: Option<LinkIndex>,
@@ -31,6 +51,8 @@ pub(super) struct Slot {
     pub(super) garp: GarpTimers,
     /// When it entered its role; `None` before the start.
     pub(super) since: Option<Since>,
+    /// Of lower priorities that are told.
+    pub(super) lower: Limit,
     /// Time of its entry in the heap of deadlines.
     pub(super) armed: Option<Instant>,
     /// It was MASTER when its engine failed, and resumes so.
@@ -108,7 +130,7 @@ fn after(now: Instant, delay: Duration) -> Option<Instant> {
 }
 
 impl Slot {
-    pub(super) fn new(config: VrrpInstance, grouped: bool) -> Self {
+    pub(super) fn new(config: Arc<VrrpInstance>, grouped: bool) -> Self {
         Self {
             instance: Instance::new(vrrp_config(&config, grouped)),
             config,
@@ -118,6 +140,7 @@ impl Slot {
             waits: Vec::new(),
             garp: GarpTimers::default(),
             since: None,
+            lower: Limit::default(),
             armed: None,
             resume: false,
         }

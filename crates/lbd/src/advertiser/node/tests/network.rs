@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use lb_config::model::{
@@ -90,7 +91,7 @@ pub fn group(name: &str, members: &[&str]) -> SyncGroup {
 }
 
 pub fn plan(instances: impl IntoIterator<Item = VrrpInstance>) -> Plan {
-    Plan { instances: instances.into_iter().collect(), ..Plan::default() }
+    Plan { instances: instances.into_iter().map(Arc::new).collect(), ..Plan::default() }
 }
 
 /// One host.
@@ -302,8 +303,10 @@ impl Network {
                 self.hosts[host].announced.push((millis, rounds));
             }
             Action::Sockets => {}
-            Action::Event(EventKind::Interface { .. } | EventKind::Script { .. }) => {}
-            Action::Event(event) => self.log.push((millis, host, event.to_string())),
+            Action::Event(event) => match *event {
+                EventKind::Interface { .. } | EventKind::Script { .. } => {}
+                event => self.log.push((millis, host, event.to_string())),
+            },
         }
     }
 
