@@ -82,8 +82,14 @@ impl Report {
                 remark(section, diagnostic, place);
             }
         }
-        for section in [&mut report.changed, &mut report.doubtful, &mut report.unknown] {
-            section.sort_by(|one, other| one.places.first().cmp(&other.places.first()));
+        let main = report.main.clone();
+        let sections =
+            [&mut report.changed, &mut report.doubtful, &mut report.unknown, &mut report.errors];
+        for section in sections {
+            section.sort_by_cached_key(|remark| {
+                let first = remark.places.first().cloned();
+                (first.as_ref().is_some_and(|place| Path::new(&place.file) != main), first)
+            });
         }
         report.sort_uses(loaded);
         report
