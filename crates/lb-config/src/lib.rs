@@ -7,23 +7,28 @@
 //! [`load`] never fails half-way: it gives a [`Model`] in which nothing need be checked again, or none,
 //! and every complaint in either case.
 
+mod convert;
 mod diagnostic;
 mod meaning;
 pub mod model;
 mod reference;
 mod render;
 mod source;
+mod statement;
 mod syntax;
 mod system;
+mod toml;
 
 use std::path::Path;
 
+pub use convert::{Converted, Format};
 pub use diagnostic::{Class, Diagnostic, Diagnostics, Label, Place, Severity};
 pub use meaning::Use;
 pub use model::Model;
 pub use reference::{Block, Keyword, Kind, tables};
 pub use render::{Message, MessageLabel, MessagePlace};
 pub use source::{FileId, Position, Source, Sources, Span};
+pub use statement::{Statement, What};
 pub use system::{FileStatus, Interface, MemoryFile, MemorySystem, RealSystem, System};
 
 /// How a configuration is read.
@@ -37,6 +42,8 @@ pub struct Options {
     pub testing: bool,
     /// Every use of a keyword is kept in [`Loaded::uses`].
     pub record_uses: bool,
+    /// Every line is kept, with what it was understood as, in [`Loaded::statements`].
+    pub record_statements: bool,
     /// Ids of warnings and notes to leave out.
     pub allow: Vec<String>,
 }
@@ -52,6 +59,8 @@ pub struct Loaded {
     pub sources: Sources,
     /// Every use of a keyword, if that was asked for.
     pub uses: Vec<Use>,
+    /// Every line, if that was asked for.
+    pub statements: Vec<Statement>,
 }
 
 /// Reads a file, or all files a pattern matches.
@@ -65,8 +74,9 @@ pub fn load(path: &Path, options: &Options, system: &dyn System) -> Loaded {
 /// Reads a text as if it were a file of that name in the current directory.
 pub fn parse_str(name: &str, text: &str, options: &Options, system: &dyn System) -> Loaded {
     let mut reader = reader(options, system);
-    reader.open_text(name, text);
-    finish(reader, Diagnostics::default(), options, system)
+    let mut diagnostics = Diagnostics::default();
+    reader.open_text(name, text, &mut diagnostics);
+    finish(reader, diagnostics, options, system)
 }
 
 fn reader<'a>(options: &Options, system: &'a dyn System) -> syntax::Reader<'a> {
@@ -84,10 +94,10 @@ fn finish(
     system: &dyn System,
 ) -> Loaded {
     let read = meaning::read(reader, diagnostics, options, system);
-    let meaning::Finished { model, mut diagnostics, sources, uses } = read;
+    let meaning::Finished { model, mut diagnostics, sources, uses, statements } = read;
     diagnostics.silence(|diagnostic| is_allowed(diagnostic, options, &sources));
     let model = (diagnostics.errors() == 0).then_some(model);
-    Loaded { model, diagnostics, sources, uses }
+    Loaded { model, diagnostics, sources, uses, statements }
 }
 
 /// Whether the caller or a comment `allow(ID)` wants to hear nothing of it.

@@ -103,6 +103,16 @@ impl Sources {
         (text.trim_end_matches(['\n', '\r']), first + 1, start)
     }
 
+    /// Every file.
+    pub fn iter(&self) -> impl Iterator<Item = &Source> {
+        self.0.iter().map(|source| &**source)
+    }
+
+    /// What the files are known by.
+    pub(crate) fn ids(&self) -> impl Iterator<Item = FileId> + use<> {
+        (0..self.0.len() as u32).map(FileId)
+    }
+
     /// The line a span starts in, and the one before it.
     pub(crate) fn around(&self, span: Span) -> (&str, &str) {
         let source = self.file(span.file);

@@ -18,6 +18,7 @@ mod reference;
 mod route;
 mod rule;
 mod script;
+mod statements;
 mod table;
 mod top;
 mod track;
@@ -34,15 +35,18 @@ use std::net::IpAddr;
 
 pub use reference::tables;
 pub use uses::Use;
+pub(crate) use value::boolean;
 
 use crate::Options;
 use crate::diagnostic::{Class, Diagnostics, Place};
 use crate::model::Model;
 use crate::source::Sources;
+use crate::statement::{Statement, What};
 use crate::syntax::{Kind, Line, Reader, Word};
 use crate::system::System;
 use global::Globals;
 use script::Owner;
+use statements::Recorder;
 use table::{Keyword, Table, Takes};
 use uses::Uses;
 
@@ -65,6 +69,8 @@ pub(crate) struct Context<'a> {
     unclosed: Option<Place>,
     /// Keywords that were used.
     pub(crate) uses: Uses,
+    /// The statements so far, if they are asked for.
+    recorder: Option<Recorder>,
     /// Files, processes and sessions that can be tracked.
     pub(crate) tracked: Trackable,
     /// Addresses of this host, once they are asked for.
@@ -100,6 +106,7 @@ pub(crate) struct Finished {
     pub(crate) diagnostics: Diagnostics,
     pub(crate) sources: Sources,
     pub(crate) uses: Vec<Use>,
+    pub(crate) statements: Vec<Statement>,
 }
 
 /// Reads everything a reader has to give.
@@ -122,6 +129,7 @@ pub(crate) fn read<'a>(
         known_interfaces: HashSet::new(),
         unclosed: None,
         uses: Uses::default(),
+        recorder: options.record_statements.then(Recorder::default),
         tracked: Trackable::default(),
         own_addresses: None,
     };
@@ -134,9 +142,11 @@ pub(crate) fn read<'a>(
         context.check_braces();
         finish(&mut context, draft)
     };
-    let Context { reader, mut diags, uses, .. } = context;
+    let Context { reader, mut diags, uses, recorder, .. } = context;
     uses.report(&mut diags);
-    Finished { model, diagnostics: diags, sources: reader.into_sources(), uses: uses.into_all() }
+    let statements = recorder.map(Recorder::finish).unwrap_or_default();
+    let (sources, uses) = (reader.into_sources(), uses.into_all());
+    Finished { model, diagnostics: diags, sources, uses, statements }
 }
 
 fn finish(context: &mut Context<'_>, draft: Draft) -> Model {
@@ -195,6 +205,9 @@ impl Context<'_> {
 
     /// Reads `{`, or takes it as read.
     fn open_brace(&mut self, block: &str, place: Place) {
+        if let Some(recorder) = &mut self.recorder {
+            recorder.open();
+        }
         match self.next() {
             Some(line) if line.kind == Kind::Open => {}
             other => {
@@ -231,7 +244,12 @@ impl Context<'_> {
         self.open_brace(head.str(0), head.place());
         while let Some(line) = self.next() {
             match line.kind {
-                Kind::Words => entry(self, &line),
+                Kind::Words => {
+                    if let Some(recorder) = &mut self.recorder {
+                        recorder.add(What::Entry, &line);
+                    }
+                    entry(self, &line);
+                }
                 Kind::Close => return,
                 Kind::Open => self.unexpected_open(&line),
             }
@@ -293,6 +311,9 @@ impl Context<'_> {
         let name = line.str(0);
         let Some(keyword) = self.find(table, name, line.keyword_place()) else {
             self.unknown(table, line);
+            if let Some(recorder) = &mut self.recorder {
+                recorder.add(What::Unknown, line);
+            }
             return;
         };
         self.uses.note(table.block, keyword, line.keyword_place(), self.options);
@@ -300,7 +321,14 @@ impl Context<'_> {
             self.missing_argument(line);
             return;
         }
+        if let Some(recorder) = &mut self.recorder {
+            recorder.start();
+        }
         self.take(keyword, draft, line, 0);
+        if let Some(recorder) = &mut self.recorder {
+            let kind = reference::kind(&keyword.takes);
+            recorder.end(What::Keyword { name: keyword.name, kind }, line);
+        }
     }
 
     /// Takes the options of a line from a word on; false if one lacks its value, which ends everything.

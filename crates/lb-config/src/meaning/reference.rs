@@ -184,7 +184,7 @@ fn positional_words(sections: [&str; 2], text: &Text) -> Vec<reference::Keyword>
         .collect()
 }
 
-fn kind<B>(takes: &Takes<B>) -> Kind {
+pub(super) fn kind<B>(takes: &Takes<B>) -> Kind {
     match *takes {
         Takes::Flag(_) => Kind::Flag,
         Takes::Switch(_) => Kind::Switch,

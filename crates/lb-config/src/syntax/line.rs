@@ -44,25 +44,7 @@ impl Line {
 
     /// Splits text without unquoted braces into words: blanks separate, `"` starts and ends one.
     pub(crate) fn words(text: Text) -> Line {
-        let mut words = Vec::with_capacity(4);
-        let bytes = text.as_str().as_bytes();
-        let mut at = 0;
-        while at < bytes.len() {
-            if is_blank(bytes[at].into()) {
-                at += 1;
-                continue;
-            }
-            let quoted = bytes[at] == b'"';
-            let start = at + usize::from(quoted);
-            let length = if quoted {
-                bytes[start..].iter().position(|byte| *byte == b'"')
-            } else {
-                bytes[start..].iter().position(|byte| *byte == b'"' || is_blank((*byte).into()))
-            };
-            let end = start + length.unwrap_or(bytes.len() - start);
-            words.push(start as u32..end as u32);
-            at = end + usize::from(quoted);
-        }
+        let words = word_ranges(text.as_str());
         Line { kind: Kind::Words, text, words }
     }
 
@@ -108,6 +90,16 @@ impl Line {
         }
     }
 
+    /// A line of words that are known, whatever is in them; `text` holds them.
+    pub(crate) fn of_words(text: Text, words: Vec<Range<u32>>) -> Line {
+        Line { kind: Kind::Words, text, words }
+    }
+
+    /// As [`Line::command`], without complaints.
+    pub(crate) fn command_words(&self) -> Vec<String> {
+        command_words(self.text.as_str(), false).unwrap_or_else(|unterminated| unterminated)
+    }
+
     /// The words of a command by the second grammar: `'` and `"` both quote and may start within a word,
     /// backslashes are left alone. The keyword is the first.
     pub(crate) fn command(&self, diags: &mut Diagnostics) -> Vec<String> {
@@ -117,6 +109,30 @@ impl Line {
             unterminated
         })
     }
+}
+
+/// Where the words of a text are: blanks separate, `"` starts and ends one.
+pub(crate) fn word_ranges(text: &str) -> Vec<Range<u32>> {
+    let mut words = Vec::with_capacity(4);
+    let bytes = text.as_bytes();
+    let mut at = 0;
+    while at < bytes.len() {
+        if is_blank(bytes[at].into()) {
+            at += 1;
+            continue;
+        }
+        let quoted = bytes[at] == b'"';
+        let start = at + usize::from(quoted);
+        let length = if quoted {
+            bytes[start..].iter().position(|byte| *byte == b'"')
+        } else {
+            bytes[start..].iter().position(|byte| *byte == b'"' || is_blank((*byte).into()))
+        };
+        let end = start + length.unwrap_or(bytes.len() - start);
+        words.push(start as u32..end as u32);
+        at = end + usize::from(quoted);
+    }
+    words
 }
 
 /// Splits by the grammar of commands; with `escapes`, backslashes name bytes.

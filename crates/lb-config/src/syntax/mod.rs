@@ -14,5 +14,6 @@ mod tests;
 mod text;
 
 pub(crate) use include::Checks;
-pub(crate) use line::{Kind, Line, Word, command_words};
+pub(crate) use line::{Kind, Line, Word, command_words, word_ranges};
 pub(crate) use reader::Reader;
+pub(crate) use text::Text;

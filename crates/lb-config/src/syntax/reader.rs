@@ -12,6 +12,7 @@ use super::text::{Text, is_blank};
 use crate::diagnostic::{Class, Diagnostics, Place};
 use crate::source::{FileId, Source, Sources, Span};
 use crate::system::System;
+use crate::toml;
 
 /// keepalived's line buffer.
 const LONGEST_LINE: usize = 1024;
@@ -46,6 +47,8 @@ enum Frame {
         directory: String,
         checks: Checks,
     },
+    /// What a TOML file says.
+    Toml(std::vec::IntoIter<Line>),
     /// The rest of a definition of several lines.
     Lines(std::vec::IntoIter<Text>),
     Loop {
@@ -96,9 +99,9 @@ impl<'a> Reader<'a> {
     }
 
     /// Reads a text that is in no file.
-    pub(crate) fn open_text(&mut self, name: &str, text: &str) {
+    pub(crate) fn open_text(&mut self, name: &str, text: &str, diags: &mut Diagnostics) {
         let directory = self.system.current_dir();
-        self.push_file(PathBuf::from(name), &directory, text.to_owned());
+        self.push_file(PathBuf::from(name), &directory, text.to_owned(), diags);
     }
 
     /// Adds to the checks of later includes in the current file: `include_check`.
@@ -141,6 +144,13 @@ impl<'a> Reader<'a> {
                 return Some(line);
             }
             let text = match self.frames.last_mut()? {
+                Frame::Toml(lines) => {
+                    match lines.next() {
+                        Some(line) => self.ready.push_back(line),
+                        None => drop(self.frames.pop()),
+                    }
+                    continue;
+                }
                 Frame::Loop { values, body } => {
                     let Some(assignments) = values.next() else {
                         self.frames.pop();
@@ -197,7 +207,7 @@ impl<'a> Reader<'a> {
     /// condition; empty if nothing is left of it.
     fn physical(&mut self, diags: &mut Diagnostics) -> Option<Text> {
         match self.frames.last_mut()? {
-            Frame::Loop { .. } => None,
+            Frame::Loop { .. } | Frame::Toml(_) => None,
             Frame::Lines(lines) => {
                 let text = lines.next()?;
                 self.count_made(&text, diags).then_some(text)
@@ -408,7 +418,7 @@ impl<'a> Reader<'a> {
                 Err(error) => String::from_utf8_lossy(error.as_bytes()).into_owned(),
             };
             let directory = path.parent().map(Path::to_path_buf).unwrap_or_default();
-            let span = self.push_file(path, &directory, text);
+            let span = self.push_file(path, &directory, text, diags);
             if let Some(span) = span {
                 diags
                     .warn("byte-order-mark", span, "the file starts with a byte order mark")
@@ -418,10 +428,21 @@ impl<'a> Reader<'a> {
     }
 
     /// Starts to read a text; tells where a byte order mark was skipped.
-    fn push_file(&mut self, path: PathBuf, directory: &Path, text: String) -> Option<Span> {
+    fn push_file(
+        &mut self,
+        path: PathBuf,
+        directory: &Path,
+        text: String,
+        diags: &mut Diagnostics,
+    ) -> Option<Span> {
         let mark = '\u{feff}';
         let at = if text.starts_with(mark) { mark.len_utf8() } else { 0 };
         let (id, source) = self.sources.add(path.display().to_string(), text);
+        if toml::is_toml(&path) {
+            let lines = toml::read(id, &source, diags);
+            self.frames.push(Frame::Toml(lines.into_iter()));
+            return None;
+        }
         let directory = directory.to_string_lossy().into_owned();
         let checks = Checks::default();
         self.frames.push(Frame::File { id, source, at, path, directory, checks });

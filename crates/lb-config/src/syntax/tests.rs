@@ -24,8 +24,9 @@ fn read_as(id: &str, text: &str) -> (Vec<String>, Vec<&'static str>) {
     let mut system = MemorySystem::default();
     system.variables.insert("WHO".into(), "me".into());
     let mut reader = Reader::new(&system, id.to_owned(), false);
-    reader.open_text("test.conf", text);
-    read(reader, Diagnostics::default())
+    let mut diags = Diagnostics::default();
+    reader.open_text("test.conf", text, &mut diags);
+    read(reader, diags)
 }
 
 fn lines(text: &str) -> Vec<String> {
@@ -171,8 +172,8 @@ fn sequences_that_make_no_sense_are_ignored() {
 fn a_sequence_without_end_is_refused_and_takes_no_memory() {
     let system = MemorySystem::default();
     let mut reader = Reader::new(&system, String::new(), false);
-    reader.open_text("test.conf", "~SEQ(N, 4294967295) ~SEQ(M, 4294967295) a");
     let mut diags = Diagnostics::default();
+    reader.open_text("test.conf", "~SEQ(N, 4294967295) ~SEQ(M, 4294967295) a", &mut diags);
     let mut count = 0;
     while reader.next(&mut diags).is_some() {
         count += 1;

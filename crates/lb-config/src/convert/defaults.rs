@@ -1,0 +1,115 @@
+//! The defaults that hold, as statements among those that are written.
+
+use std::collections::HashMap;
+
+use crate::diagnostic::Place;
+use crate::reference::{self, Block, Keyword, Kind};
+use crate::statement::{Statement, What};
+
+/// What a block inherits: the words of keywords set further out, and where that is.
+type Outer = HashMap<&'static str, (Vec<String>, &'static str)>;
+
+/// Adds the defaults of every block that is there, and of `global_defs` if it is not.
+pub(super) fn add(statements: &mut Vec<Statement>) {
+    if !statements.iter().any(|statement| statement.name() == Some("global_defs")) {
+        let what = What::Keyword { name: "global_defs", kind: Kind::Block };
+        let block = Some(Vec::new());
+        statements.insert(0, Statement { block, ..made(what, vec!["global_defs".to_owned()]) });
+    }
+    let blocks = reference::tables();
+    let blocks = blocks.iter().map(|block| (block.path, block)).collect();
+    // Instances take what they lack from the keyword of `global_defs` that starts with `vrrp_`.
+    let mut global = Outer::new();
+    let inner = statements.iter().filter(|statement| statement.name() == Some("global_defs"));
+    for statement in inner.flat_map(|statement| statement.block.iter().flatten()) {
+        if let Some(name) = statement.name().and_then(|name| name.strip_prefix("vrrp_")) {
+            global.insert(name, (statement.words[1..].to_vec(), "global_defs"));
+        }
+    }
+    for statement in statements {
+        let outer = match statement.name() {
+            Some("vrrp_instance") => &global,
+            _ => &Outer::new(),
+        };
+        complete("", statement, &blocks, outer);
+    }
+}
+
+fn complete(
+    path: &str,
+    statement: &mut Statement,
+    blocks: &HashMap<&'static str, &Block>,
+    outer: &Outer,
+) {
+    let Some(name) = statement.name().filter(|_| !statement.is_list()) else { return };
+    let path = if path.is_empty() { name.to_owned() } else { format!("{path}/{name}") };
+    let (Some(table), Some(block)) = (blocks.get(&*path), &mut statement.block) else { return };
+    let mut inherited = outer.clone();
+    if path.starts_with("virtual_server") {
+        for inner in &*block {
+            if let Some(set) = inner.name() {
+                inherited.insert(set, (inner.words[1..].to_vec(), name));
+            }
+        }
+    }
+    for inner in &mut *block {
+        complete(&path, inner, blocks, &inherited);
+    }
+    let mut prose = Vec::new();
+    let first = block.len();
+    for keyword in &table.keywords {
+        if block.iter().any(|statement| statement.name() == Some(keyword.name)) {
+            continue;
+        }
+        let what = What::Keyword { name: keyword.name, kind: keyword.kind };
+        let mut words = vec![keyword.name.to_owned()];
+        let behind = match outer.get(keyword.name) {
+            Some((values, block)) if is_inherited(keyword) => {
+                words.extend_from_slice(values);
+                format!("as in {block}")
+            }
+            _ => match literal(keyword) {
+                Some("") => continue,
+                Some(value) => {
+                    words.push(value.to_owned());
+                    "default".to_owned()
+                }
+                None => {
+                    prose.push(format!("{}: {} (default)", keyword.name, keyword.default));
+                    continue;
+                }
+            },
+        };
+        block.push(Statement { behind: Some(behind), ..made(what, words) });
+    }
+    // Comments stand before a statement.
+    let at = if first < block.len() { first } else { 0 };
+    if let Some(statement) = block.get_mut(at) {
+        statement.before.extend(prose);
+    }
+}
+
+fn is_inherited(keyword: &Keyword) -> bool {
+    keyword.name != "snmp_name" && !matches!(keyword.kind, Kind::Block | Kind::List)
+}
+
+/// A default as a word of the language; empty if there is none, `None` if it takes more to say it.
+fn literal(keyword: &Keyword) -> Option<&'static str> {
+    let default = keyword.default;
+    let seconds = default.strip_suffix(" seconds").or_else(|| default.strip_suffix(" second"));
+    let word = seconds.unwrap_or(default);
+    // Another keyword is no value.
+    (!word.contains([' ', '_'])).then_some(word)
+}
+
+fn made(what: What, words: Vec<String>) -> Statement {
+    Statement {
+        what,
+        command: words.clone(),
+        words,
+        place: Place::NOWHERE,
+        block: None,
+        before: Vec::new(),
+        behind: None,
+    }
+}

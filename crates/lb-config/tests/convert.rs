@@ -1,0 +1,118 @@
+//! From keepalived.conf to TOML and back: the model stays.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use lb_config::{FileStatus, Format, Interface, Loaded, Options, RealSystem, System};
+
+/// This machine, with every interface there is a name for.
+struct EveryInterface;
+
+impl System for EveryInterface {
+    fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
+        RealSystem.read(path)
+    }
+    fn status(&self, path: &Path) -> io::Result<FileStatus> {
+        RealSystem.status(path)
+    }
+    fn resolve(&self, path: &Path) -> io::Result<PathBuf> {
+        RealSystem.resolve(path)
+    }
+    fn glob(&self, pattern: &str) -> Vec<PathBuf> {
+        RealSystem.glob(pattern)
+    }
+    fn current_dir(&self) -> PathBuf {
+        RealSystem.current_dir()
+    }
+    fn interface(&self, _: &str) -> Option<Interface> {
+        Some(Interface { multicast: true })
+    }
+    fn user(&self, name: &str) -> Option<lb_config::model::ScriptOwner> {
+        RealSystem.user(name)
+    }
+    fn group(&self, name: &str) -> Option<u32> {
+        RealSystem.group(name)
+    }
+    fn own(&self) -> lb_config::model::ScriptOwner {
+        RealSystem.own()
+    }
+    fn host_name(&self) -> String {
+        RealSystem.host_name()
+    }
+    fn variable(&self, name: &str) -> Option<String> {
+        RealSystem.variable(name)
+    }
+    fn seed(&self) -> u64 {
+        1
+    }
+}
+
+fn options() -> Options {
+    Options { record_statements: true, ..Options::default() }
+}
+
+fn parse(name: &str, text: &str) -> Loaded {
+    lb_config::parse_str(name, text, &options(), &EveryInterface)
+}
+
+/// What is wrong with the way to TOML and back, if anything is.
+fn round_trip(loaded: &Loaded) -> Result<(), String> {
+    let Some(model) = &loaded.model else { return Ok(()) };
+    let difference = |other: &Loaded| {
+        let (old, new) =
+            (format!("{model:#?}"), format!("{:#?}", other.model.clone().unwrap_or_default()));
+        let lines = old.lines().zip(new.lines()).filter(|(old, new)| old != new);
+        lines.take(5).map(|(old, new)| format!("-{old}\n+{new}\n")).collect::<String>()
+    };
+    let complaints = |loaded: &Loaded| loaded.one_liners().collect::<Vec<_>>().join("\n");
+    let toml = loaded.convert(Format::Toml).text;
+    let there = parse("x.toml", &toml);
+    if there.model.as_ref() != Some(model) {
+        return Err(format!(
+            "TOML differs:\n{toml}\n{}\n{}",
+            complaints(&there),
+            difference(&there)
+        ));
+    }
+    let conf = there.convert(Format::Keepalived).text;
+    let back = parse("x.conf", &conf);
+    if back.model.as_ref() != Some(model) {
+        return Err(format!(
+            "back differs:\n{toml}\n{conf}\n{}\n{}",
+            complaints(&back),
+            difference(&back)
+        ));
+    }
+    let conf = loaded.convert(Format::Keepalived).text;
+    let same = parse("x.conf", &conf);
+    if same.model.as_ref() != Some(model) {
+        return Err(format!(
+            "keepalived.conf differs:\n{conf}\n{}\n{}",
+            complaints(&same),
+            difference(&same)
+        ));
+    }
+    Ok(())
+}
+
+#[test]
+fn every_file_of_the_corpus_keeps_its_model() {
+    let beside = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/corpus"));
+    let corpus = std::env::var_os("LB_CORPUS").map_or(beside, PathBuf::from);
+    let Ok(files) = std::fs::read_dir(&corpus) else {
+        eprintln!("skipped: the corpus is not here");
+        return;
+    };
+    let (mut kept, mut wrong) = (0, Vec::new());
+    let mut paths: Vec<PathBuf> = files.flatten().map(|file| file.path()).collect();
+    paths.sort();
+    for path in paths.iter().filter(|path| path.extension().is_some_and(|e| e == "conf")) {
+        let loaded = lb_config::load(path, &options(), &EveryInterface);
+        match round_trip(&loaded) {
+            Ok(()) => kept += usize::from(loaded.model.is_some()),
+            Err(why) => wrong.push(format!("{}: {why}", path.display())),
+        }
+    }
+    println!("{kept} files kept their model");
+    assert!(wrong.is_empty(), "{} differ:\n{}", wrong.len(), wrong.join("\n\n"));
+}
