@@ -1,11 +1,14 @@
 //! `lbctl config`: looks at configurations.
 
+mod report;
+
 use std::io::{ErrorKind, IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Subcommand;
 use lb_config::{Loaded, Options, RealSystem};
+use report::Report;
 
 /// Looks at configurations.
 #[derive(Debug, clap::Args)]
@@ -32,6 +35,12 @@ struct Check {
     /// One line for each complaint, without colour
     #[arg(long, conflicts_with = "message_format")]
     plain: bool,
+    /// Say of each keyword that is used what becomes of it
+    #[arg(long, conflicts_with = "plain")]
+    report: bool,
+    /// Print the report as one JSON object for programs
+    #[arg(long, requires = "report")]
+    json: bool,
     /// How complaints are written
     #[arg(long, value_name = "FORMAT", default_value = "human")]
     message_format: MessageFormat,
@@ -70,10 +79,23 @@ fn run_check(args: &Check) -> anyhow::Result<ExitCode> {
     let options = Options {
         config_id: args.config_id.clone(),
         all_include_checks: args.all_config,
+        record_uses: args.report,
         allow: args.allow.clone(),
         ..Options::default()
     };
     let loaded = lb_config::load(&args.file, &options, &RealSystem);
+    let refused = loaded.is_refused() || (args.strict && !loaded.diagnostics.is_empty());
+    let text =
+        if args.report { reported(args, &loaded) } else { complaints(args, &loaded, refused) }?;
+    match anstream::stdout().write_all(text.as_bytes()) {
+        // Whoever reads has seen enough.
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => {}
+        written => written?,
+    }
+    Ok(if refused { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+fn complaints(args: &Check, loaded: &Loaded, refused: bool) -> anyhow::Result<String> {
     let format = if args.plain { MessageFormat::Short } else { args.message_format };
     let mut text = match format {
         MessageFormat::Human => loaded.render(std::io::stdout().is_terminal()),
@@ -84,16 +106,19 @@ fn run_check(args: &Check) -> anyhow::Result<ExitCode> {
             lines?.into_iter().map(|line| line + "\n").collect()
         }
     };
-    let refused = loaded.is_refused() || (args.strict && !loaded.diagnostics.is_empty());
     if format != MessageFormat::Json {
-        text += &format!("{}: {}\n", args.file.display(), summary(&loaded, refused));
+        text += &format!("{}: {}\n", args.file.display(), summary(loaded, refused));
     }
-    match anstream::stdout().write_all(text.as_bytes()) {
-        // Whoever reads has seen enough.
-        Err(error) if error.kind() == ErrorKind::BrokenPipe => {}
-        written => written?,
+    Ok(text)
+}
+
+fn reported(args: &Check, loaded: &Loaded) -> anyhow::Result<String> {
+    let report = Report::new(&args.file, loaded);
+    if args.json || args.message_format == MessageFormat::Json {
+        return Ok(serde_json::to_string_pretty(&report.json())? + "\n");
     }
-    Ok(if refused { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    let width = terminal_size::terminal_size().map_or(80, |(width, _)| width.0);
+    Ok(report::text(&report, width.clamp(40, 100)))
 }
 
 /// What the file holds and whether it can be used, in one line.
