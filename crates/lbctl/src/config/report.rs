@@ -144,13 +144,26 @@ impl Report {
 
     /// What an operator must know, in one sentence.
     fn verdict(&self) -> String {
-        if let Some(first) = self.errors.first() {
+        let of_this_host = |error: &Remark| error.id == "missing-interface";
+        if let Some(first) = self.errors.iter().find(|error| !of_this_host(error)) {
             let count = super::count(self.errors.len(), "error");
             return format!("lbd would refuse it: {count}, the first: {}", first.message);
         }
+        let verdict = self.difference();
+        if self.errors.is_empty() {
+            return format!("It would run {verdict}");
+        }
+        let count = super::count(self.errors.len(), "interface");
+        format!(
+            "lbd would refuse it on this host, which lacks {count}; elsewhere it would run {verdict}"
+        )
+    }
+
+    /// How a file without errors runs.
+    fn difference(&self) -> String {
         let missing: Vec<_> =
             self.not_acted_on.iter().filter(|keyword| !keyword.within_idle).collect();
-        let mut verdict = "It would run as under keepalived".to_owned();
+        let mut verdict = "as under keepalived".to_owned();
         if !missing.is_empty() {
             let names = missing.iter().map(|keyword| keyword.name);
             let mut seen = HashSet::new();

@@ -15,6 +15,9 @@ const BAD: Style = AnsiColor::Red.on_default().bold();
 /// Ranges of lines that are shown of one keyword or complaint.
 const RANGES: usize = 16;
 
+/// Complaints of one kind that are shown.
+const REMARKS: usize = 20;
+
 /// The whole report, at most `width` columns wide, in colour.
 pub fn text(report: &Report, width: u16) -> String {
     let mut page = Page { out: String::new(), width, main: &report.main };
@@ -79,12 +82,19 @@ impl Page<'_> {
         }
         let _ = writeln!(self.out, "{style}{title}{style:#}: {}\n", remarks.len());
         let mut table = self.table();
-        for remark in remarks {
+        for remark in remarks.iter().take(REMARKS) {
             let mut said = remark.message.clone();
             if let Some(hint) = &remark.hint {
                 let _ = write!(said, "; {hint}");
             }
             table.add_row([Cell::new(self.places(&remark.places)), Cell::new(said)]);
+        }
+        if remarks.len() > REMARKS {
+            let more = format!(
+                "and {} more, which a check without --report shows",
+                remarks.len() - REMARKS
+            );
+            table.add_row([Cell::new(""), Cell::new(more)]);
         }
         self.add(&table);
     }
