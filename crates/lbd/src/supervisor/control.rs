@@ -34,7 +34,7 @@ pub enum Command {
     /// A reload; answered with its verdict.
     Reload(oneshot::Sender<Result<String, String>>),
     /// The file of the configuration in force, and its model.
-    Config(oneshot::Sender<(String, Model)>),
+    Config(oneshot::Sender<(String, Arc<Model>)>),
 }
 
 /// The socket. Its file goes away with it.
@@ -187,7 +187,7 @@ async fn perform(request: RequestBody, commands: &mpsc::Sender<Command>) -> Resp
                 return ending();
             }
             let Ok((config, model)) = config.await else { return ending() };
-            match serde_json::to_value(model) {
+            match serde_json::to_value(&*model) {
                 Ok(model) => ResponseBody::Config { config, model: Box::new(model) },
                 Err(problem) => error(&format!("the configuration cannot be shown: {problem}")),
             }
@@ -233,7 +233,7 @@ mod tests {
                     Command::Reload(answer) => answer.send(Err("line 3: no".into())).unwrap(),
                     Command::Status(answer) => drop(answer),
                     Command::Config(answer) => {
-                        answer.send(("x.conf".into(), Model::default())).unwrap();
+                        answer.send(("x.conf".into(), Arc::default())).unwrap();
                     }
                 }
             }

@@ -246,7 +246,7 @@ impl Supervisor {
                     Command::Status(answer) => self.answer_status(answer),
                     Command::Config(answer) => {
                         let config = self.args.config.display().to_string();
-                        let _ = answer.send((config, self.model.clone())); // the client may have gone
+                        let _ = answer.send((config, Arc::clone(&self.model))); // the client may have gone
                     }
                     Command::Reload(answer) => {
                         let verdict = self.reload(inbox).await;
