@@ -9,6 +9,7 @@
 
 mod convert;
 mod diagnostic;
+mod elsewhere;
 mod meaning;
 pub mod model;
 mod reference;
@@ -23,6 +24,7 @@ use std::path::Path;
 
 pub use convert::{Converted, Format};
 pub use diagnostic::{Class, Diagnostic, Diagnostics, Label, Place, Severity};
+pub use elsewhere::AnyInterface;
 pub use meaning::Use;
 pub use model::Model;
 pub use reference::{Block, Keyword, Kind, tables};

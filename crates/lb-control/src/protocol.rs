@@ -25,6 +25,8 @@ pub enum RequestBody {
     Status,
     /// The same as SIGHUP; answered when the new configuration is in force or refused. Root only.
     Reload,
+    /// The configuration in force. Root only: it holds passwords.
+    Config,
 }
 
 /// One line from the daemon.
@@ -45,6 +47,13 @@ pub enum ResponseBody {
     Status {
         /// The snapshot.
         status: Box<Status>,
+    },
+    /// To [`RequestBody::Config`].
+    Config {
+        /// Path of the file it was read from, as the daemon was given it.
+        config: String,
+        /// The model, as its fields are named.
+        model: Box<serde_json::Value>,
     },
     /// To a command that worked.
     Done {

@@ -1,9 +1,13 @@
 //! `lbctl config`: looks at configurations.
 
+mod convert;
+mod diff;
+mod load;
 mod report;
+mod show;
 
 use std::io::{ErrorKind, IsTerminal, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Subcommand;
@@ -23,6 +27,9 @@ enum Command {
     ///
     /// Exits with 0 when lbd would run with it, 1 when it would refuse it.
     Check(Check),
+    Convert(convert::Args),
+    Show(show::Args),
+    Diff(diff::Args),
 }
 
 #[derive(Debug, clap::Args)]
@@ -69,10 +76,22 @@ enum MessageFormat {
 /// Runs one of the subcommands.
 ///
 /// # Errors
-/// The output cannot be written.
-pub fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let Command::Check(check) = args.command;
-    run_check(&check)
+/// The output cannot be written, a file not be read, or the daemon not be reached.
+pub fn run(socket: &Path, args: Args) -> anyhow::Result<ExitCode> {
+    match args.command {
+        Command::Check(check) => run_check(&check),
+        Command::Convert(args) => convert::run(&args),
+        Command::Show(args) => show::run(socket, &args),
+        Command::Diff(args) => Ok(diff::run(socket, &args)),
+    }
+}
+
+/// Writes to the output; whoever reads it may stop at any time.
+fn print(text: &str) -> anyhow::Result<()> {
+    match anstream::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error.into()),
+        _ => Ok(()),
+    }
 }
 
 fn run_check(args: &Check) -> anyhow::Result<ExitCode> {
@@ -87,11 +106,7 @@ fn run_check(args: &Check) -> anyhow::Result<ExitCode> {
     let refused = loaded.is_refused() || (args.strict && !loaded.diagnostics.is_empty());
     let text =
         if args.report { reported(args, &loaded) } else { complaints(args, &loaded, refused) }?;
-    match anstream::stdout().write_all(text.as_bytes()) {
-        // Whoever reads has seen enough.
-        Err(error) if error.kind() == ErrorKind::BrokenPipe => {}
-        written => written?,
-    }
+    print(&text)?;
     Ok(if refused { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 

@@ -34,6 +34,7 @@ const EXAMPLES: &str = "Examples:
   lbctl status --watch          who is MASTER, which servers are in service
   lbctl status --json | jq '.vrrp[] | {name, state}'
   lbctl config check FILE       would lbd run with this file?
+  lbctl config diff             what would a reload change?
   lbctl reload                  put the changed configuration in force
   lbctl lab                     see a failover in network namespaces";
 
@@ -56,7 +57,7 @@ fn main() -> ExitCode {
     let done = match command {
         Command::Status(args) => status::run(&socket, &args).map(|()| ExitCode::SUCCESS),
         Command::Reload => reload(&socket),
-        Command::Config(args) => config::run(args),
+        Command::Config(args) => config::run(&socket, args),
         Command::Lab(args) => lab::run(args),
         Command::LabServer(args) => lab::serve(&args),
     };

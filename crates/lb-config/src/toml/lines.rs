@@ -19,7 +19,8 @@ type Value<'t> = Spanned<DeValue<'t>>;
 
 /// The lines of a document; none if it is not TOML.
 pub(crate) fn read(file: FileId, source: &Arc<Source>, diags: &mut Diagnostics) -> Vec<Line> {
-    let (document, errors) = DeTable::parse_recoverable(source.text());
+    let (document, mut errors) = DeTable::parse_recoverable(source.text());
+    errors.sort_by_key(|error| error.span().map(|span| span.start));
     for error in &errors {
         let place = span(file, error.span().unwrap_or(0..0));
         diags.error("toml", place, error.message()).class(Class::Fatal);

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use lb_config::Model;
 use lb_control::{PROTOCOL_VERSION, Request, RequestBody, Response, ResponseBody, Status};
 use nix::unistd::{Group, Uid};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
@@ -32,6 +33,8 @@ pub enum Command {
     Status(oneshot::Sender<Status>),
     /// A reload; answered with its verdict.
     Reload(oneshot::Sender<Result<String, String>>),
+    /// The file of the configuration in force, and its model.
+    Config(oneshot::Sender<(String, Arc<Model>)>),
 }
 
 /// The socket. Its file goes away with it.
@@ -158,6 +161,9 @@ fn understand(request: &[u8], privileged: bool) -> Result<RequestBody, ResponseB
         serde_json::from_slice(request).map_err(|e| error(&format!("not a request: {e}")))?;
     match request.body {
         RequestBody::Reload if !privileged => Err(error("only root may reload; try it with sudo")),
+        RequestBody::Config if !privileged => {
+            Err(error("only root may see the configuration in force; try it with sudo"))
+        }
         body => Ok(body),
     }
 }
@@ -174,6 +180,17 @@ async fn perform(request: RequestBody, commands: &mpsc::Sender<Command>) -> Resp
                 |_| ending(),
                 |status| ResponseBody::Status { status: Box::new(status) },
             )
+        }
+        RequestBody::Config => {
+            let (answer, config) = oneshot::channel();
+            if commands.send(Command::Config(answer)).await.is_err() {
+                return ending();
+            }
+            let Ok((config, model)) = config.await else { return ending() };
+            match serde_json::to_value(&*model) {
+                Ok(model) => ResponseBody::Config { config, model: Box::new(model) },
+                Err(problem) => error(&format!("the configuration cannot be shown: {problem}")),
+            }
         }
         RequestBody::Reload => {
             let (answer, verdict) = oneshot::channel();
@@ -215,6 +232,9 @@ mod tests {
                 match command {
                     Command::Reload(answer) => answer.send(Err("line 3: no".into())).unwrap(),
                     Command::Status(answer) => drop(answer),
+                    Command::Config(answer) => {
+                        answer.send(("x.conf".into(), Arc::default())).unwrap();
+                    }
                 }
             }
         });
@@ -235,6 +255,16 @@ mod tests {
         let (_dir, path, _control) = socket().await;
         let answer = ask(&path, b"{\"v\":1,\"command\":\"reload\"}\n").await;
         assert_eq!(answer, "{\"v\":1,\"answer\":\"error\",\"message\":\"line 3: no\"}\n");
+    }
+
+    #[tokio::test]
+    async fn tells_the_configuration_in_force() {
+        let (_dir, path, _control) = socket().await;
+        let answer = ask(&path, b"{\"v\":1,\"command\":\"config\"}\n").await;
+        let answer: Response = serde_json::from_str(&answer).unwrap();
+        let ResponseBody::Config { config, model } = answer.body else { panic!("{answer:?}") };
+        assert_eq!(config, "x.conf");
+        assert_eq!(*model, serde_json::to_value(Model::default()).unwrap());
     }
 
     #[tokio::test]
@@ -304,7 +334,10 @@ mod tests {
     }
 
     #[test]
-    fn only_root_may_reload() {
+    fn only_root_may_reload_or_see_passwords() {
+        let config = b"{\"v\":1,\"command\":\"config\"}\n";
+        assert!(understand(config, false).is_err());
+        assert!(understand(config, true).is_ok());
         let reload = b"{\"v\":1,\"command\":\"reload\"}\n";
         assert!(understand(reload, false).is_err());
         assert!(understand(reload, true).is_ok());

@@ -244,6 +244,10 @@ impl Supervisor {
                 Some(result) = inbox.results.recv() => self.pass_on(&result),
                 Some(command) = inbox.commands.recv() => match command {
                     Command::Status(answer) => self.answer_status(answer),
+                    Command::Config(answer) => {
+                        let config = self.args.config.display().to_string();
+                        let _ = answer.send((config, Arc::clone(&self.model))); // the client may have gone
+                    }
                     Command::Reload(answer) => {
                         let verdict = self.reload(inbox).await;
                         let _ = answer.send(verdict); // the client may have gone
