@@ -168,7 +168,10 @@ fn finish(context: &mut Context<'_>, draft: Draft) -> Model {
 
 impl Context<'_> {
     fn next(&mut self) -> Option<Line> {
-        self.peeked.take().or_else(|| self.reader.next(&mut self.diags))
+        if self.peeked.is_some() {
+            return self.peeked.take();
+        }
+        self.reader.next(&mut self.diags)
     }
 
     /// Reads `{`, or takes it as read.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::definition::{Definitions, name_length};
 use super::include::{self, Checks};
 use super::line::{Kind, Line};
+use super::plain::{self, Plain};
 use super::sequence::{self, Values};
 use super::text::{Text, is_blank};
 use crate::diagnostic::{Class, Diagnostics, Place};
@@ -140,6 +141,10 @@ impl<'a> Reader<'a> {
                 self.count_brace(&line, diags);
                 return Some(line);
             }
+            if let Some(line) = self.plain() {
+                self.count_brace(&line, diags);
+                return Some(line);
+            }
             let text = match self.frames.last_mut()? {
                 Frame::Loop { values, body } => {
                     let Some(assignments) = values.next() else {
@@ -167,6 +172,27 @@ impl<'a> Reader<'a> {
                 self.line(text, diags);
             }
         }
+    }
+
+    /// The next line of the innermost file, if it is plain; a brace after words is made ready.
+    fn plain(&mut self) -> Option<Line> {
+        let Some(Frame::File { id, source, at, .. }) = self.frames.last_mut() else { return None };
+        let bytes = source.text().as_bytes();
+        while *at < bytes.len() {
+            let Plain { start, end, words, brace, next } = plain::read(bytes, *at, LONGEST_LINE)?;
+            *at = next;
+            let stretch = |range| Text::stretch(*id, source, range);
+            let brace = brace.map(|kind| Line::brace(kind, stretch(end..end + 1)));
+            if words.is_empty() {
+                if brace.is_some() {
+                    return brace;
+                }
+                continue;
+            }
+            self.ready.extend(brace);
+            return Some(Line::of_words(stretch(start..end), words));
+        }
+        None
     }
 
     fn count_brace(&mut self, line: &Line, diags: &mut Diagnostics) {

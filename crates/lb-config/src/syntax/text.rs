@@ -154,6 +154,10 @@ impl Text {
         let first = range.start.min(self.len() - 1);
         let last = range.end.saturating_sub(1).clamp(first, self.len() - 1);
         let width = u32::from(range.end > range.start);
+        if let Content::Stretch { file, start, .. } = self.0 {
+            let (first, last) = (start + first as u32, start + last as u32);
+            return Span { file, start: first, end: last + width }.into();
+        }
         let place = |at| match self.origin_at(at).0 {
             Origin::Stretch { file, start } => {
                 Place::from(Span { file, start, end: start + width })
