@@ -271,12 +271,12 @@ impl Context<'_> {
     }
 
     fn keyword<B>(&mut self, table: &Table<B>, draft: &mut B, line: &Line) {
-        let name = line.str(0);
-        let Some(keyword) = self.find(table, name, line.keyword_place()) else {
+        let place = line.keyword_place();
+        let Some(keyword) = self.find(table, line.str(0), place) else {
             self.unknown(table, line);
             return;
         };
-        self.uses.note(table.block, keyword, line.keyword_place(), self.options);
+        self.uses.note(table.block, keyword, place, self.options);
         if line.len() <= keyword.takes.needed() {
             self.missing_argument(line);
             return;
@@ -342,9 +342,7 @@ impl Context<'_> {
         name: &str,
         place: Place,
     ) -> Option<&'static Keyword<B>> {
-        let current =
-            |keyword: &&Keyword<B>| keyword.name == name || keyword.aliases.contains(&name);
-        if let Some(keyword) = table.all().find(current) {
+        if let Some(keyword) = table.find(name) {
             return Some(keyword);
         }
         let keyword = table.all().find(|keyword| keyword.deprecated.contains(&name))?;

@@ -112,13 +112,13 @@ impl Line {
 
     /// The text of a word, empty if there is none.
     pub(crate) fn str(&self, index: usize) -> &str {
-        self.words.get(index).map_or("", |range| &self.text.as_str()[range])
+        self.words.get(index).map_or("", |range| self.text.piece(range))
     }
 
     /// A word.
     pub(crate) fn word(&self, index: usize) -> Option<Word<'_>> {
         let range = self.words.get(index)?;
-        Some(Word { text: &self.text.as_str()[range.clone()], place: self.text.place(range) })
+        Some(Word { text: self.text.piece(range.clone()), place: self.text.place(range) })
     }
 
     /// The words from one on.

@@ -85,10 +85,9 @@ pub(super) fn read(bytes: &[u8], from: usize, longest: usize) -> Option<Plain> {
     (at - from <= longest).then_some(Plain { start, end, words, brace, next: at + 1 })
 }
 
+/// Where the bytes of one class end.
 fn skip(bytes: &[u8], from: usize, wanted: Class) -> usize {
-    let mut at = from;
-    while class(bytes, at) == wanted {
-        at += 1;
-    }
-    at
+    let other = |byte: &u8| CLASSES[usize::from(*byte)] != wanted;
+    let rest = bytes.get(from..).unwrap_or_default();
+    rest.iter().position(other).map_or(bytes.len(), |length| from + length)
 }

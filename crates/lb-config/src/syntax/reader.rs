@@ -174,23 +174,19 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// The next line of the innermost file, if it is plain; a brace after words is made ready.
+    /// The next line of the innermost file, if it is plain. A brace after words is the line after it.
     fn plain(&mut self) -> Option<Line> {
         let Some(Frame::File { id, source, at, .. }) = self.frames.last_mut() else { return None };
         let bytes = source.text().as_bytes();
         while *at < bytes.len() {
             let Plain { start, end, words, brace, next } = plain::read(bytes, *at, LONGEST_LINE)?;
-            *at = next;
-            let stretch = |range| Text::stretch(*id, source, range);
-            let brace = brace.map(|kind| Line::brace(kind, stretch(end..end + 1)));
-            if words.is_empty() {
-                if brace.is_some() {
-                    return brace;
-                }
-                continue;
+            *at = if brace.is_some() && !words.is_empty() { end } else { next };
+            if !words.is_empty() {
+                return Some(Line::of_words(Text::stretch(*id, source, start..end), words));
             }
-            self.ready.extend(brace);
-            return Some(Line::of_words(stretch(start..end), words));
+            if let Some(kind) = brace {
+                return Some(Line::brace(kind, Text::stretch(*id, source, end..end + 1)));
+            }
         }
         None
     }
