@@ -314,7 +314,7 @@ impl Lines<'_> {
     }
 
     fn finish(&mut self, line: Draft) {
-        self.done.push(Line::of_words(line.text, line.words));
+        self.done.push(Line::of_words(line.text, line.words.into_iter().collect()));
     }
 
     fn brace(&mut self, kind: syntax::Kind, key: &Range<usize>) {
