@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use lb_config::{AnyInterface, Format, Loaded, Options};
+use lb_config::{AnyInterface, Format, Loaded, Model, Options};
 
 fn options() -> Options {
     Options { record_statements: true, ..Options::default() }
@@ -16,8 +16,12 @@ fn parse(name: &str, text: &str) -> Loaded {
 fn round_trip(loaded: &Loaded) -> Result<(), String> {
     let Some(model) = &loaded.model else { return Ok(()) };
     let difference = |other: &Loaded| {
-        let (old, new) =
-            (format!("{model:#?}"), format!("{:#?}", other.model.clone().unwrap_or_default()));
+        let other = other.model.clone().unwrap_or_default();
+        let parts = |model: &Model| {
+            let Model { vrrp_instances, virtual_servers, .. } = model;
+            format!("{vrrp_instances:#?}\n{virtual_servers:#?}\n{model:#?}")
+        };
+        let (old, new) = (parts(model), parts(&other));
         let lines = old.lines().zip(new.lines()).filter(|(old, new)| old != new);
         lines.take(5).map(|(old, new)| format!("-{old}\n+{new}\n")).collect::<String>()
     };
@@ -39,6 +43,14 @@ fn round_trip(loaded: &Loaded) -> Result<(), String> {
             complaints(&back),
             difference(&back)
         ));
+    }
+    // Settings of the whole daemon tell a default from one that is written.
+    let conf = loaded.with_defaults();
+    let explicit = parse("x.conf", &conf);
+    let parts = |model: &Model| (model.vrrp_instances.clone(), model.virtual_servers.clone());
+    if explicit.model.as_ref().map(parts) != Some(parts(model)) {
+        let why = (complaints(&explicit), difference(&explicit));
+        return Err(format!("defaults differ:\n{conf}\n{}\n{}", why.0, why.1));
     }
     let conf = loaded.convert(Format::Keepalived).text;
     let same = parse("x.conf", &conf);

@@ -33,12 +33,17 @@ fn eventually<T>(what: &str, mut value: impl FnMut() -> Option<T>) -> T {
 /// A directory with a configuration, and what a daemon there leaves.
 struct House {
     dir: TempDir,
+    config: &'static str,
 }
 
 impl House {
     fn new(config: &str) -> Self {
-        let house = Self { dir: tempfile::tempdir().unwrap() };
-        house.write("lbd.conf", config);
+        Self::named("lbd.conf", config)
+    }
+
+    fn named(name: &'static str, config: &str) -> Self {
+        let house = Self { dir: tempfile::tempdir().unwrap(), config: name };
+        house.write(name, config);
         house
     }
 
@@ -53,7 +58,7 @@ impl House {
     /// `lbd` with everything of its own inside this directory.
     fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_lbd"));
-        command.args(["-G", "-f"]).arg(self.path("lbd.conf")).arg("-p").arg(self.path("pid"));
+        command.args(["-G", "-f"]).arg(self.path(self.config)).arg("-p").arg(self.path("pid"));
         command.arg("--socket").arg(self.path("sock")).args(args).env("TMPDIR", self.dir.path());
         command
     }
@@ -185,6 +190,36 @@ fn a_reload_that_is_refused_changes_nothing_and_says_why() {
     assert!(status.daemon.last_reload.unwrap().accepted);
     let log = daemon.stop();
     assert!(log.contains("the old configuration runs on"), "{log}");
+}
+
+#[test]
+fn toml_is_read_and_the_configuration_in_force_is_told() {
+    let server = server();
+    let toml = |vip: &str| {
+        format!(
+            "[[virtual_server]]\naddress = \"{vip}:80\"\nprotocol = \"TCP\"\ndelay_loop = 1\n\
+             [[virtual_server.real_server]]\naddress = \"{}\"\ntcp_check = {{}}\n",
+            server.local_addr().unwrap()
+        )
+    };
+    let daemon = House::named("lbd.toml", &toml("192.0.2.1")).start(NO_DATAPLANE);
+    let in_force = || match daemon.house.ask(RequestBody::Config) {
+        ResponseBody::Config { config, model } => {
+            assert!(config.ends_with("/lbd.toml"), "{config}");
+            model["virtual_servers"][0]["key"]["Address"].clone()
+        }
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(in_force(), "192.0.2.1:80");
+    daemon.house.write("lbd.toml", "virtual_server = 3\n");
+    let answer = daemon.house.ask(RequestBody::Reload);
+    let ResponseBody::Error { message } = answer else { panic!("{answer:?}") };
+    assert!(message.contains("lbd.toml:1:18"), "{message}");
+    // What is in the file now is not in force.
+    assert_eq!(in_force(), "192.0.2.1:80");
+    daemon.house.write("lbd.toml", &toml("192.0.2.2"));
+    assert!(matches!(daemon.house.ask(RequestBody::Reload), ResponseBody::Done { .. }));
+    assert_eq!(in_force(), "192.0.2.2:80");
 }
 
 #[test]
@@ -412,7 +447,9 @@ fn notify_scripts_hear_of_everything_in_order() {
     fs::write(&script, format!("#!/bin/sh\necho \"$@\" >> {}\n", out.display())).unwrap();
     assert!(Command::new("chmod").arg("755").arg(&script).status().unwrap().success());
     let daemon = House::new(&instance(&format!("notify {}", script.display()))).start(&[]);
-    eventually("MASTER", || master(&daemon));
+    // The state is known before the VIP is there and the script has been called.
+    let told = || fs::read_to_string(&out).is_ok_and(|heard| heard.contains("MASTER"));
+    eventually("the script of MASTER", || told().then_some(()));
     daemon.stop();
     let heard = fs::read_to_string(&out).unwrap();
     let expected =

@@ -1,6 +1,7 @@
 //! The defaults that hold, as statements among those that are written.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 
 use crate::diagnostic::Place;
 use crate::reference::{self, Block, Keyword, Kind};
@@ -64,7 +65,7 @@ fn complete(
         let what = What::Keyword { name: keyword.name, kind: keyword.kind };
         let mut words = vec![keyword.name.to_owned()];
         let behind = match outer.get(keyword.name) {
-            Some((values, block)) if is_inherited(keyword) => {
+            Some((values, block)) if is_inherited(&path, keyword.name) => {
                 words.extend_from_slice(values);
                 format!("as in {block}")
             }
@@ -89,17 +90,32 @@ fn complete(
     }
 }
 
-fn is_inherited(keyword: &Keyword) -> bool {
-    keyword.name != "snmp_name" && !matches!(keyword.kind, Kind::Block | Kind::List)
+/// Whether a keyword of a block takes what it lacks from the same keyword further out.
+fn is_inherited(path: &str, keyword: &str) -> bool {
+    match keyword {
+        "weight" | "inhibit_on_failure" => path == "virtual_server/real_server",
+        "alpha" | "retry" | "delay_before_retry" | "warmup" | "delay_loop" | "connect_timeout"
+        | "virtualhost" => path.starts_with("virtual_server"),
+        "version"
+        | "down_timer_adverts"
+        | "skip_check_adv_addr"
+        | "lower_prio_no_advert"
+        | "higher_prio_send_advert"
+        | "owner_ignore_adverts" => path == "vrrp_instance",
+        _ => path == "vrrp_instance" && keyword.starts_with("garp_"),
+    }
 }
+
+/// Defaults that are words of the language.
+const WORDS: [&str; 8] = ["wlc", "NAT", "UDP", "SOA", "ipip", "global", "time", "enforce"];
 
 /// A default as a word of the language; empty if there is none, `None` if it takes more to say it.
 fn literal(keyword: &Keyword) -> Option<&'static str> {
     let default = keyword.default;
     let seconds = default.strip_suffix(" seconds").or_else(|| default.strip_suffix(" second"));
     let word = seconds.unwrap_or(default);
-    // Another keyword is no value.
-    (!word.contains([' ', '_'])).then_some(word)
+    let number = word.bytes().all(|byte| byte.is_ascii_digit() || matches!(byte, b'-' | b'.'));
+    (number || WORDS.contains(&word) || word.parse::<IpAddr>().is_ok()).then_some(word)
 }
 
 fn made(what: What, words: Vec<String>) -> Statement {

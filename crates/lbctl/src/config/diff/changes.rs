@@ -48,8 +48,9 @@ pub struct Change {
     pub new: Option<Value>,
 }
 
-/// What is there several times, and is called in the singular.
-const SINGULAR: [(&str, &str); 16] = [
+/// Fields that have another name in a file, in the order of showing them.
+const NAMES: [(&str, &str); 19] = [
+    ("global", "global_defs"),
     ("vrrp_instances", "vrrp_instance"),
     ("sync_groups", "vrrp_sync_group"),
     ("vrrp_scripts", "vrrp_script"),
@@ -66,29 +67,37 @@ const SINGULAR: [(&str, &str); 16] = [
     ("static_rules", "static_rules"),
     ("linkbeats", "linkbeat_interfaces"),
     ("link_delays", "interface_up_down_delays"),
+    ("vips", "virtual_ipaddress"),
+    ("excluded_vips", "virtual_ipaddress_excluded"),
 ];
 
-fn singular(field: &str) -> &str {
-    SINGULAR.iter().find(|(plural, _)| *plural == field).map_or(field, |(_, one)| one)
+fn in_file(field: &str) -> &str {
+    NAMES.iter().find(|(name, _)| *name == field).map_or(field, |(_, name)| name)
 }
 
-/// Every section that differs, in the order of the model.
+/// Where a field of the model is shown.
+fn rank(field: &str) -> usize {
+    NAMES.iter().position(|(name, _)| *name == field).unwrap_or(NAMES.len())
+}
+
+/// Every section that differs: settings, instances, groups and scripts, servers, the rest.
 pub fn between(old: &Value, new: &Value) -> Vec<Section> {
     let mut sections = Vec::new();
     let (Some(old), Some(new)) = (old.as_object(), new.as_object()) else { return sections };
-    for field in fields(old, new) {
+    let mut all = fields(old, new);
+    all.sort_by_key(|field| rank(field));
+    for field in all {
         let (before, after) = (old.get(field), new.get(field));
         if before == after {
             continue;
         }
         let (before, after) = (before.unwrap_or(&Value::Null), after.unwrap_or(&Value::Null));
         match (before.as_array(), after.as_array()) {
-            (Some(before), Some(after)) => lists(singular(field), before, after, &mut sections),
+            (Some(before), Some(after)) => lists(in_file(field), before, after, &mut sections),
             _ => {
                 let mut changes = Vec::new();
                 values(&mut Vec::new(), before, after, &mut changes);
-                let kind = if field == "global" { "global_defs" } else { field };
-                let (kind, name) = (kind.to_owned(), String::new());
+                let (kind, name) = (in_file(field).to_owned(), String::new());
                 sections.push(Section { kind, name, fate: Fate::Changed, changes });
             }
         }
@@ -189,7 +198,7 @@ fn values(path: &mut Vec<String>, old: &Value, new: &Value, changes: &mut Vec<Ch
         _ if old == new => {}
         (Value::Object(before), Value::Object(after)) if !is_one(before) && !is_one(after) => {
             for field in fields(before, after) {
-                path.push(singular(field).to_owned());
+                path.push(in_file(field).to_owned());
                 let (before, after) = (before.get(field), after.get(field));
                 let null = Value::Null;
                 values(path, before.unwrap_or(&null), after.unwrap_or(&null), changes);
