@@ -1,8 +1,11 @@
 //! `HTTP_GET` and `SSL_GET`: fetches one URL and looks at status and body.
 
+use std::cell::Cell;
 use std::error::Error;
 use std::io;
-use std::pin::pin;
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -14,7 +17,7 @@ use hyper::header::{CONNECTION, HOST, HeaderValue, USER_AGENT};
 use hyper::{Request, Response, Version};
 use hyper_util::rt::TokioIo;
 use md5::{Digest, Md5};
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::timeout;
 
 use crate::socket::{self, Begun};
@@ -26,6 +29,10 @@ const MAX_BODY: usize = 64 << 20;
 
 /// Octets of a response's head.
 const MAX_HEAD: usize = 64 << 10;
+
+/// Octets before the end of a response's head: informational responses may precede it, and what is
+/// read along with it is of the body.
+const MAX_BEFORE_BODY: usize = 4 * MAX_HEAD;
 
 /// A response is read for at most this many times the checker's timeout.
 const PATIENCE: u32 = 60;
@@ -73,6 +80,8 @@ async fn exchange(
     orderly: bool,
 ) -> Result<(), Failure> {
     let wait = http.connection.timeout;
+    let left = Rc::new(Cell::new(MAX_BEFORE_BODY));
+    let stream = Bounded { stream, left: left.clone() };
     let (mut sender, connection) = http1::Builder::new()
         .title_case_headers(true)
         .max_buf_size(MAX_HEAD)
@@ -86,6 +95,7 @@ async fn exchange(
         let head = timeout(wait, sender.send_request(request(http, url)?)).await;
         let response =
             head.map_err(|_| Failure::Timeout("waiting for the answer"))?.map_err(bad_response)?;
+        left.set(usize::MAX); // the body has a bound of its own
         let result = judge(response, url, wait).await;
         drop(sender); // lets the connection end
         result
@@ -99,6 +109,51 @@ async fn exchange(
             result
         }
         Either::Right((_, conversation)) => conversation.await,
+    }
+}
+
+/// A stream of which so many octets can be read: a server that never comes to its answer costs no
+/// more than that, however fast it talks.
+struct Bounded<S> {
+    stream: S,
+    left: Rc<Cell<usize>>,
+}
+
+/// What is behind the bound.
+#[derive(Debug, thiserror::Error)]
+#[error("no answer within the first {} KiB", MAX_BEFORE_BODY >> 10)]
+struct NoAnswer;
+
+impl<S: AsyncRead + Unpin> AsyncRead for Bounded<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
+        let read = buf.filled().len() - before;
+        let left = self.left.get().checked_sub(read);
+        self.left.set(left.ok_or_else(|| io::Error::other(NoAnswer))?);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Bounded<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }
 
@@ -178,6 +233,9 @@ fn target(path: &str) -> String {
 #[allow(clippy::needless_pass_by_value, reason = "the shape of map_err")]
 fn bad_response(error: hyper::Error) -> Failure {
     match io_error(&error) {
+        Some(io) if io.get_ref().is_some_and(|inner| inner.is::<NoAnswer>()) => {
+            Failure::Response(io.to_string())
+        }
         Some(io) => socket::failure(io),
         None if error.is_incomplete_message() => {
             Failure::Response("closed before the answer".to_owned())

@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::mpsc;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use lb_check::schedule::Memory;
 use lb_check::{
@@ -255,10 +255,8 @@ async fn an_endless_answer_is_bounded() {
             stream.write_all(b"HTTP/1.1 100 Continue\r\n\r\n")?;
         }
     });
-    let started = Instant::now();
     let failure = fails(Probe::from(http(to))).await;
-    assert_eq!(failure, Failure::Timeout("waiting for the answer"));
-    assert!(started.elapsed() < Duration::from_secs(5));
+    assert_eq!(failure, Failure::Response("no answer within the first 256 KiB".to_owned()));
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 //! The library against a real kernel, and against `ipvsadm` as a second opinion.
 //!
 //! Every test has a network namespace, and with it an IPVS table, of its own. Where the kernel has
-//! no IPVS, or the process may not use it, they say so and pass; `tests/vm/ipvs` runs them in a
+//! no IPVS, or the process may not use it, they say so and pass; `tests/vm/check` runs them in a
 //! machine that has, and sets `LB_IPVS_REQUIRED` so that none is left out.
 
 use std::io::{Read, Write};

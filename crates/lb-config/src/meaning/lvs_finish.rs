@@ -1,6 +1,8 @@
 //! Virtual servers complete: defaults, inheritance, and keepalived's adjustments.
 
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
+use std::fmt;
 use std::net::SocketAddr;
 
 use super::check::{self, Above};
@@ -21,37 +23,43 @@ pub(crate) fn finish(
     let groups: HashMap<&str, &VirtualServerGroup> =
         groups.iter().map(|group| (group.name.as_str(), group)).collect();
     let mut done = Vec::with_capacity(servers.len());
-    let mut seen: HashMap<(VirtualServerKey, Option<Protocol>), Place> = HashMap::new();
+    let mut seen: HashMap<(VirtualServerKey, Option<Protocol>), Place> =
+        HashMap::with_capacity(servers.len());
     for draft in servers {
         let place = draft.place;
         let Some(server) = server(context, draft, &groups) else { continue };
         // Marks have no protocol; a group may be used once per protocol.
         let protocol =
             (!matches!(server.key, VirtualServerKey::Fwmark(_))).then_some(server.protocol);
-        let identity = (server.key.clone(), protocol);
-        if let Some(first) = seen.get(&identity) {
-            let message = format!(
-                "virtual server {} is defined before; this one is ignored",
-                name(&server.key)
-            );
-            let diagnostic = context.diags.note("duplicate-virtual-server", place, message);
-            if let Some(first) = first.span {
-                diagnostic.label(first, "the first");
+        match seen.entry((server.key.clone(), protocol)) {
+            Entry::Occupied(first) => {
+                let title = Title(server.key);
+                let message =
+                    format!("virtual server {title} is defined before; this one is ignored");
+                let diagnostic = context.diags.note("duplicate-virtual-server", place, message);
+                if let Some(first) = first.get().span {
+                    diagnostic.label(first, "the first");
+                }
             }
-            continue;
+            Entry::Vacant(entry) => {
+                entry.insert(place);
+                done.push(server);
+            }
         }
-        seen.insert(identity, place);
-        done.push(server);
     }
     done
 }
 
-/// How messages call a virtual server.
-fn name(key: &VirtualServerKey) -> String {
-    match key {
-        VirtualServerKey::Address(address) => address.to_string(),
-        VirtualServerKey::Fwmark(mark) => format!("fwmark {mark}"),
-        VirtualServerKey::Group(group) => format!("group {group}"),
+/// How messages call a virtual server; spelt out only where there is a message.
+struct Title(VirtualServerKey);
+
+impl fmt::Display for Title {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            VirtualServerKey::Address(address) => write!(f, "{address}"),
+            VirtualServerKey::Fwmark(mark) => write!(f, "fwmark {mark}"),
+            VirtualServerKey::Group(group) => write!(f, "group {group}"),
+        }
     }
 }
 
@@ -61,7 +69,7 @@ fn server(
     groups: &HashMap<&str, &VirtualServerGroup>,
 ) -> Option<VirtualServer> {
     let place = draft.place;
-    let title = name(&draft.key);
+    let title = Title(draft.key.clone());
     let group = match &draft.key {
         VirtualServerKey::Group(name) => {
             let Some(group) = groups.get(name.as_str()).copied() else {
@@ -161,7 +169,7 @@ fn server(
     Some(server)
 }
 
-fn protocol(context: &mut Context<'_>, draft: &Server, title: &str, is_mark: bool) -> Protocol {
+fn protocol(context: &mut Context<'_>, draft: &Server, title: &Title, is_mark: bool) -> Protocol {
     match (draft.protocol, is_mark) {
         (Some(_), true) => {
             let message = format!("virtual server {title} has a mark; its protocol is ignored");
@@ -212,7 +220,7 @@ fn is_tunnel(method: LvsMethod) -> bool {
 fn persistence(
     context: &mut Context<'_>,
     draft: &mut Server,
-    title: &str,
+    title: &Title,
     group: Option<&VirtualServerGroup>,
 ) {
     if draft.persistence_timeout.is_some() {
@@ -278,7 +286,7 @@ impl Ports {
         mut address: SocketAddr,
         method: LvsMethod,
         place: Place,
-        title: &str,
+        title: &Title,
     ) -> SocketAddr {
         let port = match (self, method) {
             (Ports::Free, _) => return address,
@@ -304,6 +312,9 @@ impl Ports {
     }
 }
 
+/// As many addresses are sooner compared one by one than hashed.
+const FEW: usize = 16;
+
 fn real_servers(
     context: &mut Context<'_>,
     drafts: Vec<Real>,
@@ -311,10 +322,11 @@ fn real_servers(
     method: LvsMethod,
     family: Family,
     ports: Ports,
-    title: &str,
+    title: &Title,
 ) -> Vec<RealServer> {
-    let mut seen = HashSet::with_capacity(drafts.len());
-    let mut done = Vec::with_capacity(drafts.len());
+    let few = drafts.len() <= FEW;
+    let mut seen = HashSet::with_capacity(if few { 0 } else { drafts.len() });
+    let mut done: Vec<RealServer> = Vec::with_capacity(drafts.len());
     for real in drafts {
         let method = real.method.unwrap_or(method);
         if family_of(real.address) != family && !is_tunnel(method) {
@@ -329,7 +341,12 @@ fn real_servers(
             continue;
         }
         let address = ports.adjust(context, real.address, method, real.place, title);
-        if !seen.insert(address) {
+        let again = if few {
+            done.iter().any(|other| other.address == address)
+        } else {
+            !seen.insert(address)
+        };
+        if again {
             let message =
                 format!("real server {address} of {title} is defined before; this one is removed");
             context.diags.warn("duplicate-real-server", real.place, message);
@@ -366,7 +383,7 @@ fn finish_sorry(
     family: Family,
     ports: Ports,
     real_servers: &[RealServer],
-    title: &str,
+    title: &Title,
 ) -> Option<SorryServer> {
     let method = sorry.method.unwrap_or(method);
     if family_of(sorry.address) != family && !is_tunnel(method) {
@@ -392,7 +409,7 @@ fn finish_sorry(
 }
 
 /// A quorum that can be reached, and a margin below it.
-fn quorum(context: &mut Context<'_>, draft: &Server, total: u64, title: &str) -> (u32, u32) {
+fn quorum(context: &mut Context<'_>, draft: &Server, total: u64, title: &Title) -> (u32, u32) {
     let mut quorum = draft.quorum;
     if u64::from(quorum) > total {
         quorum = (total as u32).max(1);

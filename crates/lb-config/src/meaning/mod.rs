@@ -200,7 +200,10 @@ fn exact<T>(items: impl Iterator<Item = T>) -> Vec<T> {
 
 impl Context<'_> {
     fn next(&mut self) -> Option<Line> {
-        self.peeked.take().or_else(|| self.reader.next(&mut self.diags))
+        if self.peeked.is_some() {
+            return self.peeked.take();
+        }
+        self.reader.next(&mut self.diags)
     }
 
     /// Reads `{`, or takes it as read.
@@ -308,15 +311,15 @@ impl Context<'_> {
     }
 
     fn keyword<B>(&mut self, table: &Table<B>, draft: &mut B, line: &Line) {
-        let name = line.str(0);
-        let Some(keyword) = self.find(table, name, line.keyword_place()) else {
+        let place = line.keyword_place();
+        let Some(keyword) = self.find(table, line.str(0), place) else {
             self.unknown(table, line);
             if let Some(recorder) = &mut self.recorder {
                 recorder.add(What::Unknown, line);
             }
             return;
         };
-        self.uses.note(table.block, keyword, line.keyword_place(), self.options);
+        self.uses.note(table.block, keyword, place, self.options);
         if line.len() <= keyword.takes.needed() {
             self.missing_argument(line);
             return;
@@ -389,9 +392,7 @@ impl Context<'_> {
         name: &str,
         place: Place,
     ) -> Option<&'static Keyword<B>> {
-        let current =
-            |keyword: &&Keyword<B>| keyword.name == name || keyword.aliases.contains(&name);
-        if let Some(keyword) = table.all().find(current) {
+        if let Some(keyword) = table.find(name) {
             return Some(keyword);
         }
         let keyword = table.all().find(|keyword| keyword.deprecated.contains(&name))?;

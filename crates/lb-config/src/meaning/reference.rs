@@ -152,7 +152,11 @@ fn described<B>(
         aliases: keyword.aliases,
         deprecated: keyword.deprecated,
         kind,
-        arguments: if said.is_empty() { arguments(kind) } else { said.to_owned() },
+        arguments: match (said, &keyword.takes) {
+            ("", Takes::Words { words: 0, .. }) => String::new(),
+            ("", _) => arguments(kind),
+            _ => said.to_owned(),
+        },
         default,
         acted_on: keyword.acted_on && !uses::is_idle(block),
         since: entry.map_or("", |entry| entry.since),

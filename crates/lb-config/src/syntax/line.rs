@@ -24,7 +24,49 @@ pub(crate) struct Line {
     /// What it is.
     pub(crate) kind: Kind,
     text: Text,
-    words: Vec<Range<u32>>,
+    words: Words,
+}
+
+/// Where the words of a line are in its text.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Words {
+    /// As many as nearly all lines have.
+    first: [(u32, u32); 4],
+    rest: Vec<(u32, u32)>,
+    len: usize,
+}
+
+impl Words {
+    /// Adds one.
+    pub(crate) fn push(&mut self, word: Range<u32>) {
+        match self.first.get_mut(self.len) {
+            Some(free) => *free = (word.start, word.end),
+            None => self.rest.push((word.start, word.end)),
+        }
+        self.len += 1;
+    }
+
+    /// Whether there are none.
+    pub(super) fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    fn get(&self, index: usize) -> Option<Range<usize>> {
+        if index >= self.len {
+            return None;
+        }
+        let rest = || self.rest.get(index - self.first.len());
+        let (start, end) = self.first.get(index).or_else(rest)?;
+        Some(*start as usize..*end as usize)
+    }
+}
+
+impl FromIterator<Range<u32>> for Words {
+    fn from_iter<I: IntoIterator<Item = Range<u32>>>(ranges: I) -> Self {
+        let mut words = Self::default();
+        ranges.into_iter().for_each(|range| words.push(range));
+        words
+    }
 }
 
 /// A word and where it is.
@@ -39,37 +81,39 @@ pub(crate) struct Word<'l> {
 impl Line {
     /// A brace.
     pub(crate) fn brace(kind: Kind, text: Text) -> Line {
-        Line { kind, text, words: Vec::new() }
+        Line { kind, text, words: Words::default() }
+    }
+
+    /// Words whose places in the text are known, at least one, whatever is in them.
+    pub(crate) fn of_words(text: Text, words: Words) -> Line {
+        Line { kind: Kind::Words, text, words }
     }
 
     /// Splits text without unquoted braces into words: blanks separate, `"` starts and ends one.
     pub(crate) fn words(text: Text) -> Line {
-        let words = word_ranges(text.as_str());
+        let words = word_ranges(text.as_str()).into_iter().collect();
         Line { kind: Kind::Words, text, words }
     }
 
     /// Number of words.
     pub(crate) fn len(&self) -> usize {
-        self.words.len()
+        self.words.len
     }
 
     /// The text of a word, empty if there is none.
     pub(crate) fn str(&self, index: usize) -> &str {
-        self.words
-            .get(index)
-            .map_or("", |range| &self.text.as_str()[range.start as usize..range.end as usize])
+        self.words.get(index).map_or("", |range| self.text.piece(range))
     }
 
     /// A word.
     pub(crate) fn word(&self, index: usize) -> Option<Word<'_>> {
         let range = self.words.get(index)?;
-        let range = range.start as usize..range.end as usize;
-        Some(Word { text: &self.text.as_str()[range.clone()], place: self.text.place(range) })
+        Some(Word { text: self.text.piece(range.clone()), place: self.text.place(range) })
     }
 
     /// The words from one on.
     pub(crate) fn words_from(&self, index: usize) -> impl Iterator<Item = Word<'_>> {
-        (index..self.words.len()).filter_map(|index| self.word(index))
+        (index..self.len()).filter_map(|index| self.word(index))
     }
 
     /// Where the line is.
@@ -84,15 +128,10 @@ impl Line {
 
     /// Where a range of words is, the whole line if there are none.
     pub(crate) fn place_from(&self, index: usize) -> Place {
-        match (self.words.get(index), self.words.last()) {
-            (Some(first), Some(last)) => self.text.place(first.start as usize..last.end as usize),
+        match (self.words.get(index), self.words.get(self.len().wrapping_sub(1))) {
+            (Some(first), Some(last)) => self.text.place(first.start..last.end),
             _ => self.place(),
         }
-    }
-
-    /// A line of words that are known, whatever is in them; `text` holds them.
-    pub(crate) fn of_words(text: Text, words: Vec<Range<u32>>) -> Line {
-        Line { kind: Kind::Words, text, words }
     }
 
     /// As [`Line::command`], without complaints.

@@ -7,6 +7,7 @@
 mod definition;
 mod include;
 mod line;
+mod plain;
 mod reader;
 mod sequence;
 #[cfg(test)]

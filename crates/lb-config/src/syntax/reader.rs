@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::definition::{Definitions, name_length};
 use super::include::{self, Checks};
 use super::line::{Kind, Line};
+use super::plain::{self, Plain};
 use super::sequence::{self, Values};
 use super::text::{Text, is_blank};
 use crate::diagnostic::{Class, Diagnostics, Place};
@@ -143,6 +144,10 @@ impl<'a> Reader<'a> {
                 self.count_brace(&line, diags);
                 return Some(line);
             }
+            if let Some(line) = self.plain() {
+                self.count_brace(&line, diags);
+                return Some(line);
+            }
             let text = match self.frames.last_mut()? {
                 Frame::Toml(lines) => {
                     match lines.next() {
@@ -177,6 +182,23 @@ impl<'a> Reader<'a> {
                 self.line(text, diags);
             }
         }
+    }
+
+    /// The next line of the innermost file, if it is plain. A brace after words is the line after it.
+    fn plain(&mut self) -> Option<Line> {
+        let Some(Frame::File { id, source, at, .. }) = self.frames.last_mut() else { return None };
+        let bytes = source.text().as_bytes();
+        while *at < bytes.len() {
+            let Plain { start, end, words, brace, next } = plain::read(bytes, *at, LONGEST_LINE)?;
+            *at = if brace.is_some() && !words.is_empty() { end } else { next };
+            if !words.is_empty() {
+                return Some(Line::of_words(Text::stretch(*id, source, start..end), words));
+            }
+            if let Some(kind) = brace {
+                return Some(Line::brace(kind, Text::stretch(*id, source, end..end + 1)));
+            }
+        }
+        None
     }
 
     fn count_brace(&mut self, line: &Line, diags: &mut Diagnostics) {

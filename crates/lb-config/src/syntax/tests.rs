@@ -311,3 +311,38 @@ fn places_survive_definitions_loops_and_includes() {
     let position = sources.position(place("tail").span.expect("a place"));
     assert_eq!((position.line, position.column), (1, 20));
 }
+
+/// What a line is, its words and every place in it.
+fn in_full(text: &str) -> Vec<String> {
+    let system = MemorySystem::default();
+    let mut reader = Reader::new(&system, "here".to_owned(), false);
+    let mut diags = Diagnostics::default();
+    reader.open_text("test.conf", text, &mut diags);
+    let mut lines = Vec::new();
+    while let Some(line) = reader.next(&mut diags) {
+        let words: Vec<_> = line.words_from(0).map(|word| (word.text, word.place)).collect();
+        lines.push(format!("{:?} {:?} {words:?}", line.kind, line.place()));
+    }
+    lines
+}
+
+#[test]
+fn a_plain_line_is_read_as_any_other() {
+    for line in [
+        "a",
+        "  a b\tc",
+        "a b c d e f g",
+        "a b {",
+        "a{",
+        "{",
+        "}",
+        "  } ",
+        "\u{e9}t\u{e9} \x0b b",
+        "\r",
+        "",
+    ] {
+        // A comment makes a line one that is not plain, and says nothing.
+        assert_eq!(in_full(line), in_full(&format!("{line}#")), "{line:?}");
+        assert_eq!(in_full(&format!("{line}\r\n")), in_full(line), "{line:?}");
+    }
+}

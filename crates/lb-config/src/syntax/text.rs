@@ -48,6 +48,16 @@ impl Text {
         }
     }
 
+    /// A range of it.
+    pub(crate) fn piece(&self, range: Range<usize>) -> &str {
+        match &self.0 {
+            Content::Stretch { source, start, .. } => {
+                &source.text()[*start as usize + range.start..*start as usize + range.end]
+            }
+            Content::Pieces { string, .. } => &string[range],
+        }
+    }
+
     fn len(&self) -> usize {
         match &self.0 {
             Content::Stretch { start, end, .. } => (end - start) as usize,
@@ -145,6 +155,13 @@ impl Text {
 
     /// Where a range is in the files.
     pub(crate) fn place(&self, range: Range<usize>) -> Place {
+        if let Content::Stretch { file, start, end, .. } = self.0
+            && range.start < range.end
+            && range.end <= (end - start) as usize
+        {
+            let (end, start) = (start + range.end as u32, start + range.start as u32);
+            return Span { file, start, end }.into();
+        }
         if self.len() == 0 {
             return match self.0 {
                 Content::Stretch { file, start, .. } => Span { file, start, end: start }.into(),

@@ -279,7 +279,7 @@ impl Lines<'_> {
             }
             match value.get_ref() {
                 DeValue::Boolean(_) => {}
-                DeValue::String(text) => self.words(line, text, value.span()),
+                DeValue::String(text) if name.is_some() => self.words(line, text, value.span()),
                 _ => match self.scalar(value) {
                     Some(text) => self.word(line, &text, value.span()),
                     None => self.mistaken(value, key.get_ref(), "a string or number"),
@@ -314,7 +314,7 @@ impl Lines<'_> {
     }
 
     fn finish(&mut self, line: Draft) {
-        self.done.push(Line::of_words(line.text, line.words));
+        self.done.push(Line::of_words(line.text, line.words.into_iter().collect()));
     }
 
     fn brace(&mut self, kind: syntax::Kind, key: &Range<usize>) {

@@ -157,14 +157,21 @@ impl Pool {
 
         // keepalived takes away before it adds.
         let mut old: Vec<_> = self.servers.drain(..).map(Some).collect();
+        // Most are where they were: those need no search.
+        let in_place = (old.iter().flatten().zip(&plan.servers))
+            .take_while(|(old, new)| old.plan.identity == new.identity)
+            .count();
         let mut known: HashMap<Identity, VecDeque<usize>> = HashMap::new();
-        for (at, server) in old.iter().flatten().enumerate() {
+        for (at, server) in old.iter().flatten().enumerate().skip(in_place) {
             known.entry(server.plan.identity.clone()).or_default().push_back(at);
         }
-        let new: Vec<_> = std::mem::take(&mut plan.servers)
-            .into_iter()
-            .map(|plan| {
-                let same = known.get_mut(&plan.identity).and_then(VecDeque::pop_front);
+        let new: Vec<_> = (std::mem::take(&mut plan.servers).into_iter().enumerate())
+            .map(|(at, plan)| {
+                let same = if at < in_place {
+                    Some(at)
+                } else {
+                    known.get_mut(&plan.identity).and_then(VecDeque::pop_front)
+                };
                 (plan, same.and_then(|at| old[at].take()))
             })
             .collect();
@@ -189,12 +196,13 @@ impl Pool {
             }
         }
 
-        self.owners.clear();
+        self.owners.values_mut().for_each(Vec::clear);
         for (at, server) in self.servers.iter().enumerate() {
             for key in &server.state.config().keys {
                 self.owners.entry(*key).or_default().push(at);
             }
         }
+        self.owners.retain(|_, owners| !owners.is_empty());
         // A service that several share is made of them in their order, which may have changed.
         let shared = self.owners.iter().filter(|(_, owners)| owners.len() > 1);
         touched.extend(shared.map(|(key, _)| *key));
