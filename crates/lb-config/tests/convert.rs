@@ -1,8 +1,10 @@
 //! From keepalived.conf to TOML and back: the model stays.
 
+mod common;
+
 use std::path::PathBuf;
 
-use lb_config::{AnyInterface, Format, Loaded, Model, Options};
+use lb_config::{AnyInterface, Block, Format, Loaded, Model, Options};
 
 fn options() -> Options {
     Options { record_statements: true, ..Options::default() }
@@ -84,4 +86,161 @@ fn every_file_of_the_corpus_keeps_its_model() {
     }
     println!("{kept} files kept their model");
     assert!(wrong.is_empty(), "{} differ:\n{}", wrong.len(), wrong.join("\n\n"));
+}
+
+#[test]
+fn every_example_of_a_keyword_keeps_its_model() {
+    let (mut kept, mut wrong) = (0, Vec::new());
+    let examples = common::examples();
+    for Block { path, keywords, .. } in lb_config::tables() {
+        for keyword in &keywords {
+            let sections = common::sections(path);
+            let mut found = sections.iter().map(|section| examples.get(&(section, keyword.name)));
+            let Some(example) = found.find_map(|example| example) else { continue };
+            let loaded = parse("x.conf", &common::filled(path, keyword.name, example.text));
+            match round_trip(&loaded) {
+                Ok(()) => kept += usize::from(loaded.model.is_some()),
+                Err(why) => wrong.push(format!("{path}: {}: {why}", keyword.name)),
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{} differ:\n{}", wrong.len(), wrong.join("\n\n"));
+    assert!(kept > 600, "{kept}");
+}
+
+/// The model of a TOML text and of a keepalived.conf that says the same.
+fn same(toml: &str, conf: &str) {
+    let (toml, conf) = (parse("x.toml", toml), parse("x.conf", conf));
+    let complaints: Vec<String> = toml.one_liners().collect();
+    assert!(conf.model.is_some(), "{}", conf.render(false));
+    assert_eq!(toml.model, conf.model, "{complaints:#?}");
+}
+
+#[test]
+fn every_form_of_a_value_means_what_the_words_mean() {
+    same(
+        r#"
+        linkbeat_use_polling = true
+        [global_defs]
+        script_user = ["root", "root"]
+        vrrp_strict = false
+        [[vrrp_script]]
+        name = "web check"
+        script = "/bin/true 'a b'"
+        interval = 0.5
+        [[vrrp_instance]]
+        name = "VI_1"
+        interface = "eth0"
+        virtual_router_id = 0x33
+        nopreempt = true
+        dont_track_primary = false
+        virtual_ipaddress = [
+            "192.0.2.1/24 dev eth1",
+            { address = "192.0.2.2/24", dev = "eth1", label = "eth1:x" },
+            ["192.0.2.3/24", "dev", "eth1"],
+        ]
+        track_script = [{ name = "web check", weight = 10 }]
+        notify_master = ["/bin/echo \"it's\"", "root"]
+        [[virtual_server]]
+        address = "2001:db8::1"
+        port = 80
+        protocol = "TCP"
+        quorum = 1
+        [[virtual_server.real_server]]
+        address = "[2001:db8::2]:80"
+        tcp_check = [{ connect_timeout = 1 }, { connect_timeout = 2 }]
+        [[virtual_server.real_server]]
+        address = "2001:db8::3 80"
+        http_get.url = [{ path = "/", status_code = [200, "301-302"] }]
+        [[virtual_server]]
+        fwmark = 7
+        real_server = [{ address = "192.0.2.9:80", weight = 2 }]
+        [[virtual_server]]
+        group = "G"
+        real_server = [{ address = "192.0.2.9:80" }]
+        [[virtual_server_group]]
+        name = "G"
+        entries = ["192.0.2.7 80", "fwmark 9"]
+        "#,
+        r#"
+        linkbeat_use_polling
+        global_defs {
+            script_user root root
+            vrrp_strict off
+        }
+        vrrp_script "web check" {
+            script "/bin/true 'a b'"
+            interval 0.5
+        }
+        vrrp_instance VI_1 {
+            interface eth0
+            virtual_router_id 51
+            nopreempt
+            virtual_ipaddress {
+                192.0.2.1/24 dev eth1
+                192.0.2.2/24 dev eth1 label eth1:x
+                192.0.2.3/24 dev eth1
+            }
+            track_script {
+                "web check" weight 10
+            }
+            notify_master '/bin/echo "it'"'"'s"' root
+        }
+        virtual_server 2001:db8::1 80 {
+            protocol TCP
+            quorum 1
+            real_server 2001:db8::2 80 {
+                TCP_CHECK {
+                    connect_timeout 1
+                }
+                TCP_CHECK {
+                    connect_timeout 2
+                }
+            }
+            real_server 2001:db8::3 80 {
+                HTTP_GET {
+                    url {
+                        path /
+                        status_code 200 301-302
+                    }
+                }
+            }
+        }
+        virtual_server fwmark 7 {
+            real_server 192.0.2.9 80 {
+                weight 2
+            }
+        }
+        virtual_server group G {
+            real_server 192.0.2.9 80 {
+            }
+        }
+        virtual_server_group G {
+            192.0.2.7 80
+            fwmark 9
+        }
+        "#,
+    );
+}
+
+#[test]
+fn what_is_no_toml_is_refused_where_it_is() {
+    let said = |text: &str| {
+        let loaded = parse("x.toml", text);
+        assert!(loaded.is_refused(), "{text}");
+        loaded.one_liners().next().unwrap_or_default()
+    };
+    assert!(said("a = ").starts_with("x.toml:1:"), "{}", said("a = "));
+    for (text, complaint) in [
+        ("vrrp_instance = 3", "x.toml:1:17: error: `vrrp_instance` is a table, not a number"),
+        ("static_routes = 3", "x.toml:1:17: error: `static_routes` is an array of lines, not a"),
+        ("[global_defs]\nrouter_id = {}", "x.toml:2:13: error: `router_id` is"),
+        ("[global_defs]\nrouter_id = 2026-11-21", "x.toml:2:13: error: `router_id` is"),
+        ("[[virtual_server]]\naddress = []", "x.toml:2:11: error: `address` is a string"),
+    ] {
+        let said = said(text);
+        assert!(said.starts_with(complaint), "{said}");
+    }
+    let deep = format!("a = {}", "[".repeat(100_000));
+    said(&deep);
 }

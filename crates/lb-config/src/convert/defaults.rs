@@ -17,6 +17,21 @@ pub(super) fn add(statements: &mut Vec<Statement>) {
         let block = Some(Vec::new());
         statements.insert(0, Statement { block, ..made(what, vec!["global_defs".to_owned()]) });
     }
+    // Several blocks of settings are one, or a default of one would hide what another says.
+    let is_global = |statement: &Statement| statement.name() == Some("global_defs");
+    let mut later = Vec::new();
+    let mut seen = false;
+    statements.retain_mut(|statement| {
+        let again = is_global(statement) && std::mem::replace(&mut seen, true);
+        if again {
+            later.extend(statement.block.take().unwrap_or_default());
+        }
+        !again
+    });
+    let first = statements.iter_mut().find(|statement| is_global(statement));
+    if let Some(block) = first.and_then(|statement| statement.block.as_mut()) {
+        block.extend(later);
+    }
     let blocks = reference::tables();
     let blocks = blocks.iter().map(|block| (block.path, block)).collect();
     // Instances take what they lack from the keyword of `global_defs` that starts with `vrrp_`.
@@ -56,6 +71,8 @@ fn complete(
     for inner in &mut *block {
         complete(&path, inner, blocks, &inherited);
     }
+    let min_garp = outer.contains_key("min_garp")
+        || block.iter().any(|statement| statement.name() == Some("vrrp_min_garp"));
     let mut prose = Vec::new();
     let first = block.len();
     for keyword in &table.keywords {
@@ -68,6 +85,10 @@ fn complete(
             Some((values, block)) if is_inherited(&path, keyword.name) => {
                 words.extend_from_slice(values);
                 format!("as in {block}")
+            }
+            _ if min_garp && keyword.name.contains("garp_") => {
+                prose.push(format!("{}: as vrrp_min_garp has it (default)", keyword.name));
+                continue;
             }
             _ => match literal(keyword) {
                 Some("") => continue,

@@ -279,7 +279,7 @@ impl Lines<'_> {
             }
             match value.get_ref() {
                 DeValue::Boolean(_) => {}
-                DeValue::String(text) => self.words(line, text, value.span()),
+                DeValue::String(text) if name.is_some() => self.words(line, text, value.span()),
                 _ => match self.scalar(value) {
                     Some(text) => self.word(line, &text, value.span()),
                     None => self.mistaken(value, key.get_ref(), "a string or number"),
