@@ -3,11 +3,14 @@
 //! Whoever holds a [`Model`] need not validate anything again: references resolve, ranges hold,
 //! families agree. Lists keep the order of the file. What an engine keeps whole is shared with it.
 
+mod carp;
 mod check;
 mod daemon;
 mod instance;
 mod route;
+mod router;
 mod track;
+mod vrrp;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -15,6 +18,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+pub use carp::{Balancing, CarpInstance, CarpNode};
 pub use check::{DnsChecker, DnsType, FileChecker, Regex, Reply, SmtpChecker, UdpChecker};
 pub use daemon::{
     AdvertBuffer, Buffer, Buffers, DBus, Dumps, Fifo, Fifos, Filters, Limits, Mail, MailServer,
@@ -27,10 +31,12 @@ pub use instance::{
 pub use route::{
     Encap, Locked, NextHop, Prefix, Route, RouteMetrics, RoutePlacement, Rule, RuleAction,
 };
+pub use router::VirtualRouter;
 pub use track::{
     ArgumentMatch, BfdInstance, GarpGroup, InitFile, LinkDelays, Linkbeat, LinkbeatMethod,
     TlsFiles, TrackFile, TrackGroup, TrackProcess,
 };
+pub use vrrp::{OldUnicastChecksum, VrrpInstance};
 
 /// A whole configuration.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -39,6 +45,8 @@ pub struct Model {
     pub global: Global,
     /// `vrrp_instance` blocks.
     pub vrrp_instances: Vec<Arc<VrrpInstance>>,
+    /// `carp_instance` blocks. A name is never that of a VRRP instance.
+    pub carp_instances: Vec<Arc<CarpInstance>>,
     /// `vrrp_sync_group` blocks.
     pub sync_groups: Vec<SyncGroup>,
     /// `vrrp_script` blocks.
@@ -150,6 +158,25 @@ pub struct Global {
     pub vmac_addr_prefix: Option<String>,
     /// `default_interface` of static addresses.
     pub default_interface: Option<String>,
+    /// `carp_allow` and the like.
+    pub carp: Carp,
+}
+
+/// What the BSDs set by `sysctl net.inet.carp`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Carp {
+    /// `carp_allow`: CARP takes part.
+    pub allow: bool,
+    /// `carp_preempt`: default of every instance's `preempt`.
+    pub preempt: bool,
+    /// `carp_log`: the least important kind of message that is logged, 0 to 7 as in `syslog(3)`.
+    pub log: u8,
+}
+
+impl Default for Carp {
+    fn default() -> Self {
+        Self { allow: true, preempt: false, log: 2 }
+    }
 }
 
 /// Connection timeouts of IPVS; `None` or zero leaves the kernel's value.
@@ -250,187 +277,6 @@ pub enum InitialState {
     Master,
     /// Listens first.
     Backup,
-}
-
-/// One `vrrp_instance`.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct VrrpInstance {
-    /// Its name.
-    pub name: String,
-    /// `state`.
-    pub state: InitialState,
-    /// `interface`; `None` only for unicast with a source address.
-    pub interface: Option<String>,
-    /// `virtual_router_id`, 1 to 255.
-    pub vrid: u8,
-    /// `version`.
-    pub version: VrrpVersion,
-    /// Family of the advertised VIPs.
-    pub family: Family,
-    /// `priority`, 1 to 255.
-    pub priority: u8,
-    /// `advert_int`; v2: whole seconds 1 to 255; v3: multiples of 10 ms up to 40.95 s.
-    pub advert_int: Duration,
-    /// `down_timer_adverts`, 1 to 100.
-    pub down_timer_adverts: u32,
-    /// `nopreempt`.
-    pub nopreempt: bool,
-    /// `preempt_delay`, zero for none.
-    pub preempt_delay: Duration,
-    /// `auth_type PASS`: the password, zero padded. v2 only.
-    pub password: Option<[u8; 8]>,
-    /// `mcast_src_ip` or `unicast_src_ip`.
-    pub source: Option<IpAddr>,
-    /// `track_src_ip`: FAULT when the source address goes away.
-    pub track_source: bool,
-    /// Where advertisements go.
-    pub peers: Peers,
-    /// `virtual_ipaddress`, advertised. At most 255.
-    pub vips: Vec<VirtualAddress>,
-    /// `virtual_ipaddress_excluded`, not advertised.
-    pub excluded_vips: Vec<VirtualAddress>,
-    /// `dont_track_primary`: a dead interface is no fault.
-    pub dont_track_primary: bool,
-    /// `track_interface`, the group's included.
-    pub track_interfaces: Vec<Tracked>,
-    /// `track_script`, the group's included; the names are in [`Model::vrrp_scripts`].
-    pub track_scripts: Vec<Tracked>,
-    /// Gratuitous ARP.
-    pub garp: Garp,
-    /// `accept`: packets to the VIPs are accepted though we do not own them.
-    pub accept: bool,
-    /// `skip_check_adv_addr`: VIPs in advertisements are compared only when the sender changes.
-    pub skip_check_adv_addr: bool,
-    /// `lower_prio_no_advert`: a lower priority is not answered.
-    pub lower_prio_no_advert: bool,
-    /// `higher_prio_send_advert`: one more advertisement before yielding.
-    pub higher_prio_send_advert: bool,
-    /// `owner_ignore_adverts`.
-    pub owner_ignore_adverts: bool,
-    /// `v3_checksum_as_v2`: no pseudo header in the checksum.
-    pub v3_checksum_as_v2: bool,
-    /// `old_unicast_checksum`.
-    pub old_unicast_checksum: OldUnicastChecksum,
-    /// `strict_mode`.
-    pub strict: bool,
-    /// Scripts.
-    pub notify: Notify,
-    /// `auth_type AH`: the key, zero padded. v2 only.
-    pub header_key: Option<[u8; 8]>,
-    /// `auth_hmac`
-    pub hmac: Option<Hmac>,
-    /// `use_vmac`
-    pub vmac: Option<Vmac>,
-    /// `use_vmac_addr`: a MAC address of their own for VIPs on other interfaces too.
-    pub vmac_addresses: bool,
-    /// `vmac_xmit_base`: advertisements leave by the interface below.
-    pub vmac_xmit_base: bool,
-    /// `use_ipvlan`
-    pub ipvlan: Option<Ipvlan>,
-    /// `vrf` of an instance without interface.
-    pub vrf: Option<String>,
-    /// `unicast_fault_no_peer`: FAULT, not multicast, without peers.
-    pub unicast_fault_no_peer: bool,
-    /// `track_file`, the group's included; the names are in [`Model::track_files`].
-    pub track_files: Vec<Tracked>,
-    /// `track_process`, the group's included; the names are in [`Model::track_processes`].
-    pub track_processes: Vec<Tracked>,
-    /// `track_bfd`, the group's included; the names are in [`Model::bfd_instances`].
-    pub track_bfds: Vec<Tracked>,
-    /// `virtual_routes`
-    pub routes: Vec<Route>,
-    /// `virtual_rules`
-    pub rules: Vec<Rule>,
-    /// `promote_secondaries`
-    pub promote_secondaries: bool,
-    /// `linkbeat_use_polling`
-    pub linkbeat_use_polling: bool,
-    /// `debug`, 0 to 4.
-    pub debug: u8,
-    /// `smtp_alert`
-    pub smtp_alert: bool,
-    /// `notify_priority_changes`
-    pub notify_priority_changes: bool,
-    /// `timer_expired_backup`: steps down when it slept too long; the highest priority of others.
-    pub timer_expired_backup: Option<u8>,
-    /// `garp_extra_if`
-    pub garp_extra: Option<ExtraGarp>,
-    /// `kernel_rx_buf_size`, bytes.
-    pub kernel_rx_buf_size: Option<u32>,
-    /// `lvs_sync_daemon_interface`
-    pub sync_daemon_interface: Option<String>,
-}
-
-/// An instance that says nothing.
-impl Default for VrrpInstance {
-    fn default() -> Self {
-        VrrpInstance {
-            name: String::new(),
-            state: InitialState::Backup,
-            interface: None,
-            vrid: 1,
-            version: VrrpVersion::V2,
-            family: Family::Inet,
-            priority: 100,
-            advert_int: Duration::from_secs(1),
-            down_timer_adverts: 3,
-            nopreempt: false,
-            preempt_delay: Duration::ZERO,
-            password: None,
-            source: None,
-            track_source: false,
-            peers: Peers::Multicast { group: Ipv4Addr::new(224, 0, 0, 18).into() },
-            vips: Vec::new(),
-            excluded_vips: Vec::new(),
-            dont_track_primary: false,
-            track_interfaces: Vec::new(),
-            track_scripts: Vec::new(),
-            garp: Garp::default(),
-            accept: true,
-            skip_check_adv_addr: false,
-            lower_prio_no_advert: false,
-            higher_prio_send_advert: false,
-            owner_ignore_adverts: false,
-            v3_checksum_as_v2: false,
-            old_unicast_checksum: OldUnicastChecksum::Detect,
-            strict: false,
-            notify: Notify::default(),
-            header_key: None,
-            hmac: None,
-            vmac: None,
-            vmac_addresses: false,
-            vmac_xmit_base: false,
-            ipvlan: None,
-            vrf: None,
-            unicast_fault_no_peer: false,
-            track_files: Vec::new(),
-            track_processes: Vec::new(),
-            track_bfds: Vec::new(),
-            routes: Vec::new(),
-            rules: Vec::new(),
-            promote_secondaries: false,
-            linkbeat_use_polling: false,
-            debug: 0,
-            smtp_alert: false,
-            notify_priority_changes: false,
-            timer_expired_backup: None,
-            garp_extra: None,
-            kernel_rx_buf_size: None,
-            sync_daemon_interface: None,
-        }
-    }
-}
-
-/// Checksum form of unicast v3, which old releases computed as for multicast.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-pub enum OldUnicastChecksum {
-    /// Learnt from what arrives.
-    #[default]
-    Detect,
-    /// Always the old form.
-    Always,
-    /// Never.
-    Never,
 }
 
 /// Where an instance's advertisements go.
@@ -539,7 +385,7 @@ impl Default for Garp {
 pub struct SyncGroup {
     /// Its name.
     pub name: String,
-    /// Names of its instances, each in [`Model::vrrp_instances`].
+    /// Names of its instances, each a VRRP or CARP instance.
     pub members: Vec<String>,
     /// `sync_group_tracking_weight`: weights act in spite of the group.
     pub tracking_weight: bool,

@@ -73,9 +73,22 @@ fn an_instance_has_keepaliveds_defaults() {
         flags: AddressFlags::default(),
     };
     let expected = VrrpInstance {
-        name: "VI_1".into(),
-        state: InitialState::Backup,
-        interface: Some("eth0".into()),
+        router: VirtualRouter {
+            name: "VI_1".into(),
+            state: InitialState::Backup,
+            interface: Some("eth0".into()),
+            source: None,
+            track_source: false,
+            peers: Peers::Multicast { group: [224, 0, 0, 18].into() },
+            vips: vec![vip],
+            excluded_vips: vec![],
+            dont_track_primary: false,
+            track_interfaces: vec![],
+            track_scripts: vec![],
+            garp,
+            notify: Notify::default(),
+            ..VirtualRouter::default()
+        },
         vrid: 51,
         version: VrrpVersion::V2,
         family: Family::Inet,
@@ -85,15 +98,6 @@ fn an_instance_has_keepaliveds_defaults() {
         nopreempt: false,
         preempt_delay: Duration::ZERO,
         password: None,
-        source: None,
-        track_source: false,
-        peers: Peers::Multicast { group: [224, 0, 0, 18].into() },
-        vips: vec![vip],
-        excluded_vips: vec![],
-        dont_track_primary: false,
-        track_interfaces: vec![],
-        track_scripts: vec![],
-        garp,
         accept: true,
         skip_check_adv_addr: false,
         lower_prio_no_advert: false,
@@ -102,7 +106,6 @@ fn an_instance_has_keepaliveds_defaults() {
         v3_checksum_as_v2: false,
         old_unicast_checksum: OldUnicastChecksum::Detect,
         strict: false,
-        notify: Notify::default(),
         ..VrrpInstance::default()
     };
     assert_eq!(found, expected);
@@ -112,7 +115,7 @@ fn an_instance_has_keepaliveds_defaults() {
 fn state_and_priority_make_each_other() {
     let of = |lines: &str, complaints: &[&str]| {
         let found = instance(lines, complaints);
-        (found.state, found.priority)
+        (found.router.state, found.priority)
     };
     use InitialState::{Backup, Master};
     assert_eq!(of("state MASTER", &[]), (Master, 255));
@@ -181,7 +184,7 @@ fn addresses_take_their_options() {
     let text = "vrrp_instance A {\ninterface eth0\nvirtual_router_id 5\nvirtual_ipaddress {\n\
         10.0.0.1/24 dev eth1 brd + label eth1:1 scope link no_track\n10.0.0.9/33\n10.0.0.1, \n010.0.0.1\n10.0.0.2 10.0.0.3\n2001:db8::1\n}\n}";
     let complaints = ["vip-prefix", "vip", "vip", "unknown-option", "vip-family"];
-    let found = model(text, &complaints).vrrp_instances[0].vips.clone();
+    let found = model(text, &complaints).vrrp_instances[0].router.vips.clone();
     assert_eq!(found.len(), 3);
     assert_eq!(
         found[0],
@@ -205,8 +208,11 @@ fn ipv6_is_version_3() {
         virtual_ipaddress_excluded {\n10.0.0.1\n}\n}";
     let found = model(text, &[]).vrrp_instances.remove(0);
     assert_eq!((found.family, found.version), (Family::Inet6, VrrpVersion::V3));
-    assert_eq!(found.peers, Peers::Multicast { group: "ff02::12".parse().unwrap() });
-    assert_eq!((found.vips.len(), found.vips[1].prefix, found.excluded_vips.len()), (2, 128, 1));
+    assert_eq!(found.router.peers, Peers::Multicast { group: "ff02::12".parse().unwrap() });
+    assert_eq!(
+        (found.router.vips.len(), found.router.vips[1].prefix, found.router.excluded_vips.len()),
+        (2, 128, 1)
+    );
 }
 
 #[test]
@@ -217,9 +223,12 @@ fn peers_make_an_instance_unicast() {
         UnicastPeer { address: [10, 0, 0, 6].into(), ttl: (0, 255) },
         UnicastPeer { address: [10, 0, 0, 7].into(), ttl: (250, 254) },
     ];
-    assert_eq!(found.peers, Peers::Unicast { peers: expected, check_source: false, ttl: Some(64) });
+    assert_eq!(
+        found.router.peers,
+        Peers::Unicast { peers: expected, check_source: false, ttl: Some(64) }
+    );
     let found = instance("unicast_src_ip 10.0.0.5", &["unicast-without-peers"]);
-    assert_eq!(found.peers, Peers::Multicast { group: [224, 0, 0, 18].into() });
+    assert_eq!(found.router.peers, Peers::Multicast { group: [224, 0, 0, 18].into() });
 }
 
 #[test]
@@ -291,22 +300,23 @@ fn what_nothing_acts_on_is_in_the_model_and_said_once() {
         &["not-acted-on", "not-acted-on"],
     );
     assert_eq!(found.priority, 7);
-    assert_eq!(found.routes.len(), 2);
-    assert_eq!(found.routes[1].gateway, Some([10, 0, 0, 9].into()));
-    assert_eq!(found.vmac.and_then(|vmac| vmac.name).as_deref(), Some("vrrp.1"));
+    assert_eq!(found.router.routes.len(), 2);
+    assert_eq!(found.router.routes[1].gateway, Some([10, 0, 0, 9].into()));
+    assert_eq!(found.router.vmac.and_then(|vmac| vmac.name).as_deref(), Some("vrrp.1"));
 }
 
 #[test]
 fn garp_is_copied_when_the_block_opens() {
     let globals = "global_defs {\nvrrp_garp_master_delay 9\nvrrp_garp_master_repeat 0\n}\n";
     let block = "vrrp_instance A {\ninterface eth0\nvirtual_router_id 5\nvirtual_ipaddress {\n10.0.0.1\n}\n}\n";
-    let before = model(&(globals.to_owned() + block), &[]).vrrp_instances.remove(0).garp;
+    let before = model(&(globals.to_owned() + block), &[]).vrrp_instances.remove(0).router.garp;
     assert_eq!((before.delay, before.repeat), (9 * SECOND, 1));
-    let after = model(&(block.to_owned() + globals), &[]).vrrp_instances.remove(0).garp;
+    let after = model(&(block.to_owned() + globals), &[]).vrrp_instances.remove(0).router.garp;
     assert_eq!((after.delay, after.repeat), (5 * SECOND, 5));
     let minimal = model(&("global_defs {\nvrrp_min_garp\n}\n".to_owned() + block), &[])
         .vrrp_instances
         .remove(0)
+        .router
         .garp;
     assert_eq!((minimal.delay, minimal.repeat), (Duration::ZERO, 1));
     assert!(instance("skip_check_adv_addr off", &[]).skip_check_adv_addr, "any boolean enables");
@@ -319,11 +329,11 @@ fn strict_instances_follow_the_rfc() {
         &["strict-state"],
     );
     assert_eq!(
-        (found.state, found.down_timer_adverts, found.preempt_delay),
+        (found.router.state, found.down_timer_adverts, found.preempt_delay),
         (InitialState::Backup, 3, Duration::ZERO)
     );
     assert!(!found.accept && found.lower_prio_no_advert && found.owner_ignore_adverts);
-    assert_eq!(found.garp.lower_prio_repeat, 0);
+    assert_eq!(found.router.garp.lower_prio_repeat, 0);
 }
 
 #[test]
@@ -336,9 +346,9 @@ fn tracked_things_have_weights() {
     let found = model(text, &complaints);
     let tracked = |name: &str, weight| Tracked { name: name.into(), weight, reverse: false };
     let instance = &found.vrrp_instances[0];
-    assert_eq!(instance.track_scripts, [tracked("chk", -10)]);
+    assert_eq!(instance.router.track_scripts, [tracked("chk", -10)]);
     assert_eq!(
-        instance.track_interfaces,
+        instance.router.track_interfaces,
         [tracked("eth1", 20), tracked("eth2", -253), tracked("eth3", 0)]
     );
     let owner = Some(ScriptOwner { uid: 0, gid: 0 });
@@ -372,8 +382,11 @@ fn members_of_a_group_have_no_weights_and_share_its_trackers() {
     assert_eq!(found.sync_groups.len(), 1);
     assert_eq!(found.sync_groups[0].members, ["A", "B"]);
     assert!(found.sync_groups[0].notify.master.is_some());
-    assert_eq!(found.vrrp_instances[0].track_interfaces, [tracked("eth1", 0), tracked("eth5", 5)]);
-    assert_eq!(found.vrrp_instances[1].track_interfaces, [tracked("eth5", 5)]);
+    assert_eq!(
+        found.vrrp_instances[0].router.track_interfaces,
+        [tracked("eth1", 0), tracked("eth5", 5)]
+    );
+    assert_eq!(found.vrrp_instances[1].router.track_interfaces, [tracked("eth5", 5)]);
 }
 
 #[test]

@@ -54,7 +54,7 @@ pub(super) fn instances(
     }
     shared_vrids(context, instances, places);
     let known: HashMap<&str, usize> =
-        instances.iter().enumerate().map(|(index, i)| (i.name.as_str(), index)).collect();
+        instances.iter().enumerate().map(|(index, i)| (i.router.name.as_str(), index)).collect();
     for group in groups {
         group_intervals(context, instances, places, &known, group);
     }
@@ -62,9 +62,11 @@ pub(super) fn instances(
 
 /// Anybody on the way reads the password; it helps against mistakes on one link only.
 fn plain_password(context: &mut Context<'_>, instance: &VrrpInstance, places: &Places) {
-    if instance.password.is_some() && matches!(instance.peers, Peers::Unicast { .. }) {
-        let message =
-            format!("({}) sends its password in the clear beyond its own link", instance.name);
+    if instance.password.is_some() && matches!(instance.router.peers, Peers::Unicast { .. }) {
+        let message = format!(
+            "({}) sends its password in the clear beyond its own link",
+            instance.router.name
+        );
         context
             .diags
             .note("password-unicast", places.authentication, message)
@@ -78,7 +80,7 @@ struct Subnets(HashMap<String, Vec<(IpAddr, u8)>>);
 
 impl Subnets {
     fn check(&mut self, context: &mut Context<'_>, instance: &VrrpInstance, places: &Places) {
-        let vips = instance.vips.iter().chain(&instance.excluded_vips);
+        let vips = instance.router.vips.iter().chain(&instance.router.excluded_vips);
         for (vip, place) in vips.zip(&places.vips) {
             let Some(interface) = vip.interface.as_deref() else { continue };
             let addresses = self
@@ -121,10 +123,10 @@ fn weights(context: &mut Context<'_>, instance: &VrrpInstance, places: &Places) 
         return;
     }
     let lists = [
-        &instance.track_interfaces,
-        &instance.track_scripts,
-        &instance.track_processes,
-        &instance.track_bfds,
+        &instance.router.track_interfaces,
+        &instance.router.track_scripts,
+        &instance.router.track_processes,
+        &instance.router.track_bfds,
     ];
     for Tracked { name, weight, reverse } in lists.into_iter().flatten() {
         let weight = if *reverse { -weight } else { *weight };
@@ -135,7 +137,7 @@ fn weights(context: &mut Context<'_>, instance: &VrrpInstance, places: &Places) 
         };
         let message = format!(
             "({}) cannot change the election by `{name}`: its priority never gets {limit}",
-            instance.name
+            instance.router.name
         );
         context
             .diags
@@ -148,16 +150,16 @@ fn weights(context: &mut Context<'_>, instance: &VrrpInstance, places: &Places) 
 fn shared_vrids(context: &mut Context<'_>, instances: &[Arc<VrrpInstance>], places: &[Places]) {
     let mut seen: HashMap<(&str, Family, u8), usize> = HashMap::new();
     for (index, instance) in instances.iter().enumerate() {
-        let Some(interface) = instance.interface.as_deref() else { continue };
+        let Some(interface) = instance.router.interface.as_deref() else { continue };
         let key = (interface, instance.family, instance.vrid);
         let first = *seen.entry(key).or_insert(index);
         // The same destination too is an error, and said.
-        if first == index || instances[first].peers == instance.peers {
+        if first == index || instances[first].router.peers == instance.router.peers {
             continue;
         }
         let message = format!(
             "({}) shares number {} on {interface} with `{}`",
-            instance.name, instance.vrid, instances[first].name
+            instance.router.name, instance.vrid, instances[first].router.name
         );
         context
             .diags
@@ -185,9 +187,9 @@ fn group_intervals(
         let message = format!(
             "group `{}`: `{}` advertises every {} s, and `{}` every {} s",
             group.name,
-            one.name,
+            one.router.name,
             one.advert_int.as_secs_f64(),
-            other.name,
+            other.router.name,
             other.advert_int.as_secs_f64()
         );
         context

@@ -156,12 +156,13 @@ fn finish(context: &mut Context<'_>, draft: Draft) -> Model {
         vrrp_finish::finish(context, draft.instances, draft.groups, &scripts);
     let top = draft.top;
     let virtual_servers = lvs_finish::finish(context, draft.servers, &draft.server_groups);
-    let names = vrrp_instances.iter().map(|instance| instance.name.as_str());
+    let names = vrrp_instances.iter().map(|instance| instance.router.name.as_str());
     let track_groups = group::finish_track_groups(context, top.track_groups, &names.collect());
     group::check_track_groups(context, &track_groups, &top.group_uses);
     let global = global::finish(context);
     context.complain_of_security();
     Model {
+        carp_instances: Vec::new(),
         global,
         vrrp_instances,
         sync_groups,

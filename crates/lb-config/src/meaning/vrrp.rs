@@ -79,6 +79,7 @@ pub(crate) struct Instance {
     pub(crate) garp_extra: Option<ExtraGarp>,
     pub(crate) kernel_rx_buf_size: Option<u32>,
     pub(crate) sync_interface: Option<String>,
+    pub(crate) handover: Option<bool>,
 }
 
 /// An `authentication` block.
@@ -215,6 +216,7 @@ pub(super) static TABLE: Table<Instance> = Table {
         Keyword::new("skip_check_adv_addr", Takes::Switch(|i, _| i.skip_check_adv_addr = true)),
         Keyword::new("strict_mode", Takes::Switch(|i, on| i.strict = Some(on))),
         Keyword::new("v3_checksum_as_v2", Takes::Switch(|i, on| i.v3_checksum_as_v2 = on)),
+        Keyword::or("handover", "on", Takes::Switch(|i, on| i.handover = Some(on))),
         Keyword::new(
             "lower_prio_no_advert",
             Takes::Switch(|i, on| i.lower_prio_no_advert = Some(on)),
@@ -380,6 +382,7 @@ pub(crate) fn read(draft: &mut Draft, context: &mut Context<'_>, line: &Line) {
         garp_extra: None,
         kernel_rx_buf_size: None,
         sync_interface: None,
+        handover: None,
     };
     context.block(&TABLE, &mut instance, line);
     draft.instances.push(Box::new(instance));

@@ -11,8 +11,8 @@ use super::vrrp::{AuthenticationKind, Instance, Notifies};
 use super::{Context, exact, lint};
 use crate::diagnostic::{Class, Place};
 use crate::model::{
-    Family, Garp, InitialState, Notify, Peers, SyncGroup, Tracked, VirtualAddress, VrrpInstance,
-    VrrpScript, VrrpVersion,
+    Family, Garp, InitialState, Notify, Peers, SyncGroup, Tracked, VirtualAddress, VirtualRouter,
+    VrrpInstance, VrrpScript, VrrpVersion,
 };
 
 /// Makes instances and groups of the model.
@@ -202,8 +202,57 @@ fn instance(
     let owner_ignore_adverts = strict
         || (draft.owner_ignore_adverts.unwrap_or(globals.owner_ignore_adverts))
         || (owner && draft.owner_ignore_adverts.is_some());
+    let notify = notify(context, std::mem::take(&mut draft.notify));
+    let smtp_alert = alert(context, draft.smtp_alert);
+    let garp = garp(context, &draft, strict);
+    let globals = &context.globals;
     Some(VrrpInstance {
-        state,
+        router: VirtualRouter {
+            state,
+            source: draft.source,
+            track_source: draft.track_source && draft.source.is_some(),
+            peers: if unicast {
+                Peers::Unicast {
+                    peers: draft.peers.iter().map(|(peer, _)| *peer).collect(),
+                    check_source: draft.check_unicast_src || globals.check_unicast_src,
+                    ttl: draft.unicast_ttl,
+                }
+            } else {
+                Peers::Multicast { group: multicast }
+            },
+            vips,
+            excluded_vips: excluded,
+            dont_track_primary: draft.dont_track_primary,
+            track_interfaces,
+            track_scripts,
+            garp,
+            notify,
+            vmac: draft.vmac,
+            vmac_addresses: draft.vmac_addresses,
+            vmac_xmit_base: draft.vmac_xmit_base,
+            ipvlan: draft.ipvlan,
+            vrf: draft.vrf,
+            unicast_fault_no_peer: draft.unicast_fault_no_peer,
+            track_files,
+            track_processes,
+            track_bfds,
+            routes: draft.routes,
+            rules: draft.rules,
+            promote_secondaries: draft.promote_secondaries,
+            linkbeat_use_polling: draft.linkbeat_use_polling,
+            debug: draft.debug,
+            smtp_alert,
+            notify_priority_changes: draft
+                .notify_priority_changes
+                .or(group.and_then(|group| group.notify_priority_changes))
+                .unwrap_or(context.globals.notify_priority_changes),
+            garp_extra: draft.garp_extra.or(context.globals.garp_extra),
+            kernel_rx_buf_size: draft.kernel_rx_buf_size,
+            sync_daemon_interface: draft.sync_interface,
+            interface: draft.interface,
+            name: draft.name,
+            handover: draft.handover.unwrap_or(true),
+        },
         vrid,
         version,
         family,
@@ -213,23 +262,6 @@ fn instance(
         nopreempt: draft.nopreempt,
         preempt_delay: if strict { Duration::ZERO } else { draft.preempt_delay },
         password,
-        source: draft.source,
-        track_source: draft.track_source && draft.source.is_some(),
-        peers: if unicast {
-            Peers::Unicast {
-                peers: draft.peers.iter().map(|(peer, _)| *peer).collect(),
-                check_source: draft.check_unicast_src || globals.check_unicast_src,
-                ttl: draft.unicast_ttl,
-            }
-        } else {
-            Peers::Multicast { group: multicast }
-        },
-        vips,
-        excluded_vips: excluded,
-        dont_track_primary: draft.dont_track_primary,
-        track_interfaces,
-        track_scripts,
-        garp: garp(context, &draft, strict),
         accept: if strict {
             owner || (version == VrrpVersion::V3 && draft.accept == Some(true))
         } else {
@@ -244,34 +276,9 @@ fn instance(
         v3_checksum_as_v2: draft.v3_checksum_as_v2,
         old_unicast_checksum: draft.old_unicast_checksum,
         strict,
-        notify: notify(context, draft.notify),
         header_key,
         hmac: draft.hmac,
-        vmac: draft.vmac,
-        vmac_addresses: draft.vmac_addresses,
-        vmac_xmit_base: draft.vmac_xmit_base,
-        ipvlan: draft.ipvlan,
-        vrf: draft.vrf,
-        unicast_fault_no_peer: draft.unicast_fault_no_peer,
-        track_files,
-        track_processes,
-        track_bfds,
-        routes: draft.routes,
-        rules: draft.rules,
-        promote_secondaries: draft.promote_secondaries,
-        linkbeat_use_polling: draft.linkbeat_use_polling,
-        debug: draft.debug,
-        smtp_alert: alert(context, draft.smtp_alert),
-        notify_priority_changes: draft
-            .notify_priority_changes
-            .or(group.and_then(|group| group.notify_priority_changes))
-            .unwrap_or(context.globals.notify_priority_changes),
         timer_expired_backup: draft.timer_expired_backup,
-        garp_extra: draft.garp_extra.or(context.globals.garp_extra),
-        kernel_rx_buf_size: draft.kernel_rx_buf_size,
-        sync_daemon_interface: draft.sync_interface,
-        interface: draft.interface,
-        name: draft.name,
     })
 }
 

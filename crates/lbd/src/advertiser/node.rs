@@ -120,8 +120,10 @@ impl Node {
             later: Vec::new(),
         };
         let tracked = (plan.instances.iter())
-            .filter(|instance| adopt.contains(&instance.name))
-            .flat_map(|instance| instance.track_scripts.iter().map(|tracked| tracked.name.clone()));
+            .filter(|instance| adopt.contains(&instance.router.name))
+            .flat_map(|instance| {
+                instance.router.track_scripts.iter().map(|tracked| tracked.name.clone())
+            });
         let tracked: BTreeSet<String> = tracked.collect();
         node.install(plan);
         node.scripts.trust(&tracked);
@@ -195,9 +197,9 @@ impl Node {
     ) {
         let Some(slot) = self.slot(instance) else { return };
         let Some(source) = slot.instance.source() else { return };
-        if slot.config.interface.is_some() {
+        if slot.config.router.interface.is_some() {
             let link = slot.link.and_then(|link| self.links.get(link));
-            if !link.is_some_and(|link| link.up || slot.config.dont_track_primary) {
+            if !link.is_some_and(|link| link.up || slot.config.router.dont_track_primary) {
                 return;
             }
         }
@@ -207,7 +209,7 @@ impl Node {
             let payload = start..payload.len();
             datagrams.push(Datagram { link: slot.link, source, destination, ttl, payload });
         };
-        match &slot.config.peers {
+        match &slot.config.router.peers {
             Peers::Multicast { group } => to(*group, Some(255)),
             Peers::Unicast { peers, ttl, .. } => {
                 let ttl = ttl.or(source.is_ipv4().then_some(255));
@@ -231,7 +233,7 @@ impl Node {
     #[must_use]
     pub fn masters(&self) -> BTreeSet<String> {
         let masters = self.living().filter(|slot| slot.role() == Role::Master);
-        masters.map(|slot| slot.config.name.clone()).collect()
+        masters.map(|slot| slot.config.router.name.clone()).collect()
     }
 
     /// State of every instance in the order of the configuration. `wall` is the wall clock at `now`.

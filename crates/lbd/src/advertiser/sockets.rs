@@ -50,7 +50,7 @@ impl Sockets {
     pub(super) fn serve(&mut self, plan: &Plan) {
         self.vrids.clear();
         for instance in &plan.instances {
-            let key = (instance.interface.clone(), instance.family.into());
+            let key = (instance.router.interface.clone(), instance.family.into());
             self.vrids.entry(key).or_default().insert(instance.vrid);
         }
     }

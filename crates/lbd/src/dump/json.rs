@@ -14,7 +14,7 @@ pub fn json(model: &Model, status: &Status) -> String {
         .vrrp
         .iter()
         .filter_map(|state| {
-            let config = model.vrrp_instances.iter().find(|i| i.name == state.name)?;
+            let config = model.vrrp_instances.iter().find(|i| i.router.name == state.name)?;
             Some(json!({ "data": data(config, state), "stats": stats(&state.counters) }))
         })
         .collect();
@@ -25,20 +25,20 @@ fn data(config: &VrrpInstance, state: &Vrrp) -> Value {
     let master = state.state == VrrpState::Master;
     let adver_int = config.advert_int.as_secs_f64();
     let mut data = json!({
-        "iname": config.name,
-        "dont_track_primary": u8::from(config.dont_track_primary),
+        "iname": config.router.name,
+        "dont_track_primary": u8::from(config.router.dont_track_primary),
         "skip_check_adv_addr": u8::from(config.skip_check_adv_addr),
         "strict_mode": u8::from(config.strict),
         "vmac_ifname": "",
-        "ifp_ifname": config.interface.as_deref().unwrap_or_default(),
+        "ifp_ifname": config.router.interface.as_deref().unwrap_or_default(),
         "master_priority": state.master.as_ref().filter(|_| !master).map_or(0, |m| m.priority),
         "last_transition": state.since.as_microsecond() as f64 / 1e6,
-        "garp_delay": config.garp.delay.as_secs_f64(),
-        "garp_refresh": config.garp.refresh.as_secs(),
-        "garp_rep": config.garp.repeat,
-        "garp_refresh_rep": config.garp.refresh_repeat,
-        "garp_lower_prio_delay": config.garp.lower_prio_delay.as_secs_f64(),
-        "garp_lower_prio_rep": config.garp.lower_prio_repeat,
+        "garp_delay": config.router.garp.delay.as_secs_f64(),
+        "garp_refresh": config.router.garp.refresh.as_secs(),
+        "garp_rep": config.router.garp.repeat,
+        "garp_refresh_rep": config.router.garp.refresh_repeat,
+        "garp_lower_prio_delay": config.router.garp.lower_prio_delay.as_secs_f64(),
+        "garp_lower_prio_rep": config.router.garp.lower_prio_repeat,
         "lower_prio_no_advert": u8::from(config.lower_prio_no_advert),
         "higher_prio_send_advert": u8::from(config.higher_prio_send_advert),
         "vrid": config.vrid,
@@ -55,17 +55,17 @@ fn data(config: &VrrpInstance, state: &Vrrp) -> Value {
         "wantstate": number(if state.state == VrrpState::Fault { VrrpState::Backup } else { state.state }),
         "version": match config.version { VrrpVersion::V2 => 2, VrrpVersion::V3 => 3 },
         "smtp_alert": false,
-        "notify_deleted": config.notify.report_deleted,
+        "notify_deleted": config.router.notify.report_deleted,
     });
     if let Value::Object(data) = &mut data {
-        scripts(&config.notify, data);
+        scripts(&config.router.notify, data);
         let addresses =
             |vips: &[VirtualAddress]| vips.iter().map(|v| address(v, config, master)).collect();
-        array(data, "vips", addresses(&config.vips));
-        array(data, "evips", addresses(&config.excluded_vips));
+        array(data, "vips", addresses(&config.router.vips));
+        array(data, "evips", addresses(&config.router.excluded_vips));
         let names = |tracked: &[Tracked]| tracked.iter().map(|t| t.name.clone()).collect();
-        array(data, "track_ifp", names(&config.track_interfaces));
-        array(data, "track_script", names(&config.track_scripts));
+        array(data, "track_ifp", names(&config.router.track_interfaces));
+        array(data, "track_script", names(&config.router.track_scripts));
         if config.version == VrrpVersion::V2 {
             data.insert("auth_type".into(), u8::from(config.password.is_some()).into());
             if config.password.is_some() {
@@ -112,7 +112,7 @@ pub(super) fn address(vip: &VirtualAddress, config: &VrrpInstance, set: bool) ->
     if let Some(broadcast) = vip.broadcast {
         text += &format!(" brd {broadcast}");
     }
-    if let Some(interface) = vip.interface.as_ref().or(config.interface.as_ref()) {
+    if let Some(interface) = vip.interface.as_ref().or(config.router.interface.as_ref()) {
         text += &format!(" dev {interface}");
     }
     text += &match vip.scope {

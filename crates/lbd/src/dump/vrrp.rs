@@ -21,7 +21,7 @@ pub(super) fn vrrp(
     if !model.vrrp_instances.is_empty() {
         page.section("VRRP Topology");
         for config in &model.vrrp_instances {
-            instance(config, state(&config.name), &mut page);
+            instance(config, state(&config.router.name), &mut page);
         }
     }
     if !model.sync_groups.is_empty() {
@@ -91,7 +91,7 @@ fn interface(link: &Link, addresses: &[InterfaceAddress], page: &mut Page) {
 }
 
 fn instance(config: &VrrpInstance, state: Option<&Vrrp>, page: &mut Page) {
-    page.line(0, "VRRP Instance", &config.name);
+    page.line(0, "VRRP Instance", &config.router.name);
     page.line(
         1,
         "VRRP Version",
@@ -114,11 +114,11 @@ fn instance(config: &VrrpInstance, state: Option<&Vrrp>, page: &mut Page) {
     if let Some(group) = state.and_then(|state| state.group.as_ref()) {
         page.line(1, "Sync group", group);
     }
-    page.line(1, "Interface", config.interface.as_deref().unwrap_or("(none)"));
-    if let Some(source) = config.source {
+    page.line(1, "Interface", config.router.interface.as_deref().unwrap_or("(none)"));
+    if let Some(source) = config.router.source {
         page.line(1, "Using src_ip", source);
     }
-    match &config.peers {
+    match &config.router.peers {
         Peers::Multicast { group } => page.text(1, format_args!("Multicast address {group}")),
         Peers::Unicast { peers, .. } => {
             page.text(1, "Unicast peers :");
@@ -127,12 +127,16 @@ fn instance(config: &VrrpInstance, state: Option<&Vrrp>, page: &mut Page) {
             }
         }
     }
-    page.line(1, "Gratuitous ARP delay", config.garp.delay.as_secs_f64());
-    page.line(1, "Gratuitous ARP repeat", config.garp.repeat);
-    page.line(1, "Gratuitous ARP refresh", config.garp.refresh.as_secs());
-    page.line(1, "Gratuitous ARP refresh repeat", config.garp.refresh_repeat);
-    page.line(1, "Gratuitous ARP lower priority delay", config.garp.lower_prio_delay.as_secs_f64());
-    page.line(1, "Gratuitous ARP lower priority repeat", config.garp.lower_prio_repeat);
+    page.line(1, "Gratuitous ARP delay", config.router.garp.delay.as_secs_f64());
+    page.line(1, "Gratuitous ARP repeat", config.router.garp.repeat);
+    page.line(1, "Gratuitous ARP refresh", config.router.garp.refresh.as_secs());
+    page.line(1, "Gratuitous ARP refresh repeat", config.router.garp.refresh_repeat);
+    page.line(
+        1,
+        "Gratuitous ARP lower priority delay",
+        config.router.garp.lower_prio_delay.as_secs_f64(),
+    );
+    page.line(1, "Gratuitous ARP lower priority repeat", config.router.garp.lower_prio_repeat);
     page.line(1, "Down timer adverts", config.down_timer_adverts);
     page.line(1, "Virtual Router ID", config.vrid);
     page.line(1, "Priority", config.priority);
@@ -154,7 +158,7 @@ fn instance(config: &VrrpInstance, state: Option<&Vrrp>, page: &mut Page) {
     );
     let set = state.is_some_and(|state| state.state == VrrpState::Master);
     for (heading, vips) in
-        [("Virtual IP", &config.vips), ("Virtual IP Excluded", &config.excluded_vips)]
+        [("Virtual IP", &config.router.vips), ("Virtual IP Excluded", &config.router.excluded_vips)]
     {
         if !vips.is_empty() {
             page.text(1, format_args!("{heading} ({}):", vips.len()));
@@ -164,8 +168,8 @@ fn instance(config: &VrrpInstance, state: Option<&Vrrp>, page: &mut Page) {
         }
     }
     for (heading, tracked) in [
-        ("Tracked interfaces", &config.track_interfaces),
-        ("Tracked scripts", &config.track_scripts),
+        ("Tracked interfaces", &config.router.track_interfaces),
+        ("Tracked scripts", &config.router.track_scripts),
     ] {
         if !tracked.is_empty() {
             page.text(1, format_args!("{heading} ({}):", tracked.len()));
@@ -175,7 +179,7 @@ fn instance(config: &VrrpInstance, state: Option<&Vrrp>, page: &mut Page) {
             }
         }
     }
-    let notify = &config.notify;
+    let notify = &config.router.notify;
     for (key, script) in [
         ("Backup state transition script", &notify.backup),
         ("Master state transition script", &notify.master),

@@ -67,7 +67,7 @@ impl Notifications {
     /// say that it is gone.
     pub fn update(&mut self, model: &Model) {
         for instance in &model.vrrp_instances {
-            replace(&mut self.instances, &instance.name, &instance.notify);
+            replace(&mut self.instances, &instance.router.name, &instance.router.notify);
         }
         for group in &model.sync_groups {
             replace(&mut self.groups, &group.name, &group.notify);

@@ -38,7 +38,7 @@ impl Tracker {
         let tracked: BTreeSet<&str> = model
             .vrrp_instances
             .iter()
-            .flat_map(|i| &i.track_scripts)
+            .flat_map(|i| &i.router.track_scripts)
             .map(|t| t.name.as_str())
             .collect();
         let wanted: BTreeMap<&str, &VrrpScript> = model

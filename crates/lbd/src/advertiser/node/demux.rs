@@ -21,7 +21,7 @@ impl Demux {
     pub(super) fn new<'a>(slots: impl Iterator<Item = (InstanceId, &'a Slot)>) -> Self {
         let mut map: HashMap<Key, Vec<InstanceId>> = HashMap::new();
         for (id, slot) in slots {
-            let link = match (&slot.config.interface, slot.link) {
+            let link = match (&slot.config.router.interface, slot.link) {
                 (Some(_), Some(link)) => link,
                 (Some(_), None) => continue,
                 (None, _) => 0,
@@ -57,7 +57,7 @@ impl Demux {
 }
 
 fn is_for(slot: &Slot, packet: &IpPacket<'_>) -> bool {
-    match &slot.config.peers {
+    match &slot.config.router.peers {
         Peers::Multicast { group } => *group == packet.destination,
         Peers::Unicast { peers, .. } => {
             slot.instance.source().is_none_or(|source| source == packet.destination)

@@ -45,7 +45,7 @@ impl Node {
 
     /// Marks what resumes as MASTER: free of faults, and with its whole group.
     fn mark_resuming(&mut self) {
-        let able = |slot: &Slot| self.adopt.contains(&slot.config.name) && !slot.held();
+        let able = |slot: &Slot| self.adopt.contains(&slot.config.router.name) && !slot.held();
         let resuming: Vec<InstanceId> = (self.order.iter().copied())
             .filter(|id| {
                 self.slot(*id).is_some_and(|slot| match slot.group {
@@ -195,8 +195,8 @@ impl Node {
                 }
             }
             lb_vrrp::Action::Announce => {
-                slot.garp.start(now, &slot.config.garp);
-                slot.announce(id, slot.config.garp.repeat, out);
+                slot.garp.start(now, &slot.config.router.garp);
+                slot.announce(id, slot.config.router.garp.repeat, out);
             }
             lb_vrrp::Action::AnnounceLower => self.announce_lower(now, id, out),
             lb_vrrp::Action::Notify(role) => {
@@ -206,7 +206,7 @@ impl Node {
             }
             lb_vrrp::Action::LowerPriority(sender) if slot.lower.pass(now) => {
                 out.push(Action::event(EventKind::VrrpMasterRxLowerPri {
-                    name: slot.config.name.clone(),
+                    name: slot.config.router.name.clone(),
                     from: sender.address.to_string(),
                     priority: sender.priority.0,
                 }));
@@ -214,7 +214,7 @@ impl Node {
             lb_vrrp::Action::Willing | lb_vrrp::Action::LowerPriority(_) => {}
             lb_vrrp::Action::Report { from, error } => {
                 out.push(Action::event(EventKind::VrrpPacketError {
-                    name: slot.config.name.clone(),
+                    name: slot.config.router.name.clone(),
                     from: from.to_string(),
                     reason: error.to_string(),
                 }));
@@ -230,8 +230,8 @@ impl Node {
         for member in members {
             let Some(slot) = slots[member.index()].as_mut() else { continue };
             if slot.role() == Role::Master {
-                slot.garp.lower(now, &slot.config.garp);
-                slot.announce(*member, slot.config.garp.lower_prio_repeat, out);
+                slot.garp.lower(now, &slot.config.router.garp);
+                slot.announce(*member, slot.config.router.garp.lower_prio_repeat, out);
                 deadlines.arm(*member, slot.deadline(), &mut slot.armed);
             }
         }
@@ -239,7 +239,7 @@ impl Node {
 
     fn announce_due(&mut self, now: Instant, id: InstanceId, out: &mut Vec<Action>) {
         if let Some(slot) = self.slot_mut(id) {
-            let rounds = slot.garp.due(now, &slot.config.garp);
+            let rounds = slot.garp.due(now, &slot.config.router.garp);
             slot.announce(id, rounds, out);
         }
     }
@@ -333,12 +333,16 @@ impl Node {
 impl Slot {
     pub(super) fn event(&self, state: VrrpState) -> Action {
         let priority = self.instance.effective_priority().0;
-        Action::event(EventKind::VrrpInstance { name: self.config.name.clone(), state, priority })
+        Action::event(EventKind::VrrpInstance {
+            name: self.config.router.name.clone(),
+            state,
+            priority,
+        })
     }
 
     /// Announces the VIPs, if there are any and any rounds.
     pub(super) fn announce(&self, instance: InstanceId, rounds: u32, out: &mut Vec<Action>) {
-        let vips = self.config.vips.len() + self.config.excluded_vips.len();
+        let vips = self.config.router.vips.len() + self.config.router.excluded_vips.len();
         if rounds > 0 && vips > 0 {
             out.push(Action::Announce { instance, rounds });
         }

@@ -45,7 +45,7 @@ impl Node {
         });
         if !vips.is_empty() {
             out.push(Action::AddVips { instance: id, vips });
-            slot.announce(id, slot.config.garp.repeat, out);
+            slot.announce(id, slot.config.router.garp.repeat, out);
         }
     }
 
@@ -53,7 +53,8 @@ impl Node {
     pub(super) fn refresh_links(&mut self, out: &mut Vec<Action>) {
         for id in self.order.clone() {
             let Some(slot) = self.slot(id) else { continue };
-            let link = slot.config.interface.as_deref().and_then(|name| self.links.named(name));
+            let link =
+                slot.config.router.interface.as_deref().and_then(|name| self.links.named(name));
             let link = link.map(|(index, _)| index);
             if let Some(slot) = self.slot_mut(id) {
                 slot.link = link;
@@ -63,11 +64,11 @@ impl Node {
         let slots = || self.order.iter().filter_map(|id| Some((*id, self.slot(*id)?)));
         let demux = Demux::new(slots());
         let sockets: BTreeSet<Socket> = slots()
-            .filter(|(_, slot)| slot.config.interface.is_none() || slot.link.is_some())
+            .filter(|(_, slot)| slot.config.router.interface.is_none() || slot.link.is_some())
             .map(|(_, slot)| Socket {
                 link: slot.link,
                 family: slot.config.family.into(),
-                group: match slot.config.peers {
+                group: match slot.config.router.peers {
                     Peers::Multicast { group } => Some(group),
                     Peers::Unicast { .. } => None,
                 },
@@ -166,11 +167,13 @@ impl Node {
         let mut faults = slot.link_faults(&self.links);
         let mut waits = Vec::new();
         let mut total = 0;
-        for tracked in slot.config.track_interfaces.iter().filter(|tracked| tracked.weight != 0) {
+        for tracked in
+            slot.config.router.track_interfaces.iter().filter(|tracked| tracked.weight != 0)
+        {
             let up = self.links.named(&tracked.name).is_some_and(|(_, link)| link.up);
             total += track::contribution(tracked.weight, tracked.reverse, up);
         }
-        for tracked in &slot.config.track_scripts {
+        for tracked in &slot.config.router.track_scripts {
             let name = &tracked.name;
             match self.scripts.up(name) {
                 Some(up) if tracked.weight != 0 => {
@@ -195,7 +198,7 @@ impl Node {
         if let Some(slot) = self.slot(id) {
             let after = slot.instance.effective_priority();
             if after != before {
-                let (name, from, to) = (slot.config.name.clone(), before.0, after.0);
+                let (name, from, to) = (slot.config.router.name.clone(), before.0, after.0);
                 out.push(Action::event(EventKind::VrrpPriority { name, from, to }));
             }
         }

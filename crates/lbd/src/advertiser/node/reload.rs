@@ -30,10 +30,10 @@ impl Identity {
         Self {
             vrid: instance.vrid,
             family: instance.family,
-            interface: instance.interface.clone(),
-            channel: match instance.peers {
+            interface: instance.router.interface.clone(),
+            channel: match instance.router.peers {
                 Peers::Multicast { group } => Err(group),
-                Peers::Unicast { .. } => Ok(instance.source),
+                Peers::Unicast { .. } => Ok(instance.router.source),
             },
         }
     }
@@ -85,7 +85,7 @@ impl Node {
             .collect();
         self.slots.reserve(plan.instances.len().saturating_sub(self.slots.len()));
         for config in plan.instances {
-            let group = groups.get(config.name.as_str()).copied();
+            let group = groups.get(config.router.name.as_str()).copied();
             let id = match known.remove(&Identity::of(&config)) {
                 Some(id) => id,
                 None => self.allocate(Slot::new(Arc::clone(&config), group.is_some())),
@@ -140,10 +140,10 @@ impl Node {
 
     fn index(&mut self, id: InstanceId, config: &VrrpInstance) {
         self.scripts.add_user(id, config);
-        for vip in config.vips.iter().chain(&config.excluded_vips) {
+        for vip in config.router.vips.iter().chain(&config.router.excluded_vips) {
             self.vip_users.entry(vip.address).or_default().push(id);
         }
-        if let Some(source) = config.source.filter(|_| config.track_source) {
+        if let Some(source) = config.router.source.filter(|_| config.router.track_source) {
             self.source_users.entry(source).or_default().push(id);
         }
         for name in link_names(config) {
@@ -155,7 +155,7 @@ impl Node {
     fn depart(&mut self, now: Instant, id: InstanceId, out: &mut Vec<Action>) {
         self.apply(now, id, Input::Shutdown, out);
         if let Some(slot) = self.slot(id) {
-            let deleted = slot.config.notify.report_deleted;
+            let deleted = slot.config.router.notify.report_deleted;
             out.push(slot.event(if deleted { VrrpState::Deleted } else { VrrpState::Fault }));
         }
         self.departed.push(id);
@@ -184,7 +184,7 @@ impl Node {
         if !gone.is_empty() {
             out.push(Action::RemoveVips { instance: id, vips: gone });
         }
-        let garp = slot.config.garp;
+        let garp = slot.config.router.garp;
         if !new.is_empty() {
             out.push(Action::AddVips { instance: id, vips: new });
             slot.garp.start(now, &garp);
@@ -211,8 +211,8 @@ fn tracked(address: &VirtualAddress) -> VirtualAddress {
 
 /// Names of all links an instance depends on; some may come twice.
 fn link_names(config: &VrrpInstance) -> impl Iterator<Item = &str> {
-    let vips = config.vips.iter().chain(&config.excluded_vips);
-    (config.interface.as_deref().into_iter())
+    let vips = config.router.vips.iter().chain(&config.router.excluded_vips);
+    (config.router.interface.as_deref().into_iter())
         .chain(vips.filter_map(|vip| vip.interface.as_deref()))
-        .chain(config.track_interfaces.iter().map(|tracked| tracked.name.as_str()))
+        .chain(config.router.track_interfaces.iter().map(|tracked| tracked.name.as_str()))
 }

@@ -39,7 +39,7 @@ impl Scripts {
 
     /// Notes that an instance depends on the scripts it names.
     pub(super) fn add_user(&mut self, id: InstanceId, instance: &VrrpInstance) {
-        for tracked in &instance.track_scripts {
+        for tracked in &instance.router.track_scripts {
             if let Some(script) = self.0.get_mut(&tracked.name) {
                 script.users.push(id);
             }

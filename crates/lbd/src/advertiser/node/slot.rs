@@ -165,7 +165,7 @@ impl Slot {
         &'a self,
         links: &'a Links,
     ) -> impl Iterator<Item = (LinkIndex, &'a VirtualAddress)> {
-        self.config.vips.iter().chain(&self.config.excluded_vips).filter_map(|vip| {
+        self.config.router.vips.iter().chain(&self.config.router.excluded_vips).filter_map(|vip| {
             let link = match &vip.interface {
                 Some(name) => links.named(name)?.0,
                 None => self.link?,
@@ -185,8 +185,8 @@ impl Slot {
         links: &Links,
         is_vip: impl Fn(IpAddr) -> bool,
     ) -> Option<IpAddr> {
-        if self.config.source.is_some() {
-            return self.config.source;
+        if self.config.router.source.is_some() {
+            return self.config.router.source;
         }
         let link = links.get(self.link?)?;
         link.source(self.config.family, is_vip).or_else(|| {
@@ -199,11 +199,11 @@ impl Slot {
     pub(super) fn link_faults(&self, links: &Links) -> Vec<String> {
         let mut faults = Vec::new();
         let config = &self.config;
-        match &config.interface {
+        match &config.router.interface {
             Some(name) => match links.named(name) {
                 None => faults.push(format!("interface {name} does not exist")),
                 Some((_, link)) => {
-                    if !link.up && !config.dont_track_primary {
+                    if !link.up && !config.router.dont_track_primary {
                         faults.push(format!("interface {name} is down"));
                     }
                     if self.instance.source().is_none() {
@@ -216,7 +216,7 @@ impl Slot {
             }
             None => {}
         }
-        if let Some(source) = config.source.filter(|_| config.track_source) {
+        if let Some(source) = config.router.source.filter(|_| config.router.track_source) {
             let there = match self.link {
                 Some(link) => links.get(link).is_some_and(|link| link.has(source)),
                 None => links.have(source),
@@ -225,11 +225,11 @@ impl Slot {
                 faults.push(format!("source address {source} is on no interface of this instance"));
             }
         }
-        let vips = config.vips.iter().chain(&config.excluded_vips);
+        let vips = config.router.vips.iter().chain(&config.router.excluded_vips);
         let vip_links = vips
-            .filter(|vip| !vip.no_track && vip.interface != config.interface)
+            .filter(|vip| !vip.no_track && vip.interface != config.router.interface)
             .filter_map(|vip| vip.interface.as_ref());
-        let tracked = config.track_interfaces.iter().filter(|tracked| tracked.weight == 0);
+        let tracked = config.router.track_interfaces.iter().filter(|tracked| tracked.weight == 0);
         let needed = vip_links.map(|name| (name, false));
         for (name, reverse) in needed.chain(tracked.map(|t| (&t.name, t.reverse))) {
             let fault = match (links.named(name).map(|(_, link)| link.up), reverse) {
@@ -246,7 +246,7 @@ impl Slot {
     }
 
     fn no_source(&self, interface: &str) -> String {
-        let option = match self.config.peers {
+        let option = match self.config.router.peers {
             Peers::Multicast { .. } => "mcast_src_ip",
             Peers::Unicast { .. } => "unicast_src_ip",
         };
@@ -269,7 +269,7 @@ pub(super) fn vrrp_config(instance: &VrrpInstance, grouped: bool) -> Config {
         model::VrrpVersion::V3 => Version::V3,
     };
     let vrid = Vrid::new(instance.vrid).expect("the model holds no VRID 0");
-    let peers = match &instance.peers {
+    let peers = match &instance.router.peers {
         Peers::Multicast { .. } => lb_vrrp::Peers::Multicast,
         Peers::Unicast { peers, check_source, .. } => lb_vrrp::Peers::Unicast {
             peers: peers
@@ -285,12 +285,12 @@ pub(super) fn vrrp_config(instance: &VrrpInstance, grouped: bool) -> Config {
     };
     Config {
         down_timer_adverts: instance.down_timer_adverts,
-        wants_master: instance.state == model::InitialState::Master,
+        wants_master: instance.router.state == model::InitialState::Master,
         nopreempt: instance.nopreempt,
         preempt_delay: instance.preempt_delay,
         password: instance.password,
         peers,
-        vips: Vips::new(family, instance.vips.iter().map(|vip| vip.address)),
+        vips: Vips::new(family, instance.router.vips.iter().map(|vip| vip.address)),
         skip_check_adv_addr: instance.skip_check_adv_addr,
         lower_prio_no_advert: instance.lower_prio_no_advert,
         higher_prio_send_advert: instance.higher_prio_send_advert,

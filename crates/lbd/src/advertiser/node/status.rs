@@ -22,8 +22,8 @@ impl Node {
             _ => instance.master().map(|master| (master.address, master.priority)),
         };
         Vrrp {
-            name: config.name.clone(),
-            interface: config.interface.clone().unwrap_or_default(),
+            name: config.router.name.clone(),
+            interface: config.router.interface.clone().unwrap_or_default(),
             vrid: config.vrid,
             family: match config.family {
                 Family::Inet => "inet".to_owned(),
@@ -38,7 +38,7 @@ impl Node {
             priority: config.priority,
             effective_priority: instance.effective_priority().0,
             group: slot.group.map(|group| self.groups[group].name.clone()),
-            vips: (config.vips.iter().chain(&config.excluded_vips))
+            vips: (config.router.vips.iter().chain(&config.router.excluded_vips))
                 .map(|vip| format!("{}/{}", vip.address, vip.prefix))
                 .collect(),
             master: known.map(|(address, priority)| Master {
@@ -59,7 +59,9 @@ impl Node {
                 .iter()
                 .filter_map(|id| self.slot(*id))
                 .filter(|member| member.held())
-                .map(|member| format!("{} of the same sync group cannot", member.config.name))
+                .map(|member| {
+                    format!("{} of the same sync group cannot", member.config.router.name)
+                })
                 .collect(),
             _ => own,
         }

@@ -103,7 +103,7 @@ fn unicast_peers_elect_too() {
     for (priority, peer) in [(200, [10, 0, 1, 2]), (100, [10, 0, 1, 1])] {
         let mut config = instance("VI_1", "eth1", 1, priority);
         let peers = vec![UnicastPeer { address: IpAddr::from(peer), ttl: (0, 255) }];
-        config.peers = Peers::Unicast { peers, check_source: true, ttl: None };
+        config.router.peers = Peers::Unicast { peers, check_source: true, ttl: None };
         net.host(1, plan([config]));
     }
     net.run_until(10_000);
@@ -230,7 +230,7 @@ fn groups_never_split_and_agree_after_the_network_heals() {
 
 fn checked(priority: u8, weight: i16) -> Plan {
     let mut config = instance("VI_1", "eth1", 1, priority);
-    config.track_scripts = vec![tracked("chk", weight)];
+    config.router.track_scripts = vec![tracked("chk", weight)];
     let mut plan = plan([config]);
     plan.scripts = vec![VrrpScript {
         name: "chk".to_owned(),
@@ -290,7 +290,7 @@ fn a_reload_changes_the_difference_only() {
     let mut net = pair();
     net.story();
     let mut config = instance("RENAMED", "eth1", 1, 150);
-    config.vips.push(vip([10, 0, 1, 101]));
+    config.router.vips.push(vip([10, 0, 1, 101]));
     let other = instance("VI_2", "eth1", 2, 100);
     net.tell(0, Input::Reload(plan([config.clone(), other])));
     // The master goes on, under its new name and with its new VIP.
@@ -305,7 +305,7 @@ fn a_reload_changes_the_difference_only() {
     );
     assert_eq!(net.hosts[0].announced.last(), Some(&(10_000, 5)));
 
-    config.vips.remove(0);
+    config.router.vips.remove(0);
     net.tell(0, Input::Reload(plan([config])));
     assert!(net.holders(VIP).is_empty());
     assert_eq!(net.holders([10, 0, 1, 101]), [0]);
@@ -395,8 +395,8 @@ fn a_flood_of_lower_priorities_is_told_a_hundred_times_a_second() {
 fn announcements_are_refreshed() {
     let mut net = Network::new();
     let mut config = instance("VI_1", "eth1", 1, 200);
-    config.garp.refresh = Duration::from_secs(10);
-    config.garp.refresh_repeat = 2;
+    config.router.garp.refresh = Duration::from_secs(10);
+    config.router.garp.refresh_repeat = 2;
     net.host(1, plan([config]));
     net.run_until(40_000);
     // First after delay and refresh.
@@ -410,8 +410,8 @@ fn announcements_are_refreshed() {
 fn a_vip_on_another_link_depends_on_it() {
     let mut net = Network::new();
     let mut config = instance("VI_1", "eth1", 1, 200);
-    config.excluded_vips = vec![vip([10, 0, 2, 100])];
-    config.excluded_vips[0].interface = Some("eth2".to_owned());
+    config.router.excluded_vips = vec![vip([10, 0, 2, 100])];
+    config.router.excluded_vips[0].interface = Some("eth2".to_owned());
     net.host(2, plan([config]));
     net.run_until(5_000);
     assert!(net.hosts[0].vips.contains(&(2, VIP_2.into())));
@@ -426,9 +426,9 @@ fn a_vip_on_another_link_depends_on_it() {
 fn an_untracked_vip_returns_with_its_link() {
     let mut net = Network::new();
     let mut config = instance("VI_1", "eth1", 1, 200);
-    config.excluded_vips = vec![vip([10, 0, 2, 100])];
-    config.excluded_vips[0].interface = Some("eth2".to_owned());
-    config.excluded_vips[0].no_track = true;
+    config.router.excluded_vips = vec![vip([10, 0, 2, 100])];
+    config.router.excluded_vips[0].interface = Some("eth2".to_owned());
+    config.router.excluded_vips[0].no_track = true;
     net.host(2, plan([config]));
     net.run_until(5_000);
     net.tell(0, Input::LinkGone { link: 2 });
@@ -476,18 +476,18 @@ fn unicast_instances_may_share_a_vrid() {
     for (config, peer) in configs.iter_mut().zip([2, 3]) {
         let address = IpAddr::from([10, 0, 1, peer]);
         let peers = vec![UnicastPeer { address, ttl: (0, 255) }];
-        config.peers = Peers::Unicast { peers, check_source: true, ttl: None };
+        config.router.peers = Peers::Unicast { peers, check_source: true, ttl: None };
     }
-    configs[1].vips = vec![vip([10, 0, 1, 200])];
-    configs[1].source = Some([10, 0, 1, 11].into());
+    configs[1].router.vips = vec![vip([10, 0, 1, 200])];
+    configs[1].router.source = Some([10, 0, 1, 11].into());
     let mut net = Network::new();
     net.host(1, plan(configs));
     for vips in [VIP, [10, 0, 1, 200]] {
         let mut config = instance("C", "eth1", 1, 100);
         let address = IpAddr::from([10, 0, 1, if vips == VIP { 1 } else { 11 }]);
         let peers = vec![UnicastPeer { address, ttl: (0, 255) }];
-        config.peers = Peers::Unicast { peers, check_source: true, ttl: None };
-        config.vips = vec![vip(vips)];
+        config.router.peers = Peers::Unicast { peers, check_source: true, ttl: None };
+        config.router.vips = vec![vip(vips)];
         net.host(1, plan([config]));
     }
     net.run_until(10_000);
@@ -543,7 +543,7 @@ fn a_late_node_hears_what_waits_before_it_judges() {
 fn nothing_is_sent_on_a_link_that_is_down() {
     let datagrams = |dont_track_primary| {
         let mut config = instance("VI_1", "eth1", 1, 200);
-        config.dont_track_primary = dont_track_primary;
+        config.router.dont_track_primary = dont_track_primary;
         let mut net = Network::new();
         net.host(1, plan([config]));
         net.run_until(10_000);

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use lb_config::model::{
     AddressFlags, Family, Garp, InitialState, Notify, OldUnicastChecksum, Peers, SyncGroup,
-    Tracked, VirtualAddress, VrrpInstance, VrrpVersion,
+    Tracked, VirtualAddress, VirtualRouter, VrrpInstance, VrrpVersion,
 };
 use lb_control::EventKind;
 use lb_vrrp::IpPacket;
@@ -22,9 +22,29 @@ const LATENCY: Duration = Duration::from_millis(1);
 /// An instance of version 3, multicast, one second, one VIP `10.0.VRID.100`.
 pub fn instance(name: &str, interface: &str, vrid: u8, priority: u8) -> VrrpInstance {
     VrrpInstance {
-        name: name.to_owned(),
-        state: InitialState::Backup,
-        interface: Some(interface.to_owned()),
+        router: VirtualRouter {
+            name: name.to_owned(),
+            state: InitialState::Backup,
+            interface: Some(interface.to_owned()),
+            source: None,
+            track_source: false,
+            peers: Peers::Multicast { group: [224, 0, 0, 18].into() },
+            vips: vec![vip([10, 0, vrid, 100])],
+            excluded_vips: Vec::new(),
+            dont_track_primary: false,
+            track_interfaces: Vec::new(),
+            track_scripts: Vec::new(),
+            garp: Garp {
+                repeat: 5,
+                delay: Duration::from_secs(5),
+                refresh: Duration::ZERO,
+                refresh_repeat: 1,
+                lower_prio_repeat: 5,
+                lower_prio_delay: Duration::from_secs(5),
+            },
+            notify: Notify::default(),
+            ..VirtualRouter::default()
+        },
         vrid,
         version: VrrpVersion::V3,
         family: Family::Inet,
@@ -34,22 +54,6 @@ pub fn instance(name: &str, interface: &str, vrid: u8, priority: u8) -> VrrpInst
         nopreempt: false,
         preempt_delay: Duration::ZERO,
         password: None,
-        source: None,
-        track_source: false,
-        peers: Peers::Multicast { group: [224, 0, 0, 18].into() },
-        vips: vec![vip([10, 0, vrid, 100])],
-        excluded_vips: Vec::new(),
-        dont_track_primary: false,
-        track_interfaces: Vec::new(),
-        track_scripts: Vec::new(),
-        garp: Garp {
-            repeat: 5,
-            delay: Duration::from_secs(5),
-            refresh: Duration::ZERO,
-            refresh_repeat: 1,
-            lower_prio_repeat: 5,
-            lower_prio_delay: Duration::from_secs(5),
-        },
         accept: true,
         skip_check_adv_addr: false,
         lower_prio_no_advert: false,
@@ -58,7 +62,6 @@ pub fn instance(name: &str, interface: &str, vrid: u8, priority: u8) -> VrrpInst
         v3_checksum_as_v2: false,
         old_unicast_checksum: OldUnicastChecksum::Detect,
         strict: false,
-        notify: Notify::default(),
         ..VrrpInstance::default()
     }
 }
