@@ -1,7 +1,8 @@
 //! What an instance is told once.
 
-use std::net::IpAddr;
 use std::time::Duration;
+
+use lb_election::Peers;
 
 use crate::types::{Family, Priority, Version, Vrid};
 use crate::vips::Vips;
@@ -90,31 +91,6 @@ impl Config {
     pub fn owner(&self) -> bool {
         self.priority == Priority::OWNER
     }
-}
-
-/// Where advertisements go and come from.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Peers {
-    /// A multicast group.
-    Multicast,
-    /// Each peer by itself.
-    Unicast {
-        /// In the order of the configuration.
-        peers: Vec<Peer>,
-        /// Only they are heard, and only with their TTL.
-        check_source: bool,
-    },
-}
-
-/// A unicast peer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Peer {
-    /// Its address.
-    pub address: IpAddr,
-    /// Lowest TTL heard from it.
-    pub min_ttl: u8,
-    /// Highest TTL heard from it.
-    pub max_ttl: u8,
 }
 
 /// Whether unicast v3 uses the checksum of old releases, whose pseudo header has the multicast

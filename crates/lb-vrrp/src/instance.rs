@@ -3,14 +3,15 @@
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
+use lb_election::{Input, IpPacket, Peers, Role};
+
 use crate::checksum::Checksum;
-use crate::config::{Config, OldUnicastChecksum, Peers};
+use crate::config::{Config, OldUnicastChecksum};
 use crate::counters::Counters;
 use crate::error::WireError;
-use crate::group::Role;
-use crate::message::{Action, Input, Sender};
+use crate::message::{Action, Sender};
 use crate::timing::{master_down_interval, skew_time};
-use crate::types::{Family, IpPacket, Priority, Version};
+use crate::types::{Family, Priority, Version};
 use crate::wire::{Advert, Auth};
 
 /// A VRRP instance of this host, as a value.
@@ -139,7 +140,7 @@ impl Instance {
             Input::Startup => Event::Startup,
             Input::Shutdown => Event::Shutdown,
             Input::Timer => Event::Timer,
-            Input::Priority(priority) => Event::Priority(priority),
+            Input::Tracked(total) => Event::Priority(self.tracked_priority(total)),
             Input::Fault { own } => Event::Fault { own },
             Input::Recover => Event::Recover,
             Input::Advertise => Event::Advertise,
@@ -259,12 +260,11 @@ impl Instance {
                     return;
                 }
                 self.state = State::Master { next_at, duel };
-                let sender = Sender { address: from, priority: advert.priority };
-                out.extend([Action::LowerPriority(sender)]);
+                out.extend([Action::Weaker { from, advert: advert.priority }]);
                 if !self.config.lower_prio_no_advert {
                     self.advertise(now, now + self.config.adver_int, out);
                 }
-                out.extend([Action::AnnounceLower]);
+                out.extend([Action::AnnounceAgain]);
             }
             (State::Master { .. }, Event::Advertise) => self.send(self.effective_priority(), out),
             // Somebody meddles: let go and retake it soon.
@@ -453,6 +453,15 @@ impl Instance {
         out.extend([Action::Send(priority)]);
     }
 
+    /// The priority with what is tracked: 1 to 254, for an owner always its own.
+    fn tracked_priority(&self, total: i32) -> Priority {
+        if self.config.owner() {
+            return self.config.priority;
+        }
+        let sum = i32::from(self.config.priority.0).saturating_add(total);
+        Priority(sum.clamp(1, 254) as u8)
+    }
+
     /// An owner's skew is that of 255 even while it is content with 254.
     fn timer_priority(&self) -> Priority {
         if self.config.owner() { Priority::OWNER } else { self.tracked }
@@ -537,7 +546,7 @@ impl Instance {
     /// the known master stay: a MASTER stays MASTER even with a lower priority, and advertises
     /// within the new interval; in BACKUP the running timer is moved by what the new configuration
     /// makes it longer or shorter. The priority with what is tracked is told by
-    /// [`Input::Priority`].
+    /// [`Input::Tracked`].
     pub fn reconfigure(&mut self, now: Instant, config: Config) {
         let before = self.down_interval();
         if self.master_adver_int == self.config.adver_int || config.version == Version::V2 {

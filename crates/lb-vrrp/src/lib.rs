@@ -4,30 +4,27 @@
 //! both leave open.
 //!
 //! - [`Advert`] is a packet: [`Advert::parse`] is the only door in, [`Advert::emit`] the way out.
-//! - [`Instance`] is a virtual router on this host: [`Input`] and time in, [`Action`]s out.
-//! - [`track`] turns what is tracked into a priority, [`group`] keeps instances together. Neither
-//!   knows VRRP.
+//! - [`Instance`] is a virtual router on this host: [`Input`](lb_election::Input) and time in,
+//!   [`Action`]s out.
 
 mod checksum;
 mod config;
 mod counters;
 mod error;
-pub mod group;
 mod instance;
 mod message;
 mod timing;
-pub mod track;
 mod types;
 mod vips;
 mod wire;
 
 pub use checksum::Checksum;
-pub use config::{Config, OldUnicastChecksum, Peer, Peers};
+pub use config::{Config, OldUnicastChecksum};
 pub use counters::Counters;
 pub use error::WireError;
 pub use instance::{Duel, Instance, State};
-pub use message::{Action, Input, Sender};
+pub use message::{Action, Sender};
 pub use timing::{master_down_interval, skew_time};
-pub use types::{Family, IpPacket, Priority, Version, Vrid};
+pub use types::{Family, Priority, Version, Vrid};
 pub use vips::Vips;
 pub use wire::{Addresses, Advert, Auth, MAX_LEN, vrid};

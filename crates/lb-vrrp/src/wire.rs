@@ -15,15 +15,16 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
+use lb_election::{IpPacket, Peers};
 use nom::bytes::complete::take;
 use nom::number::complete::{be_u8, be_u16, u8};
 use nom::{IResult, Parser};
 
 use crate::checksum::Checksum;
-use crate::config::{Config, OldUnicastChecksum, Peers};
+use crate::config::{Config, OldUnicastChecksum};
 use crate::error::WireError;
 use crate::timing::centiseconds;
-use crate::types::{Family, IpPacket, Priority, Version, Vrid};
+use crate::types::{Family, Priority, Version, Vrid};
 
 /// Octets before the addresses.
 const HEADER_LEN: usize = 8;

@@ -159,7 +159,7 @@ fn ident(target: &str) -> &'static str {
     let target = target.strip_prefix("lbd::").unwrap_or(target);
     let krate = target.split("::").next().unwrap_or(target);
     match krate {
-        "advertiser" | "lb_vrrp" | "lb_carp" | "lb_net" => "Keepalived_vrrp",
+        "advertiser" | "lb_node" | "lb_vrrp" | "lb_carp" | "lb_net" => "Keepalived_vrrp",
         "balancer" | "lb_check" | "lb_pool" | "lb_ipvs" | "lb_relay" => "Keepalived_healthcheckers",
         _ => "Keepalived",
     }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use lb_control::VrrpState;
 use lb_net::{Monitor, Poller, RouteSocket};
-use lbd::advertiser::plan::Plan;
+use lb_node::Plan;
 use lbd::advertiser::{Advertiser, Options};
 use lbd::engine::EventSink;
 use nix::sched::{CloneFlags, setns, unshare};

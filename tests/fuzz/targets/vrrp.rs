@@ -5,7 +5,8 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
-use lb_vrrp::{Advert, Auth, Checksum, Config, Family, IpPacket, Priority, Version, Vrid};
+use lb_election::IpPacket;
+use lb_vrrp::{Advert, Auth, Checksum, Config, Family, Priority, Version, Vrid};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {

@@ -6,7 +6,8 @@
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use super::Action::{AddVips, Announce, AnnounceLower, LowerPriority, RemoveVips, Willing};
+use lb_election::Action::{AddVips, Announce, AnnounceAgain, RemoveVips, Weaker, Willing};
+
 use super::*;
 use crate::types::Vrid;
 use crate::vips::Vips;
@@ -32,7 +33,7 @@ const fn takes_over(priority: u8) -> [Action; 4] {
 }
 
 fn lower_priority(from: [u8; 4], priority: u8) -> Action {
-    LowerPriority(Sender { address: from.into(), priority: Priority(priority) })
+    Weaker { from: from.into(), advert: Priority(priority) }
 }
 
 fn config(priority: u8) -> Config {
@@ -301,7 +302,7 @@ fn of_two_owners_the_lower_address_yields() {
 
 #[test]
 fn of_two_owners_the_higher_address_loses_patience() {
-    let answer = [lower_priority(LOWER, 255), send(255), AnnounceLower];
+    let answer = [lower_priority(LOWER, 255), send(255), AnnounceAgain];
     let instance = timeline(
         config(255),
         &[
@@ -333,7 +334,7 @@ fn a_master_answers_a_lower_priority() {
             (
                 4_000_000,
                 Hear(100, HIGHER),
-                &[lower_priority(HIGHER, 100), send(128), AnnounceLower],
+                &[lower_priority(HIGHER, 100), send(128), AnnounceAgain],
             ),
             // The interval begins anew.
             (4_500_000, TIMER, &[]),
@@ -349,7 +350,7 @@ fn lower_prio_no_advert_keeps_silent() {
         &[
             (0, START, &[BACKUP]),
             (3_500_000, TIMER, &takes_over(128)),
-            (4_000_000, Hear(100, LOWER), &[lower_priority(LOWER, 100), AnnounceLower]),
+            (4_000_000, Hear(100, LOWER), &[lower_priority(LOWER, 100), AnnounceAgain]),
             (4_500_000, TIMER, &[send(128)]),
         ],
     );
@@ -377,7 +378,7 @@ fn between_equals_the_higher_address_wins() {
         &[
             (0, START, &[BACKUP]),
             (3_500_000, TIMER, &takes_over(128)),
-            (3_600_000, Hear(128, LOWER), &[lower_priority(LOWER, 128), send(128), AnnounceLower]),
+            (3_600_000, Hear(128, LOWER), &[lower_priority(LOWER, 128), send(128), AnnounceAgain]),
             (3_700_000, Hear(128, US), &[own]), // our own address: somebody loops or copies
             (3_800_000, Hear(128, US), &[]),
             (3_900_000, Hear(128, HIGHER), &[RemoveVips, BACKUP]),
@@ -440,19 +441,32 @@ fn down_timer_adverts_is_how_often_a_master_may_be_missed() {
 }
 
 #[test]
+fn what_is_tracked_leaves_a_priority_a_priority() {
+    let priority = |base, total| {
+        let mut instance = Instance::new(config(base));
+        instance.handle(Instant::now(), Input::Tracked(total), &mut Vec::new());
+        instance.effective_priority()
+    };
+    assert_eq!(priority(100, -20), Priority(80));
+    assert_eq!(priority(100, 253), Priority(254));
+    assert_eq!(priority(100, i32::MIN), Priority(1));
+    assert_eq!(priority(255, -20), Priority::OWNER);
+}
+
+#[test]
 fn another_priority_moves_the_running_timer() {
     timeline(
         config(128),
         &[
             (0, START, &[BACKUP]),
             // 64: skew 0.75 s instead of 0.5 s.
-            (1_000_000, In(Input::Priority(Priority(64))), &[]),
+            (1_000_000, In(Input::Tracked(-64)), &[]),
             (3_500_000, TIMER, &[]),
             // 192: skew 0.25 s.
-            (3_600_000, In(Input::Priority(Priority(192))), &[]),
+            (3_600_000, In(Input::Tracked(64)), &[]),
             (3_600_000, TIMER, &takes_over(192)),
             // As MASTER the next advertisement says it.
-            (3_700_000, In(Input::Priority(Priority(100))), &[]),
+            (3_700_000, In(Input::Tracked(-28)), &[]),
             (4_600_000, TIMER, &[send(100)]),
         ],
     );
@@ -568,6 +582,6 @@ fn a_reload_moves_the_timer_and_keeps_the_master() {
     run(
         &mut instance,
         epoch,
-        &[(7_500_000, In(Input::Priority(Priority(1))), &[]), (8_500_000, TIMER, &[send(1)])],
+        &[(7_500_000, In(Input::Tracked(0)), &[]), (8_500_000, TIMER, &[send(1)])],
     );
 }

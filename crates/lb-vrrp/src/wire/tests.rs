@@ -7,8 +7,8 @@ use hex_literal::hex;
 use proptest::prelude::*;
 
 use super::*;
-use crate::config::Peer;
 use crate::vips::Vips;
+use lb_election::Peer;
 
 /// v3, VRID 51, priority 150, 100 cs, 192.0.2.10: checksum of the message alone, RFC 9568 §5.2.8.
 const PLAIN: [u8; 12] = hex!("31 33 96 01 0064 765c c000020a");

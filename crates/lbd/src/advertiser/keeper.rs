@@ -11,7 +11,7 @@ use std::thread::JoinHandle;
 
 use lb_net::{Address, Announcement, Announcer, Change, Outcome, RouteSocket, Waker};
 
-use crate::advertiser::node::Vip;
+use lb_node::Vip;
 
 /// One VIP to be there or not.
 #[derive(Clone, Debug)]

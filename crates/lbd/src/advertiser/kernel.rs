@@ -11,7 +11,7 @@ use lb_net::{
 };
 
 use crate::advertiser::keeper::{Keeper, VipChange};
-use crate::advertiser::node::{Input, LinkIndex};
+use lb_node::{Input, LinkIndex};
 
 /// Knows the kernel's links and addresses as of the last [`Kernel::drain`], our own changes included
 /// from the moment they were asked for.

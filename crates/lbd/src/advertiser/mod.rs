@@ -1,13 +1,11 @@
 //! The advertiser: keeps the VIPs of this host's instances on exactly one router.
 //!
-//! [`node`] decides, in a value without sockets or clock; what is around it does as it says, on a
+//! A [`Node`](lb_node::Node) decides, in a value without sockets or clock; what is around it does as it says, on a
 //! thread of its own that nothing else can delay. [`Advertiser`] is the supervisor's end of it.
 
 mod keeper;
 mod kernel;
-pub mod node;
 mod outgoing;
-pub mod plan;
 mod sockets;
 mod thread;
 
@@ -19,9 +17,9 @@ use std::sync::{Arc, Mutex, PoisonError, mpsc};
 
 use lb_config::model::Scheduling;
 use lb_net::Waker;
+use lb_node::Plan;
 use tokio::sync::oneshot;
 
-use crate::advertiser::plan::Plan;
 use crate::advertiser::thread::{Command, Thread};
 use crate::engine::{EventSink, panic_message};
 

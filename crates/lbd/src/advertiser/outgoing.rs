@@ -7,8 +7,8 @@ use std::net::IpAddr;
 
 use crate::advertiser::keeper::VipChange;
 use crate::advertiser::kernel::Kernel;
-use crate::advertiser::node::{Action, Datagram, InstanceId, LinkIndex, Node, Vip};
 use crate::advertiser::sockets::Sockets;
+use lb_node::{Action, Datagram, InstanceId, LinkIndex, Node, Vip};
 
 /// Collects actions so that those of one kind leave in one system call.
 ///

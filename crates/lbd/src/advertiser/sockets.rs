@@ -7,8 +7,8 @@ use std::num::NonZeroU32;
 
 use lb_net::{AdvertSocket, Envelope, Inbox, Interface, Poller, Received, VridSet};
 
-use crate::advertiser::node::{Datagram, LinkIndex, Socket, SocketFamily};
-use crate::advertiser::plan::Plan;
+use lb_node::Plan;
+use lb_node::{Datagram, LinkIndex, Socket, SocketFamily};
 
 /// What tells sockets apart.
 type Key = (Option<LinkIndex>, SocketFamily);

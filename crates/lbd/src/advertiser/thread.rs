@@ -10,17 +10,17 @@ use jiff::Timestamp;
 use lb_config::model::Scheduling;
 use lb_control::event::VrrpState;
 use lb_control::{EventKind, status};
+use lb_election::IpPacket;
 use lb_net::{Poller, Received, Timer, Waker};
-use lb_vrrp::IpPacket;
 use tokio::sync::oneshot;
 
 use crate::advertiser::kernel::Kernel;
-use crate::advertiser::node::{Action, Input, LinkIndex, Node};
 use crate::advertiser::outgoing::Outgoing;
-use crate::advertiser::plan::Plan;
 use crate::advertiser::sockets::Sockets;
 use crate::advertiser::{Masters, Options};
 use crate::engine::EventSink;
+use lb_node::Plan;
+use lb_node::{Action, Input, LinkIndex, Node};
 
 /// What the supervisor asks of the thread.
 #[derive(Debug)]

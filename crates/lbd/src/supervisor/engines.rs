@@ -11,7 +11,7 @@ use crate::balancer::{self, Balancer};
 use crate::engine::EventSink;
 
 impl Engine for Advertiser {
-    type Plan = advertiser::plan::Plan;
+    type Plan = lb_node::Plan;
     type Options = advertiser::Options;
     type Snapshot = Vec<status::Vrrp>;
     /// Names of the instances that are MASTER, VIPs and all.

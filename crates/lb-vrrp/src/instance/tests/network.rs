@@ -5,7 +5,9 @@ use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use super::config;
-use crate::{Action, Input, Instance, IpPacket, Priority, State};
+use lb_election::{Input, IpPacket};
+
+use crate::{Action, Instance, Priority, State};
 
 /// xorshift64.
 struct Random(u64);

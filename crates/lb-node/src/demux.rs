@@ -4,21 +4,21 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 
 use lb_config::model::Peers;
-use lb_vrrp::IpPacket;
+use lb_election::IpPacket;
 
 use super::slot::Slot;
 use super::{InstanceId, LinkIndex, SocketFamily};
 
 /// Instances by link, family and VRID.
 #[derive(Debug, Default)]
-pub(super) struct Demux(HashMap<Key, Vec<InstanceId>>);
+pub(crate) struct Demux(HashMap<Key, Vec<InstanceId>>);
 
 /// Link 0 stands for unicast instances without an interface.
 type Key = (LinkIndex, SocketFamily, u8);
 
 impl Demux {
     /// Knows these instances; those whose link does not exist cannot be heard.
-    pub(super) fn new<'a>(slots: impl Iterator<Item = (InstanceId, &'a Slot)>) -> Self {
+    pub(crate) fn new<'a>(slots: impl Iterator<Item = (InstanceId, &'a Slot)>) -> Self {
         let mut map: HashMap<Key, Vec<InstanceId>> = HashMap::new();
         for (id, slot) in slots {
             let link = match (&slot.config.router.interface, slot.link) {
@@ -33,7 +33,7 @@ impl Demux {
 
     /// The instance a packet is for. Several unicast instances may share a VRID: then the
     /// addresses decide.
-    pub(super) fn find<'s>(
+    pub(crate) fn find<'s>(
         &self,
         link: LinkIndex,
         packet: &IpPacket<'_>,

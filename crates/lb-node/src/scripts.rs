@@ -3,15 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
+use crate::track;
 use lb_config::model::{VrrpInstance, VrrpScript};
 use lb_control::EventKind;
-use lb_vrrp::track;
 
 use super::{Action, InstanceId, Node};
 
 /// Scripts by name.
 #[derive(Debug, Default)]
-pub(super) struct Scripts(BTreeMap<String, Script>);
+pub(crate) struct Scripts(BTreeMap<String, Script>);
 
 #[derive(Debug)]
 struct Script {
@@ -22,7 +22,7 @@ struct Script {
 
 impl Scripts {
     /// Takes new definitions; verdicts of scripts that run the same command stay.
-    pub(super) fn redefine(&mut self, definitions: Vec<VrrpScript>) {
+    pub(crate) fn redefine(&mut self, definitions: Vec<VrrpScript>) {
         let mut old = std::mem::take(&mut self.0);
         for definition in definitions {
             let (rise, fall) = (definition.rise, definition.fall);
@@ -38,7 +38,7 @@ impl Scripts {
     }
 
     /// Notes that an instance depends on the scripts it names.
-    pub(super) fn add_user(&mut self, id: InstanceId, instance: &VrrpInstance) {
+    pub(crate) fn add_user(&mut self, id: InstanceId, instance: &VrrpInstance) {
         for tracked in &instance.router.track_scripts {
             if let Some(script) = self.0.get_mut(&tracked.name) {
                 script.users.push(id);
@@ -48,7 +48,7 @@ impl Scripts {
 
     /// Takes these for successful until their next result: an instance that was MASTER a moment
     /// ago, before the engine failed, need not wait for them again.
-    pub(super) fn trust(&mut self, names: &BTreeSet<String>) {
+    pub(crate) fn trust(&mut self, names: &BTreeSet<String>) {
         for (_, script) in self.0.iter_mut().filter(|(name, _)| names.contains(*name)) {
             let (rise, fall) = (script.definition.rise, script.definition.fall);
             script.verdict = track::Script::new(rise, fall, false);
@@ -57,14 +57,14 @@ impl Scripts {
     }
 
     /// Its verdict; `None` before its first result, or when there is no such script.
-    pub(super) fn up(&self, name: &str) -> Option<bool> {
+    pub(crate) fn up(&self, name: &str) -> Option<bool> {
         self.0.get(name)?.verdict.up()
     }
 }
 
 impl Node {
     /// One run of a script ended.
-    pub(super) fn script(
+    pub(crate) fn script(
         &mut self,
         now: Instant,
         name: &str,

@@ -13,7 +13,7 @@ use lb_config::model::{Peers, Script, UnicastPeer, VrrpScript};
 use lb_control::VrrpState;
 
 use super::{Action, Input, InstanceId, Node, Socket, SocketFamily, Vip};
-use crate::advertiser::plan::Plan;
+use crate::plan::Plan;
 use network::{Network, Random, group, instance, plan, tracked, vip};
 
 const VIP: [u8; 4] = [10, 0, 1, 100];
@@ -526,7 +526,7 @@ fn a_late_node_hears_what_waits_before_it_judges() {
     let (mut payload, mut datagrams, mut actions) = (Vec::new(), Vec::new(), Vec::new());
     let id = InstanceId(0);
     net.hosts[0].node.emit(id, lb_vrrp::Priority(200), &mut payload, &mut datagrams);
-    let packet = lb_vrrp::IpPacket {
+    let packet = lb_election::IpPacket {
         source: datagrams[0].source,
         destination: datagrams[0].destination,
         ttl: Some(255),

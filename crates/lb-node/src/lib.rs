@@ -17,15 +17,18 @@
 mod deadlines;
 mod demux;
 mod drive;
+pub mod group;
 mod kernel;
 mod links;
 mod message;
+mod plan;
 mod reload;
 mod scripts;
 mod slot;
 mod status;
 #[cfg(test)]
 mod tests;
+pub mod track;
 
 use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
@@ -34,12 +37,12 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use lb_config::model::{Peers, VirtualAddress};
 use lb_control::status as report;
+use lb_election::Role;
 use lb_vrrp::Priority;
-use lb_vrrp::group::Role;
 
 pub use message::{Action, Datagram, Input, InstanceId, LinkIndex, Socket, SocketFamily, Vip};
+pub use plan::Plan;
 
-use crate::advertiser::plan::Plan;
 use deadlines::Deadlines;
 use demux::Demux;
 use links::Links;

@@ -5,15 +5,15 @@ use std::time::Instant;
 use jiff::Timestamp;
 use lb_config::model::{Family, VrrpVersion};
 use lb_control::status::{Master, Vrrp, VrrpCounters};
+use lb_election::Role;
 use lb_vrrp::Counters;
-use lb_vrrp::group::Role;
 
 use super::Node;
 use super::drive::state;
 use super::slot::Slot;
 
 impl Node {
-    pub(super) fn status_of(&self, slot: &Slot, now: Instant, wall: Timestamp) -> Vrrp {
+    pub(crate) fn status_of(&self, slot: &Slot, now: Instant, wall: Timestamp) -> Vrrp {
         let config = &slot.config;
         let instance = &slot.instance;
         let role = slot.role();

@@ -9,23 +9,23 @@ use super::LinkIndex;
 
 /// Links by index and by name.
 #[derive(Debug, Default)]
-pub(super) struct Links {
+pub(crate) struct Links {
     links: BTreeMap<LinkIndex, Link>,
     names: HashMap<String, LinkIndex>,
 }
 
 /// One link.
 #[derive(Debug)]
-pub(super) struct Link {
-    pub(super) name: String,
-    pub(super) up: bool,
+pub(crate) struct Link {
+    pub(crate) name: String,
+    pub(crate) up: bool,
     /// In the kernel's order. Addresses that were VIPs when they were told are left out.
     addresses: Vec<IpAddr>,
 }
 
 impl Links {
     /// Sets a link's name and state. Returns the names that now mean something else.
-    pub(super) fn set(&mut self, index: LinkIndex, name: &str, up: bool) -> Vec<String> {
+    pub(crate) fn set(&mut self, index: LinkIndex, name: &str, up: bool) -> Vec<String> {
         let mut changed = Vec::new();
         match self.links.get_mut(&index) {
             Some(link) if link.name == name && link.up == up => return changed,
@@ -47,7 +47,7 @@ impl Links {
     }
 
     /// Forgets a link. Returns its name.
-    pub(super) fn remove(&mut self, index: LinkIndex) -> Option<String> {
+    pub(crate) fn remove(&mut self, index: LinkIndex) -> Option<String> {
         let link = self.links.remove(&index)?;
         // Another link may have taken the name in between.
         if self.names.get(&link.name) == Some(&index) {
@@ -57,18 +57,18 @@ impl Links {
     }
 
     /// The link of this name.
-    pub(super) fn named(&self, name: &str) -> Option<(LinkIndex, &Link)> {
+    pub(crate) fn named(&self, name: &str) -> Option<(LinkIndex, &Link)> {
         let index = *self.names.get(name)?;
         self.links.get(&index).map(|link| (index, link))
     }
 
     /// The link with this index.
-    pub(super) fn get(&self, index: LinkIndex) -> Option<&Link> {
+    pub(crate) fn get(&self, index: LinkIndex) -> Option<&Link> {
         self.links.get(&index)
     }
 
     /// Adds or removes an address. Returns the link's name if it is known.
-    pub(super) fn set_address(
+    pub(crate) fn set_address(
         &mut self,
         index: LinkIndex,
         address: IpAddr,
@@ -85,7 +85,7 @@ impl Links {
     }
 
     /// Every address on every link.
-    pub(super) fn addresses(&self) -> HashSet<(LinkIndex, IpAddr)> {
+    pub(crate) fn addresses(&self) -> HashSet<(LinkIndex, IpAddr)> {
         self.links
             .iter()
             .flat_map(|(index, link)| link.addresses.iter().map(|address| (*index, *address)))
@@ -93,20 +93,20 @@ impl Links {
     }
 
     /// Whether any link has this address.
-    pub(super) fn have(&self, address: IpAddr) -> bool {
+    pub(crate) fn have(&self, address: IpAddr) -> bool {
         self.links.values().any(|link| link.addresses.contains(&address))
     }
 }
 
 impl Link {
     /// Whether this link has this address.
-    pub(super) fn has(&self, address: IpAddr) -> bool {
+    pub(crate) fn has(&self, address: IpAddr) -> bool {
         self.addresses.contains(&address)
     }
 
     /// The primary address of a family that `is_vip` does not disown: the first, for IPv6 the
     /// first link-local one. RFC 9568 §5.1.1.1, §5.1.2.1.
-    pub(super) fn source(&self, family: Family, is_vip: impl Fn(IpAddr) -> bool) -> Option<IpAddr> {
+    pub(crate) fn source(&self, family: Family, is_vip: impl Fn(IpAddr) -> bool) -> Option<IpAddr> {
         self.addresses.iter().copied().find(|address| {
             let fits = match (family, address) {
                 (Family::Inet, IpAddr::V4(_)) => true,

@@ -6,15 +6,17 @@ use std::time::Instant;
 
 use lb_config::model::{Family, Peers};
 use lb_control::EventKind;
-use lb_vrrp::group::Role;
-use lb_vrrp::{Input, Priority, track};
+use lb_election::Input;
+use lb_election::Role;
+
+use crate::track;
 
 use super::demux::Demux;
 use super::{Action, InstanceId, LinkIndex, Node, Phase, Socket};
 
 impl Node {
     /// Links of these names are other ones now, or in another state.
-    pub(super) fn links_changed(&mut self, now: Instant, names: &[String], out: &mut Vec<Action>) {
+    pub(crate) fn links_changed(&mut self, now: Instant, names: &[String], out: &mut Vec<Action>) {
         if self.phase == Phase::New {
             return;
         }
@@ -50,7 +52,7 @@ impl Node {
     }
 
     /// Finds the link and the source of every instance anew, and the sockets for them.
-    pub(super) fn refresh_links(&mut self, out: &mut Vec<Action>) {
+    pub(crate) fn refresh_links(&mut self, out: &mut Vec<Action>) {
         for id in self.order.clone() {
             let Some(slot) = self.slot(id) else { continue };
             let link =
@@ -90,7 +92,7 @@ impl Node {
     }
 
     /// An address came or went.
-    pub(super) fn address(
+    pub(crate) fn address(
         &mut self,
         now: Instant,
         link: LinkIndex,
@@ -153,7 +155,7 @@ impl Node {
 
     /// Works out the faults and the priorities of instances, and then acts on them: a group must
     /// not move by what one member knows already and another one does not.
-    pub(super) fn evaluate(&mut self, now: Instant, ids: Vec<InstanceId>, out: &mut Vec<Action>) {
+    pub(crate) fn evaluate(&mut self, now: Instant, ids: Vec<InstanceId>, out: &mut Vec<Action>) {
         for id in &ids {
             self.assess(now, *id, out);
         }
@@ -189,12 +191,11 @@ impl Node {
                 _ => {}
             }
         }
-        let priority = track::effective(Priority(slot.config.priority), total);
         let before = slot.instance.effective_priority();
         if let Some(slot) = self.slot_mut(id) {
             (slot.faults, slot.waits) = (faults, waits);
         }
-        self.apply(now, id, Input::Priority(priority), out);
+        self.apply(now, id, Input::Tracked(total), out);
         if let Some(slot) = self.slot(id) {
             let after = slot.instance.effective_priority();
             if after != before {

@@ -7,14 +7,14 @@ use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
 use lb_config::model::{self, Garp, Peers, VirtualAddress, VrrpInstance};
-use lb_vrrp::group::Role;
-use lb_vrrp::{Config, Family, Instance, Peer, Priority, Version, Vips, Vrid};
+use lb_election::{Peer, Role};
+use lb_vrrp::{Config, Family, Instance, Priority, Version, Vips, Vrid};
 
 use super::links::Links;
 use super::{LinkIndex, Vip};
 
 /// How early a master's advertisement may leave at most, to share a wake-up with others.
-pub(super) const MAX_SLACK: Duration = Duration::from_millis(1);
+pub(crate) const MAX_SLACK: Duration = Duration::from_millis(1);
 
 /// The shortest advertisement interval there is.
 const SHORTEST: Duration = Duration::from_millis(10);
@@ -22,11 +22,11 @@ const SHORTEST: Duration = Duration::from_millis(10);
 /// Lets things pass at most once an interval: whoever sends advertisements by the thousand fills no
 /// queue and starts no thousand scripts.
 #[derive(Debug, Default)]
-pub(super) struct Limit(Option<Instant>);
+pub(crate) struct Limit(Option<Instant>);
 
 impl Limit {
     /// Whether one more may pass at `now`; it has by that.
-    pub(super) fn pass(&mut self, now: Instant) -> bool {
+    pub(crate) fn pass(&mut self, now: Instant) -> bool {
         let due = self.0.is_none_or(|last| now.duration_since(last) >= SHORTEST);
         if due {
             self.0 = Some(now);
@@ -37,43 +37,43 @@ impl Limit {
 
 /// An instance and what belongs to it.
 #[derive(Debug)]
-pub(super) struct Slot {
-    pub(super) config: Arc<VrrpInstance>,
-    pub(super) instance: Instance,
+pub(crate) struct Slot {
+    pub(crate) config: Arc<VrrpInstance>,
+    pub(crate) instance: Instance,
     /// The link of its interface, while that exists.
-    pub(super) link: Option<LinkIndex>,
+    pub(crate) link: Option<LinkIndex>,
     /// Its sync group: an index into the node's.
-    pub(super) group: Option<usize>,
+    pub(crate) group: Option<usize>,
     /// Why it has to be in FAULT, a sentence each.
-    pub(super) faults: Vec<String>,
+    pub(crate) faults: Vec<String>,
     /// What it waits for before it can start or leave FAULT, a sentence each.
-    pub(super) waits: Vec<String>,
-    pub(super) garp: GarpTimers,
+    pub(crate) waits: Vec<String>,
+    pub(crate) garp: GarpTimers,
     /// When it entered its role; `None` before the start.
-    pub(super) since: Option<Since>,
+    pub(crate) since: Option<Since>,
     /// Of lower priorities that are told.
-    pub(super) lower: Limit,
+    pub(crate) lower: Limit,
     /// Time of its entry in the heap of deadlines.
-    pub(super) armed: Option<Instant>,
+    pub(crate) armed: Option<Instant>,
     /// It was MASTER when its engine failed, and resumes so.
-    pub(super) resume: bool,
+    pub(crate) resume: bool,
 }
 
 /// When something began.
 #[derive(Clone, Debug)]
-pub(super) struct Since {
+pub(crate) struct Since {
     at: Instant,
     /// Settled when first asked for: who asks again is told the same, whatever the clocks did since.
     wall: OnceCell<Timestamp>,
 }
 
 impl Since {
-    pub(super) fn new(at: Instant) -> Self {
+    pub(crate) fn new(at: Instant) -> Self {
         Self { at, wall: OnceCell::new() }
     }
 
     /// The wall clock at that time, by both clocks as they are now.
-    pub(super) fn wall(&self, now: Instant, wall: Timestamp) -> Timestamp {
+    pub(crate) fn wall(&self, now: Instant, wall: Timestamp) -> Timestamp {
         *self.wall.get_or_init(|| {
             let ago = SignedDuration::try_from(now.duration_since(self.at)).ok();
             ago.and_then(|ago| wall.checked_sub(ago).ok()).unwrap_or(wall)
@@ -83,29 +83,29 @@ impl Since {
 
 /// When to announce the VIPs again.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct GarpTimers {
+pub(crate) struct GarpTimers {
     /// The second block after becoming MASTER.
-    pub(super) second_at: Option<Instant>,
+    pub(crate) second_at: Option<Instant>,
     /// The next refresh.
-    pub(super) refresh_at: Option<Instant>,
+    pub(crate) refresh_at: Option<Instant>,
     /// The second block after a lower priority.
-    pub(super) lower_at: Option<Instant>,
+    pub(crate) lower_at: Option<Instant>,
 }
 
 impl GarpTimers {
     /// After becoming MASTER.
-    pub(super) fn start(&mut self, now: Instant, garp: &Garp) {
+    pub(crate) fn start(&mut self, now: Instant, garp: &Garp) {
         self.second_at = after(now, garp.delay);
         self.refresh_at = after(now, garp.refresh).map(|at| at + garp.delay);
     }
 
     /// After a lower priority.
-    pub(super) fn lower(&mut self, now: Instant, garp: &Garp) {
+    pub(crate) fn lower(&mut self, now: Instant, garp: &Garp) {
         self.lower_at = self.lower_at.or(after(now, garp.lower_prio_delay));
     }
 
     /// Rounds that are due; sets the next refresh.
-    pub(super) fn due(&mut self, now: Instant, garp: &Garp) -> u32 {
+    pub(crate) fn due(&mut self, now: Instant, garp: &Garp) -> u32 {
         let mut rounds = 0;
         if self.second_at.take_if(|at| *at <= now).is_some() {
             rounds = rounds.max(garp.repeat);
@@ -130,7 +130,7 @@ fn after(now: Instant, delay: Duration) -> Option<Instant> {
 }
 
 impl Slot {
-    pub(super) fn new(config: Arc<VrrpInstance>, grouped: bool) -> Self {
+    pub(crate) fn new(config: Arc<VrrpInstance>, grouped: bool) -> Self {
         Self {
             instance: Instance::new(vrrp_config(&config, grouped)),
             config,
@@ -147,21 +147,21 @@ impl Slot {
     }
 
     /// Whether it cannot start or leave FAULT.
-    pub(super) fn held(&self) -> bool {
+    pub(crate) fn held(&self) -> bool {
         !self.faults.is_empty() || !self.waits.is_empty()
     }
 
-    pub(super) fn role(&self) -> Role {
+    pub(crate) fn role(&self) -> Role {
         self.instance.state().role()
     }
 
     /// Everything it is timed by.
-    pub(super) fn deadline(&self) -> Option<Instant> {
+    pub(crate) fn deadline(&self) -> Option<Instant> {
         [self.instance.deadline(), self.garp.deadline()].into_iter().flatten().min()
     }
 
     /// Its VIPs, the advertised ones first, on links that exist.
-    pub(super) fn vips<'a>(
+    pub(crate) fn vips<'a>(
         &'a self,
         links: &'a Links,
     ) -> impl Iterator<Item = (LinkIndex, &'a VirtualAddress)> {
@@ -175,12 +175,12 @@ impl Slot {
     }
 
     /// The same, to be handed out.
-    pub(super) fn owned_vips(&self, links: &Links) -> Vec<Vip> {
+    pub(crate) fn owned_vips(&self, links: &Links) -> Vec<Vip> {
         self.vips(links).map(|(link, address)| Vip { link, address: address.clone() }).collect()
     }
 
     /// Where its advertisements come from, as the links are now.
-    pub(super) fn find_source(
+    pub(crate) fn find_source(
         &self,
         links: &Links,
         is_vip: impl Fn(IpAddr) -> bool,
@@ -196,7 +196,7 @@ impl Slot {
     }
 
     /// Why links and addresses make it a FAULT.
-    pub(super) fn link_faults(&self, links: &Links) -> Vec<String> {
+    pub(crate) fn link_faults(&self, links: &Links) -> Vec<String> {
         let mut faults = Vec::new();
         let config = &self.config;
         match &config.router.interface {
@@ -259,7 +259,7 @@ impl Slot {
 }
 
 /// What the protocol has to know of an instance.
-pub(super) fn vrrp_config(instance: &VrrpInstance, grouped: bool) -> Config {
+pub(crate) fn vrrp_config(instance: &VrrpInstance, grouped: bool) -> Config {
     let family = match instance.family {
         model::Family::Inet => Family::Inet,
         model::Family::Inet6 => Family::Inet6,
@@ -270,8 +270,8 @@ pub(super) fn vrrp_config(instance: &VrrpInstance, grouped: bool) -> Config {
     };
     let vrid = Vrid::new(instance.vrid).expect("the model holds no VRID 0");
     let peers = match &instance.router.peers {
-        Peers::Multicast { .. } => lb_vrrp::Peers::Multicast,
-        Peers::Unicast { peers, check_source, .. } => lb_vrrp::Peers::Unicast {
+        Peers::Multicast { .. } => lb_election::Peers::Multicast,
+        Peers::Unicast { peers, check_source, .. } => lb_election::Peers::Unicast {
             peers: peers
                 .iter()
                 .map(|peer| Peer {

@@ -10,11 +10,11 @@ use lb_config::model::{
     Tracked, VirtualAddress, VirtualRouter, VrrpInstance, VrrpVersion,
 };
 use lb_control::EventKind;
-use lb_vrrp::IpPacket;
-use lb_vrrp::group::Role;
+use lb_election::IpPacket;
+use lb_election::Role;
 
-use crate::advertiser::node::{Action, Datagram, Input, LinkIndex, Node, Socket};
-use crate::advertiser::plan::Plan;
+use crate::plan::Plan;
+use crate::{Action, Datagram, Input, LinkIndex, Node, Socket};
 
 /// How long a packet takes.
 const LATENCY: Duration = Duration::from_millis(1);

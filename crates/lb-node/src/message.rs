@@ -5,19 +5,20 @@ use std::ops::Range;
 
 use lb_config::model::{Family, VirtualAddress};
 use lb_control::EventKind;
-use lb_vrrp::{IpPacket, Priority};
+use lb_election::IpPacket;
+use lb_vrrp::Priority;
 
-use crate::advertiser::plan::Plan;
+use crate::plan::Plan;
 
 /// Index of a link in the kernel, never 0.
 pub type LinkIndex = u32;
 
 /// An instance of a node; the same for as long as the instance lives, reloads included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct InstanceId(pub(super) u32);
+pub struct InstanceId(pub(crate) u32);
 
 impl InstanceId {
-    pub(super) fn index(self) -> usize {
+    pub(crate) fn index(self) -> usize {
         self.0 as usize
     }
 }
@@ -78,14 +79,14 @@ pub enum Input<'a> {
     },
     /// A new configuration is in force. After [`Input::Start`].
     Reload(Plan),
-    /// End: masters say so and let go. [`Node::stopped`](super::Node::stopped) tells when it is done.
+    /// End: masters say so and let go. [`Node::stopped`](crate::Node::stopped) tells when it is done.
     Stop,
 }
 
 /// What a node wants done, in this order.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Action {
-    /// Send one advertisement to the group or to every peer; [`Node::emit`](super::Node::emit) makes it.
+    /// Send one advertisement to the group or to every peer; [`Node::emit`](crate::Node::emit) makes it.
     Send {
         /// Whose.
         instance: InstanceId,
@@ -107,14 +108,14 @@ pub enum Action {
         vips: Vec<Vip>,
     },
     /// Send gratuitous ARP or neighbour advertisements now: `rounds` times over
-    /// [`Node::vips`](super::Node::vips). Delayed and repeated blocks are announced again when due.
+    /// [`Node::vips`](crate::Node::vips). Delayed and repeated blocks are announced again when due.
     Announce {
         /// Whose.
         instance: InstanceId,
         /// At least 1.
         rounds: u32,
     },
-    /// [`Node::sockets`](super::Node::sockets) is another set now: open and close the difference.
+    /// [`Node::sockets`](crate::Node::sockets) is another set now: open and close the difference.
     Sockets,
     /// Tell the world.
     Event(Box<EventKind>),
@@ -122,7 +123,7 @@ pub enum Action {
 
 impl Action {
     /// An event on its way. Boxed, because actions are many and events few.
-    pub(super) fn event(event: EventKind) -> Self {
+    pub(crate) fn event(event: EventKind) -> Self {
         Self::Event(Box::new(event))
     }
 }
@@ -147,7 +148,7 @@ pub struct Datagram {
     pub destination: IpAddr,
     /// TTL or hop limit; `None`: the kernel's default.
     pub ttl: Option<u8>,
-    /// Where the payload is in the buffer given to [`Node::emit`](super::Node::emit): what follows
+    /// Where the payload is in the buffer given to [`Node::emit`](crate::Node::emit): what follows
     /// the IP header, checksum included, for IPv6 too.
     pub payload: Range<usize>,
 }

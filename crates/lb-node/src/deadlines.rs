@@ -12,11 +12,11 @@ use super::InstanceId;
 /// when its old entry comes up, it is put in again. Who puts in keeps the time of the entry that
 /// counts ([`Deadlines::arm`]'s `armed`); any other entry of that instance is stale.
 #[derive(Debug, Default)]
-pub(super) struct Deadlines(BinaryHeap<Reverse<(Instant, InstanceId)>>);
+pub(crate) struct Deadlines(BinaryHeap<Reverse<(Instant, InstanceId)>>);
 
 impl Deadlines {
     /// Sees to it that the heap has an entry no later than `deadline`.
-    pub(super) fn arm(
+    pub(crate) fn arm(
         &mut self,
         id: InstanceId,
         deadline: Option<Instant>,
@@ -29,13 +29,13 @@ impl Deadlines {
     }
 
     /// Takes the first entry if it is no later than `horizon`.
-    pub(super) fn pop(&mut self, horizon: Instant) -> Option<(Instant, InstanceId)> {
+    pub(crate) fn pop(&mut self, horizon: Instant) -> Option<(Instant, InstanceId)> {
         self.first().filter(|at| *at <= horizon)?;
         self.0.pop().map(|Reverse(entry)| entry)
     }
 
     /// When the first entry comes up.
-    pub(super) fn first(&self) -> Option<Instant> {
+    pub(crate) fn first(&self) -> Option<Instant> {
         self.0.peek().map(|Reverse((at, _))| *at)
     }
 }

@@ -8,12 +8,12 @@ use std::time::Instant;
 
 use lb_config::model::{Family, Peers, VirtualAddress, VrrpInstance};
 use lb_control::VrrpState;
-use lb_vrrp::Input;
-use lb_vrrp::group::Role;
+use lb_election::Input;
+use lb_election::Role;
 
 use super::slot::{Since, Slot, vrrp_config};
 use super::{Action, Group, InstanceId, Node, Vip};
-use crate::advertiser::plan::Plan;
+use crate::plan::Plan;
 
 /// What makes an instance the same one in another configuration. Its name does not.
 #[derive(PartialEq, Eq, Hash)]
@@ -41,7 +41,7 @@ impl Identity {
 
 impl Node {
     /// Replaces the configuration: matched instances go on, new ones begin, removed ones end.
-    pub(super) fn reload(&mut self, now: Instant, plan: Plan, out: &mut Vec<Action>) {
+    pub(crate) fn reload(&mut self, now: Instant, plan: Plan, out: &mut Vec<Action>) {
         // Every master says once more that it lives, lest the work below takes long.
         for id in self.order.clone() {
             self.apply(now, id, Input::Advertise, out);
@@ -70,7 +70,7 @@ impl Node {
 
     /// Lays out slots, groups and indexes for a plan. Returns the instances that it removes.
     /// Their slots stay until the next input; matched ones keep theirs.
-    pub(super) fn install(&mut self, plan: Plan) -> Vec<InstanceId> {
+    pub(crate) fn install(&mut self, plan: Plan) -> Vec<InstanceId> {
         let mut removed = mem::take(&mut self.order);
         let mut known: HashMap<Identity, InstanceId> = removed
             .iter()

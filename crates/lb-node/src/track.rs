@@ -1,8 +1,6 @@
-//! Tracked things: how often a script has to fail, and what that does to a priority.
+//! Tracked things: how often a script has to fail, and what that adds to the strength of an instance.
 //!
 //! Knows no protocol.
-
-use crate::types::Priority;
 
 /// A script's verdict out of its results, with hysteresis: `rise` successes in a row make it up,
 /// `fall` failures in a row down. The first result decides alone.
@@ -54,7 +52,7 @@ impl Script {
     }
 }
 
-/// What something tracked with a weight adds to a priority.
+/// What something tracked with a weight adds to the strength of an instance.
 ///
 /// A positive weight counts while it is up, a negative one while it is down; `reverse` negates.
 #[must_use]
@@ -66,16 +64,6 @@ pub fn contribution(weight: i16, reverse: bool, up: bool) -> i32 {
         (true, false) => weight,
         (true, true) => -weight,
     }
-}
-
-/// The effective priority: between 1 and 254, for an owner always its own.
-#[must_use]
-pub fn effective(base: Priority, contributions: i32) -> Priority {
-    if base == Priority::OWNER {
-        return base;
-    }
-    let total = i32::from(base.0).saturating_add(contributions).clamp(1, 254);
-    Priority(total as u8)
 }
 
 #[cfg(test)]
@@ -142,13 +130,5 @@ mod tests {
         assert_eq!(contribution(20, true, true), -20);
         assert_eq!(contribution(-20, true, false), 20);
         assert_eq!(contribution(0, false, false), 0);
-    }
-
-    #[test]
-    fn the_effective_priority_stays_a_priority() {
-        assert_eq!(effective(Priority(100), -20), Priority(80));
-        assert_eq!(effective(Priority(100), 253), Priority(254));
-        assert_eq!(effective(Priority(100), -253), Priority(1));
-        assert_eq!(effective(Priority::OWNER, -20), Priority::OWNER);
     }
 }

@@ -2,19 +2,7 @@
 //!
 //! Knows no protocol; members may be of different ones.
 
-/// Where an instance or a group stands.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Role {
-    /// Not started.
-    #[default]
-    Init,
-    /// Listens.
-    Backup,
-    /// Holds the addresses.
-    Master,
-    /// Cannot take part.
-    Fault,
-}
+use lb_election::Role;
 
 /// What a group has to know of a member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -5,14 +5,14 @@ use std::net::IpAddr;
 use std::time::Instant;
 
 use lb_control::{EventKind, VrrpState};
-use lb_vrrp::group::{self, Member, Role};
-use lb_vrrp::{Input, IpPacket};
+use lb_election::{Input, IpPacket, Role};
 
 use super::slot::{MAX_SLACK, Since, Slot};
 use super::{Action, InstanceId, LinkIndex, Node, Phase};
+use crate::group::{self, Member};
 
 /// Role in the words of events and status.
-pub(super) fn state(role: Role) -> VrrpState {
+pub(crate) fn state(role: Role) -> VrrpState {
     match role {
         Role::Init => VrrpState::Init,
         Role::Backup => VrrpState::Backup,
@@ -22,7 +22,7 @@ pub(super) fn state(role: Role) -> VrrpState {
 }
 
 impl Node {
-    pub(super) fn start(&mut self, now: Instant, out: &mut Vec<Action>) {
+    pub(crate) fn start(&mut self, now: Instant, out: &mut Vec<Action>) {
         self.refresh_links(out);
         self.evaluate(now, self.order.clone(), out);
         self.mark_resuming();
@@ -82,7 +82,7 @@ impl Node {
         }
     }
 
-    pub(super) fn stop(&mut self, now: Instant, out: &mut Vec<Action>) {
+    pub(crate) fn stop(&mut self, now: Instant, out: &mut Vec<Action>) {
         for id in self.order.clone() {
             self.apply(now, id, Input::Shutdown, out);
         }
@@ -96,7 +96,7 @@ impl Node {
         self.phase = Phase::Stopped;
     }
 
-    pub(super) fn packet(
+    pub(crate) fn packet(
         &mut self,
         now: Instant,
         link: LinkIndex,
@@ -109,7 +109,7 @@ impl Node {
     }
 
     /// Handles every deadline up to `now`, and of masters those that may come a little early.
-    pub(super) fn run_timers(&mut self, now: Instant, out: &mut Vec<Action>) {
+    pub(crate) fn run_timers(&mut self, now: Instant, out: &mut Vec<Action>) {
         let horizon = now + MAX_SLACK;
         while let Some((at, id)) = self.deadlines.pop(horizon) {
             let Some(slot) = self.slot_mut(id) else { continue };
@@ -131,7 +131,7 @@ impl Node {
     }
 
     /// Gives an input to an instance, then moves its group.
-    pub(super) fn drive(
+    pub(crate) fn drive(
         &mut self,
         now: Instant,
         id: InstanceId,
@@ -146,7 +146,7 @@ impl Node {
     }
 
     /// Gives an input to an instance and does what it says. Whether its group has to know.
-    pub(super) fn apply(
+    pub(crate) fn apply(
         &mut self,
         now: Instant,
         id: InstanceId,
@@ -198,20 +198,20 @@ impl Node {
                 slot.garp.start(now, &slot.config.router.garp);
                 slot.announce(id, slot.config.router.garp.repeat, out);
             }
-            lb_vrrp::Action::AnnounceLower => self.announce_lower(now, id, out),
+            lb_vrrp::Action::AnnounceAgain => self.announce_lower(now, id, out),
             lb_vrrp::Action::Notify(role) => {
                 slot.since = Some(Since::new(now));
                 slot.resume = false;
                 out.push(slot.event(state(role)));
             }
-            lb_vrrp::Action::LowerPriority(sender) if slot.lower.pass(now) => {
+            lb_vrrp::Action::Weaker { from, advert } if slot.lower.pass(now) => {
                 out.push(Action::event(EventKind::VrrpMasterRxLowerPri {
                     name: slot.config.router.name.clone(),
-                    from: sender.address.to_string(),
-                    priority: sender.priority.0,
+                    from: from.to_string(),
+                    priority: advert.0,
                 }));
             }
-            lb_vrrp::Action::Willing | lb_vrrp::Action::LowerPriority(_) => {}
+            lb_vrrp::Action::Willing | lb_vrrp::Action::Weaker { .. } => {}
             lb_vrrp::Action::Report { from, error } => {
                 out.push(Action::event(EventKind::VrrpPacketError {
                     name: slot.config.router.name.clone(),
@@ -244,14 +244,14 @@ impl Node {
         }
     }
 
-    pub(super) fn arm(&mut self, id: InstanceId) {
+    pub(crate) fn arm(&mut self, id: InstanceId) {
         if let Some(slot) = self.slots.get_mut(id.index()).and_then(Option::as_mut) {
             self.deadlines.arm(id, slot.deadline(), &mut slot.armed);
         }
     }
 
     /// Brings an instance to the role that its faults allow.
-    pub(super) fn settle(&mut self, now: Instant, id: InstanceId, out: &mut Vec<Action>) {
+    pub(crate) fn settle(&mut self, now: Instant, id: InstanceId, out: &mut Vec<Action>) {
         let Some(slot) = self.slot(id).filter(|_| self.phase == Phase::Running) else { return };
         if let Some(group) = slot.group {
             return self.settle_group(now, group, id, out);
@@ -269,7 +269,7 @@ impl Node {
     }
 
     /// Brings a group, and each member of it, to the role that its members allow; `first` first.
-    pub(super) fn settle_group(
+    pub(crate) fn settle_group(
         &mut self,
         now: Instant,
         index: usize,
@@ -325,13 +325,13 @@ impl Node {
     }
 
     /// Whether an address is somebody's VIP.
-    pub(super) fn is_vip(&self, address: IpAddr) -> bool {
+    pub(crate) fn is_vip(&self, address: IpAddr) -> bool {
         self.vip_users.contains_key(&address)
     }
 }
 
 impl Slot {
-    pub(super) fn event(&self, state: VrrpState) -> Action {
+    pub(crate) fn event(&self, state: VrrpState) -> Action {
         let priority = self.instance.effective_priority().0;
         Action::event(EventKind::VrrpInstance {
             name: self.config.router.name.clone(),
@@ -341,14 +341,14 @@ impl Slot {
     }
 
     /// Announces the VIPs, if there are any and any rounds.
-    pub(super) fn announce(&self, instance: InstanceId, rounds: u32, out: &mut Vec<Action>) {
+    pub(crate) fn announce(&self, instance: InstanceId, rounds: u32, out: &mut Vec<Action>) {
         let vips = self.config.router.vips.len() + self.config.router.excluded_vips.len();
         if rounds > 0 && vips > 0 {
             out.push(Action::Announce { instance, rounds });
         }
     }
 
-    pub(super) fn owner(&self) -> bool {
+    pub(crate) fn owner(&self) -> bool {
         self.instance.config().owner()
     }
 }
