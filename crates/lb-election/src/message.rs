@@ -33,6 +33,11 @@ pub enum Input<'a> {
     Promote,
     /// The sync group ceases to be MASTER.
     Demote,
+    /// As MASTER, let another router take over: say that we stop, hold the addresses until the
+    /// successor is heard, and then listen. If nobody takes over, go on as MASTER.
+    Handover,
+    /// Be the last choice in the election from now on, and hand over if MASTER; or no more.
+    Maintenance(bool),
 }
 
 /// What an instance wants done, in this order. `A` is what its protocol says in an advertisement,
@@ -45,6 +50,9 @@ pub enum Action<A, E> {
     AddVips,
     /// Remove the virtual addresses; announce them no more.
     RemoveVips,
+    /// The same for the sake of a successor that has just been heard: not before its announcement
+    /// of the addresses can have arrived everywhere.
+    ReleaseVips,
     /// Announce the virtual addresses by gratuitous ARP, now and later again.
     Announce,
     /// Announce them again, since somebody weaker believed it were MASTER.

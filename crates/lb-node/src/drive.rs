@@ -187,7 +187,7 @@ impl Node {
                     out.push(Action::AddVips { instance: id, vips });
                 }
             }
-            lb_vrrp::Action::RemoveVips => {
+            lb_vrrp::Action::RemoveVips | lb_vrrp::Action::ReleaseVips => {
                 slot.garp = Default::default();
                 let vips = slot.owned_vips(links);
                 if !vips.is_empty() {

@@ -147,6 +147,7 @@ impl Instance {
             Input::VipLost => Event::VipLost,
             Input::Promote => Event::Promote,
             Input::Demote => Event::Demote,
+            Input::Handover | Input::Maintenance(_) => return,
         };
         self.transition(now, event, out);
     }
