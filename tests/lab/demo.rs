@@ -8,7 +8,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
-use lb_control::{Status, VrrpState};
+use lb_control::{State, Status};
 use lb_lab::{FaultKind, Report, wait_for, wait_until};
 use lb_tests::{SOON, Test, programs};
 use nix::sys::signal::{Signal, kill};
@@ -203,7 +203,7 @@ impl Held {
     }
 
     /// Waits until the director of a host is in a state.
-    fn wait_state(&self, host: &str, state: VrrpState) -> Test {
+    fn wait_state(&self, host: &str, state: State) -> Test {
         let words = ["exec", host, "lbctl", "status", "--json"];
         let status = || serde_json::from_str::<Status>(&self.ask(&words).ok()?.1).ok();
         wait_for(&format!("{host} is {state}"), SOON, || {
@@ -230,24 +230,24 @@ impl Drop for Held {
 #[test]
 fn a_held_lab_fails_over_as_its_user_pleases_and_ends_with_ctrl_c() -> Test {
     let Some(mut lab) = Held::start("play")? else { return Ok(()) };
-    lab.wait_state("d1", VrrpState::Master)?;
-    lab.wait_state("d2", VrrpState::Backup)?;
+    lab.wait_state("d1", State::Master)?;
+    lab.wait_state("d2", State::Backup)?;
     let (_, listed) = lab.ask(&["list"])?;
     assert!(listed.contains("192.0.2.100") && listed.contains("lbd"), "{listed}");
 
     lab.done(&["cut", "d1", "eth0"])?;
-    lab.wait_state("d1", VrrpState::Fault)?;
-    lab.wait_state("d2", VrrpState::Master)?;
+    lab.wait_state("d1", State::Fault)?;
+    lab.wait_state("d2", State::Master)?;
     lab.done(&["mend"])?;
-    lab.wait_state("d1", VrrpState::Master)?;
-    lab.wait_state("d2", VrrpState::Backup)?;
+    lab.wait_state("d1", State::Master)?;
+    lab.wait_state("d2", State::Backup)?;
 
     lab.done(&["kill", "d1"])?;
-    lab.wait_state("d2", VrrpState::Master)?;
+    lab.wait_state("d2", State::Master)?;
     let (code, said) = lab.ask(&["exec", "d1", "true"])?;
     assert_eq!((code, said.trim()), (Some(1), "lbctl: host `d1` is down; start it first"));
     lab.done(&["start", "d1"])?;
-    lab.wait_state("d1", VrrpState::Master)?;
+    lab.wait_state("d1", State::Master)?;
     assert_eq!(lab.ask(&["exec", "web1", "sh", "-c", "exit 7"])?.0, Some(7));
 
     let name = lab.name.clone();
@@ -259,7 +259,7 @@ fn a_held_lab_fails_over_as_its_user_pleases_and_ends_with_ctrl_c() -> Test {
 #[test]
 fn a_killed_lbctl_leaves_nothing_behind() -> Test {
     let Some(mut lab) = Held::start("kill")? else { return Ok(()) };
-    lab.wait_state("d1", VrrpState::Master)?;
+    lab.wait_state("d1", State::Master)?;
     let name = lab.name.clone();
     let alive = marked(&name);
     assert!(alive.iter().filter(|command| command.contains("lbd -n")).count() == 2, "{alive:?}");

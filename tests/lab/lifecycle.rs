@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::Context;
-use lb_control::{Status, VrrpState};
+use lb_control::{State, Status};
 use lb_lab::{Frame, Host, HostSpec, Lab, Process, Topology, wait_for, wait_until};
 use lb_tests::{
     CONFIG, KeptAlive, SOON, Test, intervals, is_advert, lbd, run, start, status, wait_notes,
@@ -192,7 +192,7 @@ fn scripts_hear_of_every_state_in_order() -> Test {
     wait_notes(d1, &expected)?;
     assert!(!d1.has_address(VIP));
     let fault = status(d1)?;
-    assert_eq!(fault.vrrp[0].state, VrrpState::Fault);
+    assert_eq!(fault.vrrp[0].state, State::Fault);
     assert!(fault.vrrp[0].faults.iter().any(|why| why.contains("eth0")), "{:?}", fault.vrrp[0]);
 
     let seen = lbd.lines().len();
@@ -289,7 +289,7 @@ fn an_advertiser_that_panics_is_started_again_and_adopts_the_vip() -> Test {
     assert!(longest < MASTER_DOWN, "no advert for {longest:?}, with an interval of {ADVERT_INT:?}");
     let status = status(d1)?;
     assert_eq!(failures(&status, "advertiser"), 1);
-    assert_eq!(status.vrrp[0].state, VrrpState::Master);
+    assert_eq!(status.vrrp[0].state, State::Master);
     assert!(d1.has_address(VIP) && !d2.has_address(VIP));
     assert!(!monitor.output().contains("Deleted"), "{}", monitor.output());
     assert!(!backup.output().contains("MASTER STATE"), "{}", backup.output());

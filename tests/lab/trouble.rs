@@ -3,7 +3,7 @@
 use std::net::{Ipv4Addr, SocketAddrV4, TcpListener};
 
 use anyhow::Context;
-use lb_control::VrrpState;
+use lb_control::State;
 use lb_control::status::VrrpCounters;
 use lb_lab::{Host, HostSpec, Lab, Topology, wait_until};
 use lb_tests::{CONFIG, SOON, Test, installed, lbd, programs, run, start, status, wait_status};
@@ -211,7 +211,7 @@ fn a_missing_interface_is_named_with_the_remedy() -> Test {
     let config =
         format!("global_defs {{\n dynamic_interfaces\n }}\n{}", GOOD.replace("eth0", "eth7"));
     let lbd = lbd(d1, &config, &[])?;
-    let waiting = wait_status(d1, "it waits", |status| status.vrrp[0].state == VrrpState::Fault)?;
+    let waiting = wait_status(d1, "it waits", |status| status.vrrp[0].state == State::Fault)?;
     assert!(waiting.vrrp[0].faults.iter().any(|why| why.contains("eth7")), "{waiting:?}");
     let (_, text) = run(d1, &["lbctl", "status"])?;
     assert!(text.contains("FAULT") && text.contains("eth7"), "{text}");
@@ -348,7 +348,7 @@ fn hostile_packets_are_counted_and_ignored() -> Test {
     .with_context(|| format!("{:#?}", counters().map(bad)))?;
 
     let after = status(d1)?;
-    assert_eq!((after.vrrp[0].state, after.vrrp[0].counters.advert_rcvd), (VrrpState::Master, 0));
+    assert_eq!((after.vrrp[0].state, after.vrrp[0].counters.advert_rcvd), (State::Master, 0));
     assert!(d1.has_address(VIP));
     assert_eq!(lbd.output().matches("Entering BACKUP STATE").count(), 1, "{}", lbd.output());
     // It said so, once a kind, not once a packet.

@@ -5,6 +5,8 @@ use std::fmt;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::status::Conflict;
+
 /// Something that happened, and when.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Event {
@@ -15,12 +17,12 @@ pub struct Event {
     pub kind: EventKind,
 }
 
-/// State of a VRRP instance or sync group, in the field's words.
+/// State of a VRRP or CARP instance or of a sync group, in the field's words.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
 )]
 #[serde(rename_all = "UPPERCASE")]
-pub enum VrrpState {
+pub enum State {
     /// Not started.
     #[default]
     Init,
@@ -36,7 +38,7 @@ pub enum VrrpState {
     Deleted,
 }
 
-impl fmt::Display for VrrpState {
+impl fmt::Display for State {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
             Self::Init => "INIT",
@@ -58,16 +60,53 @@ pub enum EventKind {
         /// Name in the configuration.
         name: String,
         /// The state entered.
-        state: VrrpState,
+        state: State,
         /// Effective priority at that moment.
         priority: u8,
+    },
+    /// A CARP instance entered a state.
+    CarpInstance {
+        /// Name in the configuration.
+        name: String,
+        /// Its interface.
+        interface: String,
+        /// Its vhid.
+        vhid: u8,
+        /// The state left.
+        from: State,
+        /// The state entered.
+        state: State,
+        /// What scripts are told for a priority: 254 less the advskew it advertises.
+        priority: u8,
+        /// Why, in words.
+        reason: String,
+    },
+    /// The demotion counter of a group of CARP instances changed.
+    CarpDemotion {
+        /// Name of the group.
+        group: String,
+        /// By how much.
+        by: i32,
+        /// The counter now.
+        demotion: i32,
+        /// Why, in words.
+        reason: String,
+    },
+    /// Something on the wire is not as it should be, or is again.
+    Conflict {
+        /// Name of the instance.
+        name: String,
+        /// It began, or it is over.
+        began: bool,
+        /// What, and what to do.
+        conflict: Conflict,
     },
     /// A sync group entered a state.
     VrrpGroup {
         /// Name in the configuration.
         name: String,
         /// The state entered.
-        state: VrrpState,
+        state: State,
     },
     /// The effective priority of an instance changed.
     VrrpPriority {
@@ -181,6 +220,18 @@ pub enum EventKind {
     },
 }
 
+impl EventKind {
+    /// Of a VRRP or CARP instance that entered a state: its name, the state and its priority.
+    #[must_use]
+    pub fn instance(&self) -> Option<(&str, State, u8)> {
+        match self {
+            Self::VrrpInstance { name, state, priority }
+            | Self::CarpInstance { name, state, priority, .. } => Some((name, *state, *priority)),
+            _ => None,
+        }
+    }
+}
+
 fn up_down(up: bool) -> &'static str {
     if up { "UP" } else { "DOWN" }
 }
@@ -189,13 +240,26 @@ impl fmt::Display for EventKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::VrrpInstance { name, state, .. } => match state {
-                VrrpState::Stop => write!(f, "({name}) Stopped"),
-                VrrpState::Deleted => write!(f, "({name}) Deleted"),
-                VrrpState::Init => write!(f, "({name}) Entering INIT STATE"),
+                State::Stop => write!(f, "({name}) Stopped"),
+                State::Deleted => write!(f, "({name}) Deleted"),
+                State::Init => write!(f, "({name}) Entering INIT STATE"),
                 state => write!(f, "({name}) Entering {state} STATE"),
             },
+            Self::CarpInstance { interface, vhid, from, state, reason, .. } => {
+                write!(f, "carp: {vhid}@{interface}: {from} -> {state} ({reason})")
+            }
+            Self::CarpDemotion { group, by, demotion, reason } => {
+                let (what, by) = if *by < 0 { ("promoted", -by) } else { ("demoted", *by) };
+                write!(f, "carp: {what} group {group} by {by} to {demotion} ({reason})")
+            }
+            Self::Conflict { name, began: true, conflict } => {
+                write!(f, "({name}) {}: {}", conflict.verdict, conflict.remedy)
+            }
+            Self::Conflict { name, began: false, conflict } => {
+                write!(f, "({name}) no more: {}", conflict.verdict)
+            }
             Self::VrrpGroup { name, state } => match state {
-                VrrpState::Stop => write!(f, "VRRP_Group({name}) Stopped"),
+                State::Stop => write!(f, "VRRP_Group({name}) Stopped"),
                 state => write!(f, "VRRP_Group({name}) Syncing instances to {state} state"),
             },
             Self::VrrpPriority { name, from, to } => {

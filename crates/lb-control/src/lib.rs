@@ -7,7 +7,7 @@ pub mod event;
 pub mod protocol;
 pub mod status;
 
-pub use event::{Event, EventKind, VrrpState};
+pub use event::{Event, EventKind, State};
 pub use protocol::{PROTOCOL_VERSION, Request, RequestBody, Response, ResponseBody};
 pub use status::Status;
 

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::event::VrrpState;
+use crate::event::State;
 
 /// Everything `lbctl status` shows.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -14,6 +14,9 @@ pub struct Status {
     pub daemon: Daemon,
     /// In the order of the configuration.
     pub vrrp: Vec<Vrrp>,
+    /// What CARP does; `None` without CARP instances.
+    #[serde(default)]
+    pub carp: Option<Carp>,
     /// In the order of the configuration.
     pub virtual_servers: Vec<VirtualServer>,
 }
@@ -76,7 +79,7 @@ pub struct Vrrp {
     /// Protocol version, 2 or 3.
     pub version: u8,
     /// Where it stands.
-    pub state: VrrpState,
+    pub state: State,
     /// Since when.
     pub since: Timestamp,
     /// Configured.
@@ -91,8 +94,158 @@ pub struct Vrrp {
     pub master: Option<Master>,
     /// Why it is in FAULT, one sentence a cause.
     pub faults: Vec<String>,
+    /// Who put it into maintenance; `None` when it is not.
+    #[serde(default)]
+    pub maintenance: Option<Maintenance>,
+    /// What is wrong on the wire now.
+    #[serde(default)]
+    pub conflicts: Vec<Conflict>,
     /// Since start.
     pub counters: VrrpCounters,
+}
+
+/// An operator keeps a router out of the election as far as possible.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Maintenance {
+    /// Who asked for it: a user's name.
+    pub by: String,
+    /// When.
+    pub since: Timestamp,
+    /// It outlives a restart.
+    pub persistent: bool,
+}
+
+/// Something on the wire that cannot be right.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Conflict {
+    /// Kind, such as `two_masters` or `foreign_mac`.
+    pub kind: String,
+    /// Address, or MAC address, of the other side.
+    pub from: String,
+    /// What is the case, in words.
+    pub verdict: String,
+    /// What to do.
+    pub remedy: String,
+}
+
+/// One change of role, and why.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Transition {
+    /// When, by the wall clock.
+    pub at: Timestamp,
+    /// Seconds before the question, by the monotonic clock.
+    pub ago: f64,
+    /// Before.
+    pub from: State,
+    /// After.
+    pub to: State,
+    /// What arrived: the packet, timer, link change or command.
+    pub input: String,
+    /// Why that led to this, the arithmetic of the election included.
+    pub reason: String,
+}
+
+/// What CARP does on this host.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Carp {
+    /// `carp_allow`
+    pub allow: bool,
+    /// `carp_preempt`
+    pub preempt: bool,
+    /// `carp_log`, 0 to 7.
+    pub log: u8,
+    /// By name.
+    pub groups: Vec<CarpGroup>,
+    /// In the order of the configuration; of a balanced one each vhid by itself.
+    pub instances: Vec<CarpInstance>,
+}
+
+/// A group of CARP instances with its demotion counter.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CarpGroup {
+    /// Its name.
+    pub name: String,
+    /// The counter.
+    pub demotion: i32,
+    /// The operator's part of it.
+    pub by_operator: i32,
+}
+
+/// One vhid.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CarpInstance {
+    /// Name in the configuration; of a balanced one with `:vhid` behind it.
+    pub name: String,
+    /// Interface that carries its advertisements.
+    pub interface: String,
+    /// 1 to 255.
+    pub vhid: u8,
+    /// Where it stands.
+    pub state: State,
+    /// Since when.
+    pub since: Timestamp,
+    /// Seconds.
+    pub advbase: u8,
+    /// Configured, 1/256 seconds.
+    pub advskew: u8,
+    /// Sum of the counters of its groups, 0 to 255.
+    pub demotion: u8,
+    /// Whether it takes over from slower masters.
+    pub preempt: bool,
+    /// Whose counters count for it.
+    pub groups: Vec<String>,
+    /// Sync group, if any.
+    pub group: Option<String>,
+    /// `ip`, `ip-stealth`, `ip-unicast` or `arp`.
+    pub balancing: Option<String>,
+    /// `address/prefix`, in the order of the configuration.
+    pub vips: Vec<String>,
+    /// The master it knows; itself when it is.
+    pub master: Option<CarpMaster>,
+    /// Why it is in FAULT, one sentence a cause.
+    pub faults: Vec<String>,
+    /// Who put it into maintenance; `None` when it is not.
+    pub maintenance: Option<Maintenance>,
+    /// What is wrong on the wire now.
+    pub conflicts: Vec<Conflict>,
+    /// Since start.
+    pub counters: CarpCounters,
+}
+
+/// The master a vhid knows.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CarpMaster {
+    /// Source of its advertisements.
+    pub address: String,
+    /// In them, seconds.
+    pub advbase: u8,
+    /// In them, 1/256 seconds.
+    pub advskew: u8,
+    /// In them.
+    pub demotion: u8,
+}
+
+/// Counters of one vhid, as `netstat -s -p carp` names them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CarpCounters {
+    /// Advertisements accepted.
+    pub received: u64,
+    /// Advertisements sent, a family and destination each.
+    pub sent: u64,
+    /// TTL or hop limit not 255.
+    pub bad_ttl: u64,
+    /// Too short.
+    pub bad_length: u64,
+    /// Wrong checksum.
+    pub bad_checksum: u64,
+    /// Another version or type.
+    pub bad_version: u64,
+    /// Wrong digest: passphrase or addresses are not ours.
+    pub bad_digest: u64,
+    /// Our own packet came back.
+    pub looped: u64,
+    /// Times it became MASTER.
+    pub become_master: u64,
 }
 
 /// The master an instance knows.

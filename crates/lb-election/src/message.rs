@@ -76,3 +76,25 @@ pub enum Action<A, E> {
         error: E,
     },
 }
+
+impl<A, E> Action<A, E> {
+    /// The same in other terms.
+    pub fn map<B, F>(
+        self,
+        advert: impl FnOnce(A) -> B,
+        error: impl FnOnce(E) -> F,
+    ) -> Action<B, F> {
+        match self {
+            Self::Send(said) => Action::Send(advert(said)),
+            Self::AddVips => Action::AddVips,
+            Self::RemoveVips => Action::RemoveVips,
+            Self::ReleaseVips => Action::ReleaseVips,
+            Self::Announce => Action::Announce,
+            Self::AnnounceAgain => Action::AnnounceAgain,
+            Self::Notify(role) => Action::Notify(role),
+            Self::Willing => Action::Willing,
+            Self::Weaker { from, advert: said } => Action::Weaker { from, advert: advert(said) },
+            Self::Report { from, error: rule } => Action::Report { from, error: error(rule) },
+        }
+    }
+}

@@ -7,26 +7,29 @@ use lb_config::model::Peers;
 use lb_election::IpPacket;
 
 use super::slot::Slot;
-use super::{InstanceId, LinkIndex, SocketFamily};
+use super::{InstanceId, LinkIndex, ProtocolKind, SocketFamily, protocol};
 
-/// Instances by link, family and VRID.
+/// Instances by link, family, protocol and number.
 #[derive(Debug, Default)]
 pub(crate) struct Demux(HashMap<Key, Vec<InstanceId>>);
 
 /// Link 0 stands for unicast instances without an interface.
-type Key = (LinkIndex, SocketFamily, u8);
+type Key = (LinkIndex, SocketFamily, ProtocolKind, u8);
 
 impl Demux {
     /// Knows these instances; those whose link does not exist cannot be heard.
     pub(crate) fn new<'a>(slots: impl Iterator<Item = (InstanceId, &'a Slot)>) -> Self {
         let mut map: HashMap<Key, Vec<InstanceId>> = HashMap::new();
         for (id, slot) in slots {
-            let link = match (&slot.config.router.interface, slot.link) {
+            let link = match (&slot.config.router().interface, slot.link) {
                 (Some(_), Some(link)) => link,
                 (Some(_), None) => continue,
                 (None, _) => 0,
             };
-            map.entry((link, slot.config.family.into(), slot.config.vrid)).or_default().push(id);
+            for family in slot.config.families() {
+                let key = (link, family.into(), slot.config.kind(), slot.config.id());
+                map.entry(key).or_default().push(id);
+            }
         }
         Self(map)
     }
@@ -39,12 +42,19 @@ impl Demux {
         packet: &IpPacket<'_>,
         slot: impl Fn(InstanceId) -> Option<&'s Slot>,
     ) -> Option<InstanceId> {
-        let vrid = lb_vrrp::vrid(packet.payload)?;
         let family = match packet.source {
             IpAddr::V4(_) => SocketFamily::Inet,
             IpAddr::V6(_) => SocketFamily::Inet6,
         };
-        let ids = self.0.get(&(link, family, vrid)).or_else(|| self.0.get(&(0, family, vrid)))?;
+        let (kind, number) = protocol::number(packet.payload)?;
+        let other = match kind {
+            ProtocolKind::Vrrp => ProtocolKind::Carp,
+            ProtocolKind::Carp => ProtocolKind::Vrrp,
+        };
+        // The other protocol comes last: it has to know that somebody uses its number.
+        let ids = [(link, kind), (0, kind), (link, other)]
+            .into_iter()
+            .find_map(|(link, kind)| self.0.get(&(link, family, kind, number)))?;
         match ids.as_slice() {
             [only] => Some(*only),
             several => several
@@ -57,10 +67,10 @@ impl Demux {
 }
 
 fn is_for(slot: &Slot, packet: &IpPacket<'_>) -> bool {
-    match &slot.config.router.peers {
+    match &slot.config.router().peers {
         Peers::Multicast { group } => *group == packet.destination,
         Peers::Unicast { peers, .. } => {
-            slot.instance.source().is_none_or(|source| source == packet.destination)
+            slot.sources.to(packet.destination).is_none_or(|source| source == packet.destination)
                 && peers.iter().any(|peer| peer.address == packet.source)
         }
     }

@@ -4,20 +4,21 @@ use std::mem;
 use std::net::IpAddr;
 use std::time::Instant;
 
-use lb_control::{EventKind, VrrpState};
+use lb_control::{EventKind, State};
 use lb_election::{Input, IpPacket, Role};
 
+use super::protocol::{self, Advert};
 use super::slot::{MAX_SLACK, Since, Slot};
 use super::{Action, InstanceId, LinkIndex, Node, Phase};
 use crate::group::{self, Member};
 
 /// Role in the words of events and status.
-pub(crate) fn state(role: Role) -> VrrpState {
+pub(crate) fn state(role: Role) -> State {
     match role {
-        Role::Init => VrrpState::Init,
-        Role::Backup => VrrpState::Backup,
-        Role::Master => VrrpState::Master,
-        Role::Fault => VrrpState::Fault,
+        Role::Init => State::Init,
+        Role::Backup => State::Backup,
+        Role::Master => State::Master,
+        Role::Fault => State::Fault,
     }
 }
 
@@ -34,7 +35,7 @@ impl Node {
                 slot.since = Some(Since::new(now));
                 // Who resumes has listened long ago.
                 if !slot.resume {
-                    slot.instance.ignore_until(listen_at);
+                    slot.protocol.ignore_until(listen_at);
                 }
             }
         }
@@ -45,7 +46,7 @@ impl Node {
 
     /// Marks what resumes as MASTER: free of faults, and with its whole group.
     fn mark_resuming(&mut self) {
-        let able = |slot: &Slot| self.adopt.contains(&slot.config.router.name) && !slot.held();
+        let able = |slot: &Slot| self.adopt.contains(&slot.config.router().name) && !slot.held();
         let resuming: Vec<InstanceId> = (self.order.iter().copied())
             .filter(|id| {
                 self.slot(*id).is_some_and(|slot| match slot.group {
@@ -87,10 +88,10 @@ impl Node {
             self.apply(now, id, Input::Shutdown, out);
         }
         for slot in self.living() {
-            out.push(slot.event(VrrpState::Stop));
+            out.push(slot.event(State::Stop));
         }
         for group in &self.groups {
-            let (name, state) = (group.name.clone(), VrrpState::Stop);
+            let (name, state) = (group.name.clone(), State::Stop);
             out.push(Action::event(EventKind::VrrpGroup { name, state }));
         }
         self.phase = Phase::Stopped;
@@ -155,11 +156,12 @@ impl Node {
     ) -> bool {
         let mut actions = mem::take(&mut self.scratch);
         if let Some(slot) = self.slot_mut(id) {
-            slot.instance.handle(now, input, &mut actions);
+            slot.protocol.handle(now, input, &mut actions);
         }
         let mut group_cares = false;
         for action in actions.drain(..) {
-            group_cares |= matches!(action, lb_vrrp::Action::Notify(_) | lb_vrrp::Action::Willing);
+            group_cares |=
+                matches!(action, protocol::Action::Notify(_) | protocol::Action::Willing);
             self.carry_out(now, id, action, out);
         }
         self.scratch = actions;
@@ -174,47 +176,49 @@ impl Node {
         &mut self,
         now: Instant,
         id: InstanceId,
-        action: lb_vrrp::Action,
+        action: protocol::Action,
         out: &mut Vec<Action>,
     ) {
         let links = &self.links;
         let Some(slot) = self.slots.get_mut(id.index()).and_then(Option::as_mut) else { return };
         match action {
-            lb_vrrp::Action::Send(priority) => out.push(Action::Send { instance: id, priority }),
-            lb_vrrp::Action::AddVips => {
+            protocol::Action::Send(advert) => out.push(Action::Send { instance: id, advert }),
+            protocol::Action::AddVips => {
                 let vips = slot.owned_vips(links);
                 if !vips.is_empty() {
                     out.push(Action::AddVips { instance: id, vips });
                 }
             }
-            lb_vrrp::Action::RemoveVips | lb_vrrp::Action::ReleaseVips => {
+            protocol::Action::RemoveVips | protocol::Action::ReleaseVips => {
                 slot.garp = Default::default();
                 let vips = slot.owned_vips(links);
                 if !vips.is_empty() {
                     out.push(Action::RemoveVips { instance: id, vips });
                 }
             }
-            lb_vrrp::Action::Announce => {
-                slot.garp.start(now, &slot.config.router.garp);
-                slot.announce(id, slot.config.router.garp.repeat, out);
+            protocol::Action::Announce => {
+                slot.garp.start(now, &slot.config.router().garp);
+                slot.announce(id, slot.config.router().garp.repeat, out);
             }
-            lb_vrrp::Action::AnnounceAgain => self.announce_lower(now, id, out),
-            lb_vrrp::Action::Notify(role) => {
+            protocol::Action::AnnounceAgain => self.announce_lower(now, id, out),
+            protocol::Action::Notify(role) => {
                 slot.since = Some(Since::new(now));
                 slot.resume = false;
                 out.push(slot.event(state(role)));
             }
-            lb_vrrp::Action::Weaker { from, advert } if slot.lower.pass(now) => {
+            protocol::Action::Weaker { from, advert: Advert::Vrrp(priority) }
+                if slot.lower.pass(now) =>
+            {
                 out.push(Action::event(EventKind::VrrpMasterRxLowerPri {
-                    name: slot.config.router.name.clone(),
+                    name: slot.config.name().to_owned(),
                     from: from.to_string(),
-                    priority: advert.0,
+                    priority: priority.0,
                 }));
             }
-            lb_vrrp::Action::Willing | lb_vrrp::Action::Weaker { .. } => {}
-            lb_vrrp::Action::Report { from, error } => {
+            protocol::Action::Willing | protocol::Action::Weaker { .. } => {}
+            protocol::Action::Report { from, error } => {
                 out.push(Action::event(EventKind::VrrpPacketError {
-                    name: slot.config.router.name.clone(),
+                    name: slot.config.name().to_owned(),
                     from: from.to_string(),
                     reason: error.to_string(),
                 }));
@@ -230,8 +234,8 @@ impl Node {
         for member in members {
             let Some(slot) = slots[member.index()].as_mut() else { continue };
             if slot.role() == Role::Master {
-                slot.garp.lower(now, &slot.config.router.garp);
-                slot.announce(*member, slot.config.router.garp.lower_prio_repeat, out);
+                slot.garp.lower(now, &slot.config.router().garp);
+                slot.announce(*member, slot.config.router().garp.lower_prio_repeat, out);
                 deadlines.arm(*member, slot.deadline(), &mut slot.armed);
             }
         }
@@ -239,7 +243,7 @@ impl Node {
 
     fn announce_due(&mut self, now: Instant, id: InstanceId, out: &mut Vec<Action>) {
         if let Some(slot) = self.slot_mut(id) {
-            let rounds = slot.garp.due(now, &slot.config.router.garp);
+            let rounds = slot.garp.due(now, &slot.config.router().garp);
             slot.announce(id, rounds, out);
         }
     }
@@ -290,10 +294,7 @@ impl Node {
             before,
             slots().map(|slot| Member {
                 role: slot.role(),
-                willing: matches!(
-                    slot.instance.state(),
-                    lb_vrrp::State::Backup { willing: true, .. }
-                ),
+                willing: slot.protocol.willing(),
                 faulty: !slot.faults.is_empty() || before == Role::Fault && slot.held(),
             }),
         );
@@ -331,10 +332,10 @@ impl Node {
 }
 
 impl Slot {
-    pub(crate) fn event(&self, state: VrrpState) -> Action {
-        let priority = self.instance.effective_priority().0;
+    pub(crate) fn event(&self, state: State) -> Action {
+        let priority = self.protocol.priority();
         Action::event(EventKind::VrrpInstance {
-            name: self.config.router.name.clone(),
+            name: self.config.name().to_owned(),
             state,
             priority,
         })
@@ -342,13 +343,13 @@ impl Slot {
 
     /// Announces the VIPs, if there are any and any rounds.
     pub(crate) fn announce(&self, instance: InstanceId, rounds: u32, out: &mut Vec<Action>) {
-        let vips = self.config.router.vips.len() + self.config.router.excluded_vips.len();
+        let vips = self.config.router().vips.len() + self.config.router().excluded_vips.len();
         if rounds > 0 && vips > 0 {
             out.push(Action::Announce { instance, rounds });
         }
     }
 
     pub(crate) fn owner(&self) -> bool {
-        self.instance.config().owner()
+        self.protocol.owner()
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::time::Instant;
 
-use lb_config::model::{Family, Peers};
+use lb_config::model::Family;
 use lb_control::EventKind;
 use lb_election::Input;
 use lb_election::Role;
@@ -47,7 +47,7 @@ impl Node {
         });
         if !vips.is_empty() {
             out.push(Action::AddVips { instance: id, vips });
-            slot.announce(id, slot.config.router.garp.repeat, out);
+            slot.announce(id, slot.config.router().garp.repeat, out);
         }
     }
 
@@ -56,7 +56,7 @@ impl Node {
         for id in self.order.clone() {
             let Some(slot) = self.slot(id) else { continue };
             let link =
-                slot.config.router.interface.as_deref().and_then(|name| self.links.named(name));
+                slot.config.router().interface.as_deref().and_then(|name| self.links.named(name));
             let link = link.map(|(index, _)| index);
             if let Some(slot) = self.slot_mut(id) {
                 slot.link = link;
@@ -66,14 +66,13 @@ impl Node {
         let slots = || self.order.iter().filter_map(|id| Some((*id, self.slot(*id)?)));
         let demux = Demux::new(slots());
         let sockets: BTreeSet<Socket> = slots()
-            .filter(|(_, slot)| slot.config.router.interface.is_none() || slot.link.is_some())
-            .map(|(_, slot)| Socket {
-                link: slot.link,
-                family: slot.config.family.into(),
-                group: match slot.config.router.peers {
-                    Peers::Multicast { group } => Some(group),
-                    Peers::Unicast { .. } => None,
-                },
+            .filter(|(_, slot)| slot.config.router().interface.is_none() || slot.link.is_some())
+            .flat_map(|(_, slot)| {
+                slot.config.families().map(|family| Socket {
+                    link: slot.link,
+                    family: family.into(),
+                    group: slot.config.group(family),
+                })
             })
             .collect();
         self.demux = demux;
@@ -85,9 +84,10 @@ impl Node {
 
     fn refresh_source(&mut self, id: InstanceId) {
         let Some(slot) = self.slot(id) else { return };
-        let source = slot.find_source(&self.links, |address| self.is_vip(address));
+        let sources = slot.find_sources(&self.links, |address| self.is_vip(address));
         if let Some(slot) = self.slot_mut(id) {
-            slot.instance.set_source(source);
+            slot.sources = sources;
+            slot.protocol.set_sources(&sources);
         }
     }
 
@@ -170,12 +170,12 @@ impl Node {
         let mut waits = Vec::new();
         let mut total = 0;
         for tracked in
-            slot.config.router.track_interfaces.iter().filter(|tracked| tracked.weight != 0)
+            slot.config.router().track_interfaces.iter().filter(|tracked| tracked.weight != 0)
         {
             let up = self.links.named(&tracked.name).is_some_and(|(_, link)| link.up);
             total += track::contribution(tracked.weight, tracked.reverse, up);
         }
-        for tracked in &slot.config.router.track_scripts {
+        for tracked in &slot.config.router().track_scripts {
             let name = &tracked.name;
             match self.scripts.up(name) {
                 Some(up) if tracked.weight != 0 => {
@@ -191,15 +191,15 @@ impl Node {
                 _ => {}
             }
         }
-        let before = slot.instance.effective_priority();
+        let before = slot.protocol.priority();
         if let Some(slot) = self.slot_mut(id) {
             (slot.faults, slot.waits) = (faults, waits);
         }
         self.apply(now, id, Input::Tracked(total), out);
         if let Some(slot) = self.slot(id) {
-            let after = slot.instance.effective_priority();
+            let after = slot.protocol.priority();
             if after != before {
-                let (name, from, to) = (slot.config.router.name.clone(), before.0, after.0);
+                let (name, from, to) = (slot.config.name().to_owned(), before, after);
                 out.push(Action::event(EventKind::VrrpPriority { name, from, to }));
             }
         }

@@ -14,6 +14,7 @@
 //!    a socket.
 //! 4. After [`Input::Stop`] go on until [`Node::stopped`].
 
+mod config;
 mod deadlines;
 mod demux;
 mod drive;
@@ -22,6 +23,7 @@ mod kernel;
 mod links;
 mod message;
 mod plan;
+mod protocol;
 mod reload;
 mod scripts;
 mod slot;
@@ -36,12 +38,13 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use lb_config::model::{Peers, VirtualAddress};
-use lb_control::status as report;
 use lb_election::Role;
-use lb_vrrp::Priority;
 
+pub use config::{InstanceConfig, ProtocolKind};
 pub use message::{Action, Datagram, Input, InstanceId, LinkIndex, Socket, SocketFamily, Vip};
 pub use plan::Plan;
+pub use protocol::Advert;
+pub use status::Status;
 
 use deadlines::Deadlines;
 use demux::Demux;
@@ -77,7 +80,7 @@ pub struct Node {
     adopt: BTreeSet<String>,
     phase: Phase,
     /// Empty between inputs; kept for its memory.
-    scratch: Vec<lb_vrrp::Action>,
+    scratch: Vec<protocol::Action>,
     /// The same.
     later: Vec<InstanceId>,
 }
@@ -123,9 +126,9 @@ impl Node {
             later: Vec::new(),
         };
         let tracked = (plan.instances.iter())
-            .filter(|instance| adopt.contains(&instance.router.name))
+            .filter(|instance| adopt.contains(instance.name()))
             .flat_map(|instance| {
-                instance.router.track_scripts.iter().map(|tracked| tracked.name.clone())
+                instance.router().track_scripts.iter().map(|tracked| tracked.name.clone())
             });
         let tracked: BTreeSet<String> = tracked.collect();
         node.install(plan);
@@ -194,29 +197,40 @@ impl Node {
     pub fn emit(
         &self,
         instance: InstanceId,
-        priority: Priority,
+        advert: Advert,
         payload: &mut Vec<u8>,
         datagrams: &mut Vec<Datagram>,
     ) {
         let Some(slot) = self.slot(instance) else { return };
-        let Some(source) = slot.instance.source() else { return };
-        if slot.config.router.interface.is_some() {
+        let router = slot.config.router();
+        if router.interface.is_some() {
             let link = slot.link.and_then(|link| self.links.get(link));
-            if !link.is_some_and(|link| link.up || slot.config.router.dont_track_primary) {
+            if !link.is_some_and(|link| link.up || router.dont_track_primary) {
                 return;
             }
         }
-        let mut to = |destination: IpAddr, ttl: Option<u8>| {
+        let mut send = |source: IpAddr, destination: IpAddr, ttl: Option<u8>| {
             let start = payload.len();
-            slot.instance.emit(priority, source, destination, payload);
+            slot.protocol.emit(advert, source, destination, payload);
             let payload = start..payload.len();
-            datagrams.push(Datagram { link: slot.link, source, destination, ttl, payload });
+            let (link, protocol) = (slot.link, slot.config.kind());
+            datagrams.push(Datagram { link, source, destination, protocol, ttl, payload });
         };
-        match &slot.config.router.peers {
-            Peers::Multicast { group } => to(*group, Some(255)),
+        match &router.peers {
+            Peers::Multicast { .. } => {
+                for family in slot.config.families() {
+                    let (source, group) = (slot.sources.of(family), slot.config.group(family));
+                    if let (Some(source), Some(group)) = (source, group) {
+                        send(source, group, Some(255));
+                    }
+                }
+            }
             Peers::Unicast { peers, ttl, .. } => {
-                let ttl = ttl.or(source.is_ipv4().then_some(255));
-                peers.iter().for_each(|peer| to(peer.address, ttl));
+                for peer in peers {
+                    if let Some(source) = slot.sources.to(peer.address) {
+                        send(source, peer.address, ttl.or(source.is_ipv4().then_some(255)));
+                    }
+                }
             }
         }
     }
@@ -236,13 +250,13 @@ impl Node {
     #[must_use]
     pub fn masters(&self) -> BTreeSet<String> {
         let masters = self.living().filter(|slot| slot.role() == Role::Master);
-        masters.map(|slot| slot.config.router.name.clone()).collect()
+        masters.map(|slot| slot.config.name().to_owned()).collect()
     }
 
-    /// State of every instance in the order of the configuration. `wall` is the wall clock at `now`.
+    /// State of every instance. `wall` is the wall clock at `now`.
     #[must_use]
-    pub fn status(&self, now: Instant, wall: Timestamp) -> Vec<report::Vrrp> {
-        self.living().map(|slot| self.status_of(slot, now, wall)).collect()
+    pub fn status(&self, now: Instant, wall: Timestamp) -> Status {
+        self.snapshot(now, wall)
     }
 
     /// Whether [`Input::Stop`] was given and every instance has let go.

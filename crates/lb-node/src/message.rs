@@ -5,10 +5,12 @@ use std::ops::Range;
 
 use lb_config::model::{Family, VirtualAddress};
 use lb_control::EventKind;
+use lb_control::status::Maintenance;
 use lb_election::IpPacket;
-use lb_vrrp::Priority;
 
+use crate::config::ProtocolKind;
 use crate::plan::Plan;
+use crate::protocol::Advert;
 
 /// Index of a link in the kernel, never 0.
 pub type LinkIndex = u32;
@@ -77,6 +79,34 @@ pub enum Input<'a> {
         /// Exit status 0, in time.
         success: bool,
     },
+    /// The operator wants another router to take over from an instance, and from its whole group.
+    Handover {
+        /// Its name.
+        name: &'a str,
+    },
+    /// Routers in maintenance are the last choice in the election.
+    Maintenance {
+        /// Of this instance and its group; `None`: of all, those to come included.
+        name: Option<&'a str>,
+        /// Who asked for it; `None` ends it.
+        state: Option<Maintenance>,
+    },
+    /// The operator, or another engine, changes the demotion counter of a group of CARP instances.
+    Demote {
+        /// Name of the group.
+        group: &'a str,
+        /// Added to the counter.
+        by: i32,
+    },
+    /// Somebody was heard to claim an address by ARP or neighbour discovery.
+    Claim {
+        /// Where.
+        link: LinkIndex,
+        /// Which.
+        address: IpAddr,
+        /// For this MAC address, which is none of ours.
+        mac: [u8; 6],
+    },
     /// A new configuration is in force. After [`Input::Start`].
     Reload(Plan),
     /// End: masters say so and let go. [`Node::stopped`](crate::Node::stopped) tells when it is done.
@@ -90,8 +120,8 @@ pub enum Action {
     Send {
         /// Whose.
         instance: InstanceId,
-        /// Priority to say; [`Priority::STOP`] when letting go.
-        priority: Priority,
+        /// What to say.
+        advert: Advert,
     },
     /// Add these addresses; adding one that is there already is no error.
     AddVips {
@@ -146,6 +176,8 @@ pub struct Datagram {
     pub source: IpAddr,
     /// To this group or peer.
     pub destination: IpAddr,
+    /// Of this protocol, which has its own type of service.
+    pub protocol: ProtocolKind,
     /// TTL or hop limit; `None`: the kernel's default.
     pub ttl: Option<u8>,
     /// Where the payload is in the buffer given to [`Node::emit`](crate::Node::emit): what follows

@@ -1,15 +1,16 @@
 //! What the advertiser needs of a configuration.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use lb_config::model::{Model, SyncGroup, VrrpInstance, VrrpScript};
+use lb_config::model::{Model, SyncGroup, VrrpScript};
+
+use crate::config::InstanceConfig;
 
 /// The advertiser's part of a [`Model`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Plan {
     /// In the order of the file.
-    pub instances: Vec<Arc<VrrpInstance>>,
+    pub instances: Vec<InstanceConfig>,
     /// In the order of the file.
     pub groups: Vec<SyncGroup>,
     /// Every `vrrp_script`, referenced or not, in the order of the file.
@@ -21,7 +22,7 @@ pub struct Plan {
 impl From<&Model> for Plan {
     fn from(model: &Model) -> Self {
         Self {
-            instances: model.vrrp_instances.clone(),
+            instances: model.vrrp_instances.iter().cloned().map(InstanceConfig::Vrrp).collect(),
             groups: model.sync_groups.clone(),
             scripts: model.vrrp_scripts.clone(),
             startup_delay: model.global.vrrp_startup_delay,

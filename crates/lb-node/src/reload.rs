@@ -3,37 +3,41 @@
 use std::collections::{HashMap, HashSet};
 use std::mem;
 use std::net::IpAddr;
-use std::sync::Arc;
 use std::time::Instant;
 
-use lb_config::model::{Family, Peers, VirtualAddress, VrrpInstance};
-use lb_control::VrrpState;
+use lb_config::model::{Family, Peers, VirtualAddress, VirtualRouter};
+use lb_control::State;
 use lb_election::Input;
 use lb_election::Role;
 
-use super::slot::{Since, Slot, vrrp_config};
-use super::{Action, Group, InstanceId, Node, Vip};
+use super::slot::{Since, Slot};
+use super::{Action, Group, InstanceConfig, InstanceId, Node, ProtocolKind, Vip};
 use crate::plan::Plan;
 
 /// What makes an instance the same one in another configuration. Its name does not.
 #[derive(PartialEq, Eq, Hash)]
 struct Identity {
-    vrid: u8,
-    family: Family,
+    kind: ProtocolKind,
+    id: u8,
+    family: Option<Family>,
     interface: Option<String>,
     /// Unicast source, or multicast group.
     channel: Result<Option<IpAddr>, IpAddr>,
 }
 
 impl Identity {
-    fn of(instance: &VrrpInstance) -> Self {
+    fn of(config: &InstanceConfig) -> Self {
+        let router = config.router();
         Self {
-            vrid: instance.vrid,
-            family: instance.family,
-            interface: instance.router.interface.clone(),
-            channel: match instance.router.peers {
+            kind: config.kind(),
+            id: config.id(),
+            family: match config {
+                InstanceConfig::Vrrp(instance) => Some(instance.family),
+            },
+            interface: router.interface.clone(),
+            channel: match router.peers {
                 Peers::Multicast { group } => Err(group),
-                Peers::Unicast { .. } => Ok(instance.router.source),
+                Peers::Unicast { .. } => Ok(router.source),
             },
         }
     }
@@ -85,13 +89,13 @@ impl Node {
             .collect();
         self.slots.reserve(plan.instances.len().saturating_sub(self.slots.len()));
         for config in plan.instances {
-            let group = groups.get(config.router.name.as_str()).copied();
+            let group = groups.get(config.router().name.as_str()).copied();
             let id = match known.remove(&Identity::of(&config)) {
                 Some(id) => id,
-                None => self.allocate(Slot::new(Arc::clone(&config), group.is_some())),
+                None => self.allocate(Slot::new(config.clone(), group.is_some())),
             };
             self.order.push(id);
-            self.index(id, &config);
+            self.index(id, config.router());
             if let Some(slot) = self.slot_mut(id) {
                 (slot.config, slot.group) = (config, group);
             }
@@ -138,12 +142,12 @@ impl Node {
         id
     }
 
-    fn index(&mut self, id: InstanceId, config: &VrrpInstance) {
+    fn index(&mut self, id: InstanceId, config: &VirtualRouter) {
         self.scripts.add_user(id, config);
-        for vip in config.router.vips.iter().chain(&config.router.excluded_vips) {
+        for vip in config.vips.iter().chain(&config.excluded_vips) {
             self.vip_users.entry(vip.address).or_default().push(id);
         }
-        if let Some(source) = config.router.source.filter(|_| config.router.track_source) {
+        if let Some(source) = config.source.filter(|_| config.track_source) {
             self.source_users.entry(source).or_default().push(id);
         }
         for name in link_names(config) {
@@ -155,8 +159,8 @@ impl Node {
     fn depart(&mut self, now: Instant, id: InstanceId, out: &mut Vec<Action>) {
         self.apply(now, id, Input::Shutdown, out);
         if let Some(slot) = self.slot(id) {
-            let deleted = slot.config.router.notify.report_deleted;
-            out.push(slot.event(if deleted { VrrpState::Deleted } else { VrrpState::Fault }));
+            let deleted = slot.config.router().notify.report_deleted;
+            out.push(slot.event(if deleted { State::Deleted } else { State::Fault }));
         }
         self.departed.push(id);
     }
@@ -184,7 +188,7 @@ impl Node {
         if !gone.is_empty() {
             out.push(Action::RemoveVips { instance: id, vips: gone });
         }
-        let garp = slot.config.router.garp;
+        let garp = slot.config.router().garp;
         if !new.is_empty() {
             out.push(Action::AddVips { instance: id, vips: new });
             slot.garp.start(now, &garp);
@@ -197,8 +201,7 @@ impl Node {
 
     fn reconfigure(&mut self, now: Instant, id: InstanceId) {
         if let Some(slot) = self.slot_mut(id) {
-            let config = vrrp_config(&slot.config, slot.group.is_some());
-            slot.instance.reconfigure(now, config);
+            slot.protocol.reconfigure(now, &slot.config, slot.group.is_some());
         }
         self.arm(id);
     }
@@ -210,9 +213,9 @@ fn tracked(address: &VirtualAddress) -> VirtualAddress {
 }
 
 /// Names of all links an instance depends on; some may come twice.
-fn link_names(config: &VrrpInstance) -> impl Iterator<Item = &str> {
-    let vips = config.router.vips.iter().chain(&config.router.excluded_vips);
-    (config.router.interface.as_deref().into_iter())
+fn link_names(config: &VirtualRouter) -> impl Iterator<Item = &str> {
+    let vips = config.vips.iter().chain(&config.excluded_vips);
+    (config.interface.as_deref().into_iter())
         .chain(vips.filter_map(|vip| vip.interface.as_deref()))
-        .chain(config.router.track_interfaces.iter().map(|tracked| tracked.name.as_str()))
+        .chain(config.track_interfaces.iter().map(|tracked| tracked.name.as_str()))
 }

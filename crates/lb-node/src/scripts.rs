@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
 use crate::track;
-use lb_config::model::{VrrpInstance, VrrpScript};
+use lb_config::model::{VirtualRouter, VrrpScript};
 use lb_control::EventKind;
 
 use super::{Action, InstanceId, Node};
@@ -38,8 +38,8 @@ impl Scripts {
     }
 
     /// Notes that an instance depends on the scripts it names.
-    pub(crate) fn add_user(&mut self, id: InstanceId, instance: &VrrpInstance) {
-        for tracked in &instance.router.track_scripts {
+    pub(crate) fn add_user(&mut self, id: InstanceId, router: &VirtualRouter) {
+        for tracked in &router.track_scripts {
             if let Some(script) = self.0.get_mut(&tracked.name) {
                 script.users.push(id);
             }

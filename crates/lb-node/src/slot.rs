@@ -2,15 +2,15 @@
 
 use std::cell::OnceCell;
 use std::net::IpAddr;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
-use lb_config::model::{self, Garp, Peers, VirtualAddress, VrrpInstance};
-use lb_election::{Peer, Role};
-use lb_vrrp::{Config, Family, Instance, Priority, Version, Vips, Vrid};
+use lb_config::model::{self, Garp, Peers, VirtualAddress};
+use lb_election::Role;
 
+use super::config::InstanceConfig;
 use super::links::Links;
+use super::protocol::{Protocol, Sources};
 use super::{LinkIndex, Vip};
 
 /// How early a master's advertisement may leave at most, to share a wake-up with others.
@@ -38,8 +38,10 @@ impl Limit {
 /// An instance and what belongs to it.
 #[derive(Debug)]
 pub(crate) struct Slot {
-    pub(crate) config: Arc<VrrpInstance>,
-    pub(crate) instance: Instance,
+    pub(crate) config: InstanceConfig,
+    pub(crate) protocol: Protocol,
+    /// Where its advertisements come from, as the links are now.
+    pub(crate) sources: Sources,
     /// The link of its interface, while that exists.
     pub(crate) link: Option<LinkIndex>,
     /// Its sync group: an index into the node's.
@@ -130,10 +132,11 @@ fn after(now: Instant, delay: Duration) -> Option<Instant> {
 }
 
 impl Slot {
-    pub(crate) fn new(config: Arc<VrrpInstance>, grouped: bool) -> Self {
+    pub(crate) fn new(config: InstanceConfig, grouped: bool) -> Self {
         Self {
-            instance: Instance::new(vrrp_config(&config, grouped)),
+            protocol: Protocol::new(&config, grouped),
             config,
+            sources: Sources::default(),
             link: None,
             group: None,
             faults: Vec::new(),
@@ -152,12 +155,12 @@ impl Slot {
     }
 
     pub(crate) fn role(&self) -> Role {
-        self.instance.state().role()
+        self.protocol.role()
     }
 
     /// Everything it is timed by.
     pub(crate) fn deadline(&self) -> Option<Instant> {
-        [self.instance.deadline(), self.garp.deadline()].into_iter().flatten().min()
+        [self.protocol.deadline(), self.garp.deadline()].into_iter().flatten().min()
     }
 
     /// Its VIPs, the advertised ones first, on links that exist.
@@ -165,13 +168,15 @@ impl Slot {
         &'a self,
         links: &'a Links,
     ) -> impl Iterator<Item = (LinkIndex, &'a VirtualAddress)> {
-        self.config.router.vips.iter().chain(&self.config.router.excluded_vips).filter_map(|vip| {
-            let link = match &vip.interface {
-                Some(name) => links.named(name)?.0,
-                None => self.link?,
-            };
-            Some((link, vip))
-        })
+        self.config.router().vips.iter().chain(&self.config.router().excluded_vips).filter_map(
+            |vip| {
+                let link = match &vip.interface {
+                    Some(name) => links.named(name)?.0,
+                    None => self.link?,
+                };
+                Some((link, vip))
+            },
+        )
     }
 
     /// The same, to be handed out.
@@ -179,44 +184,50 @@ impl Slot {
         self.vips(links).map(|(link, address)| Vip { link, address: address.clone() }).collect()
     }
 
-    /// Where its advertisements come from, as the links are now.
-    pub(crate) fn find_source(
+    /// Finds where its advertisements come from, as the links are now.
+    pub(crate) fn find_sources(&self, links: &Links, is_vip: impl Fn(IpAddr) -> bool) -> Sources {
+        let mut sources = Sources::default();
+        for family in self.config.families() {
+            sources.set(family, self.find_source(links, family, &is_vip));
+        }
+        sources
+    }
+
+    fn find_source(
         &self,
         links: &Links,
+        family: model::Family,
         is_vip: impl Fn(IpAddr) -> bool,
     ) -> Option<IpAddr> {
-        if self.config.router.source.is_some() {
-            return self.config.router.source;
+        let router = self.config.router();
+        if let Some(source) = router.source.filter(|source| is_family(*source, family)) {
+            return Some(source);
         }
         let link = links.get(self.link?)?;
-        link.source(self.config.family, is_vip).or_else(|| {
-            // The owner's own address may be the VIP itself.
-            link.source(self.config.family, |_| self.config.priority != Priority::OWNER.0)
-        })
+        // The owner's own address may be the VIP itself.
+        link.source(family, is_vip).or_else(|| link.source(family, |_| !self.protocol.owner()))
     }
 
     /// Why links and addresses make it a FAULT.
     pub(crate) fn link_faults(&self, links: &Links) -> Vec<String> {
         let mut faults = Vec::new();
-        let config = &self.config;
-        match &config.router.interface {
+        let config = self.config.router();
+        match &config.interface {
             Some(name) => match links.named(name) {
                 None => faults.push(format!("interface {name} does not exist")),
                 Some((_, link)) => {
-                    if !link.up && !config.router.dont_track_primary {
+                    if !link.up && !config.dont_track_primary {
                         faults.push(format!("interface {name} is down"));
                     }
-                    if self.instance.source().is_none() {
-                        faults.push(self.no_source(name));
-                    }
+                    faults.extend(self.no_source(name));
                 }
             },
-            None if self.instance.source().is_none() => {
+            None if self.sources.any().is_none() => {
                 faults.push("no source address: set unicast_src_ip or interface".to_owned());
             }
             None => {}
         }
-        if let Some(source) = config.router.source.filter(|_| config.router.track_source) {
+        if let Some(source) = config.source.filter(|_| config.track_source) {
             let there = match self.link {
                 Some(link) => links.get(link).is_some_and(|link| link.has(source)),
                 None => links.have(source),
@@ -225,11 +236,11 @@ impl Slot {
                 faults.push(format!("source address {source} is on no interface of this instance"));
             }
         }
-        let vips = config.router.vips.iter().chain(&config.router.excluded_vips);
+        let vips = config.vips.iter().chain(&config.excluded_vips);
         let vip_links = vips
-            .filter(|vip| !vip.no_track && vip.interface != config.router.interface)
+            .filter(|vip| !vip.no_track && vip.interface != config.interface)
             .filter_map(|vip| vip.interface.as_ref());
-        let tracked = config.router.track_interfaces.iter().filter(|tracked| tracked.weight == 0);
+        let tracked = config.track_interfaces.iter().filter(|tracked| tracked.weight == 0);
         let needed = vip_links.map(|name| (name, false));
         for (name, reverse) in needed.chain(tracked.map(|t| (&t.name, t.reverse))) {
             let fault = match (links.named(name).map(|(_, link)| link.up), reverse) {
@@ -245,64 +256,21 @@ impl Slot {
         faults
     }
 
-    fn no_source(&self, interface: &str) -> String {
-        let option = match self.config.router.peers {
+    /// Of the family that has none.
+    fn no_source(&self, interface: &str) -> Option<String> {
+        let family = self.config.families().find(|family| self.sources.of(*family).is_none())?;
+        let option = match self.config.router().peers {
             Peers::Multicast { .. } => "mcast_src_ip",
             Peers::Unicast { .. } => "unicast_src_ip",
         };
-        let kind = match self.config.family {
+        let kind = match family {
             model::Family::Inet => "IPv4",
             model::Family::Inet6 => "link-local IPv6",
         };
-        format!("no {kind} address on {interface}: add one or set {option}")
+        Some(format!("no {kind} address on {interface}: add one or set {option}"))
     }
 }
 
-/// What the protocol has to know of an instance.
-pub(crate) fn vrrp_config(instance: &VrrpInstance, grouped: bool) -> Config {
-    let family = match instance.family {
-        model::Family::Inet => Family::Inet,
-        model::Family::Inet6 => Family::Inet6,
-    };
-    let version = match instance.version {
-        model::VrrpVersion::V2 => Version::V2,
-        model::VrrpVersion::V3 => Version::V3,
-    };
-    let vrid = Vrid::new(instance.vrid).expect("the model holds no VRID 0");
-    let peers = match &instance.router.peers {
-        Peers::Multicast { .. } => lb_election::Peers::Multicast,
-        Peers::Unicast { peers, check_source, .. } => lb_election::Peers::Unicast {
-            peers: peers
-                .iter()
-                .map(|peer| Peer {
-                    address: peer.address,
-                    min_ttl: peer.ttl.0,
-                    max_ttl: peer.ttl.1,
-                })
-                .collect(),
-            check_source: *check_source,
-        },
-    };
-    Config {
-        down_timer_adverts: instance.down_timer_adverts,
-        wants_master: instance.router.state == model::InitialState::Master,
-        nopreempt: instance.nopreempt,
-        preempt_delay: instance.preempt_delay,
-        password: instance.password,
-        peers,
-        vips: Vips::new(family, instance.router.vips.iter().map(|vip| vip.address)),
-        skip_check_adv_addr: instance.skip_check_adv_addr,
-        lower_prio_no_advert: instance.lower_prio_no_advert,
-        higher_prio_send_advert: instance.higher_prio_send_advert,
-        owner_ignore_adverts: instance.owner_ignore_adverts,
-        v3_checksum_as_v2: instance.v3_checksum_as_v2,
-        old_unicast_checksum: match instance.old_unicast_checksum {
-            model::OldUnicastChecksum::Detect => lb_vrrp::OldUnicastChecksum::Detect,
-            model::OldUnicastChecksum::Always => lb_vrrp::OldUnicastChecksum::Always,
-            model::OldUnicastChecksum::Never => lb_vrrp::OldUnicastChecksum::Never,
-        },
-        grouped,
-        advert_slack: (instance.advert_int / 100).min(MAX_SLACK),
-        ..Config::new(version, family, vrid, Priority(instance.priority), instance.advert_int)
-    }
+fn is_family(address: IpAddr, family: model::Family) -> bool {
+    address.is_ipv4() == (family == model::Family::Inet)
 }

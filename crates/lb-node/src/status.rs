@@ -3,19 +3,47 @@
 use std::time::Instant;
 
 use jiff::Timestamp;
-use lb_config::model::{Family, VrrpVersion};
-use lb_control::status::{Master, Vrrp, VrrpCounters};
+use lb_config::model::{Family, VrrpInstance, VrrpVersion};
+use lb_control::status::{Carp, Master, Vrrp, VrrpCounters};
 use lb_election::Role;
-use lb_vrrp::Counters;
+use lb_vrrp::{Counters, Instance};
 
 use super::Node;
+use super::config::InstanceConfig;
 use super::drive::state;
+use super::protocol::Protocol;
 use super::slot::Slot;
 
+/// State of every instance, each protocol in the order of the configuration.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Status {
+    /// VRRP instances.
+    pub vrrp: Vec<Vrrp>,
+    /// What CARP does; `None` without CARP instances.
+    pub carp: Option<Carp>,
+}
+
 impl Node {
-    pub(crate) fn status_of(&self, slot: &Slot, now: Instant, wall: Timestamp) -> Vrrp {
-        let config = &slot.config;
-        let instance = &slot.instance;
+    pub(crate) fn snapshot(&self, now: Instant, wall: Timestamp) -> Status {
+        let mut status = Status::default();
+        for slot in self.living() {
+            match (&slot.config, &slot.protocol) {
+                (InstanceConfig::Vrrp(config), Protocol::Vrrp(instance)) => {
+                    status.vrrp.push(self.vrrp(slot, config, instance, now, wall));
+                }
+            }
+        }
+        status
+    }
+
+    fn vrrp(
+        &self,
+        slot: &Slot,
+        config: &VrrpInstance,
+        instance: &Instance,
+        now: Instant,
+        wall: Timestamp,
+    ) -> Vrrp {
         let role = slot.role();
         let known = match role {
             Role::Master => instance.source().map(|source| (source, instance.effective_priority())),
@@ -46,6 +74,8 @@ impl Node {
                 priority: priority.0,
             }),
             faults: self.reasons(slot),
+            maintenance: None,
+            conflicts: Vec::new(),
             counters: counters(instance.counters()),
         }
     }
@@ -59,9 +89,7 @@ impl Node {
                 .iter()
                 .filter_map(|id| self.slot(*id))
                 .filter(|member| member.held())
-                .map(|member| {
-                    format!("{} of the same sync group cannot", member.config.router.name)
-                })
+                .map(|member| format!("{} of the same sync group cannot", member.config.name()))
                 .collect(),
             _ => own,
         }

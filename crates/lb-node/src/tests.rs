@@ -10,9 +10,9 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use lb_config::model::{Peers, Script, UnicastPeer, VrrpScript};
-use lb_control::VrrpState;
+use lb_control::State;
 
-use super::{Action, Input, InstanceId, Node, Socket, SocketFamily, Vip};
+use super::{Action, Advert, Input, InstanceId, Node, Socket, SocketFamily, Vip};
 use crate::plan::Plan;
 use network::{Network, Random, group, instance, plan, tracked, vip};
 
@@ -261,8 +261,8 @@ fn a_weighted_script_changes_the_election() {
     net.run_until(20_000);
     assert_eq!(net.holders(VIP), [1]);
     let status = net.hosts[0].node.status(Instant::now(), Timestamp::UNIX_EPOCH);
-    assert_eq!((status[0].priority, status[0].effective_priority), (110, 90));
-    assert_eq!(status[0].master.as_ref().map(|master| master.priority), Some(100));
+    assert_eq!((status.vrrp[0].priority, status.vrrp[0].effective_priority), (110, 90));
+    assert_eq!(status.vrrp[0].master.as_ref().map(|master| master.priority), Some(100));
 }
 
 #[test]
@@ -275,7 +275,7 @@ fn a_script_without_weight_decides_about_fault() {
     net.tell(0, Input::Script { name: "chk", success: false });
     assert_story(&mut net, &[(10_000, 0, "(VI_1) Entering FAULT STATE")]);
     let status = net.hosts[0].node.status(Instant::now(), Timestamp::UNIX_EPOCH);
-    assert_eq!(status[0].faults, ["script chk failed"]);
+    assert_eq!(status.vrrp[0].faults, ["script chk failed"]);
     net.tell(0, Input::Script { name: "chk", success: true });
     net.tell(0, Input::Script { name: "chk", success: true });
     net.run_until(20_000);
@@ -329,24 +329,24 @@ fn an_interface_that_is_missing_is_a_fault_until_it_is_there() {
     assert_story(&mut net, &[(0, 0, "(VI_1) Entering FAULT STATE")]);
     let faults = |net: &Network| {
         let status = net.hosts[0].node.status(Instant::now(), Timestamp::UNIX_EPOCH);
-        (status[0].state, status[0].faults.clone())
+        (status.vrrp[0].state, status.vrrp[0].faults.clone())
     };
     let missing = "interface eth1 does not exist".to_owned();
-    assert_eq!(faults(&net), (VrrpState::Fault, vec![missing]));
+    assert_eq!(faults(&net), (State::Fault, vec![missing]));
 
     net.tell(0, Input::Link { link: 7, name: "eth1", up: false });
     let no_source = "no IPv4 address on eth1: add one or set mcast_src_ip".to_owned();
     let down = "interface eth1 is down".to_owned();
-    assert_eq!(faults(&net), (VrrpState::Fault, vec![down, no_source.clone()]));
+    assert_eq!(faults(&net), (State::Fault, vec![down, no_source.clone()]));
     net.tell(0, Input::Link { link: 7, name: "eth1", up: true });
-    assert_eq!(faults(&net), (VrrpState::Fault, vec![no_source]));
+    assert_eq!(faults(&net), (State::Fault, vec![no_source]));
     net.tell(0, Input::Address { link: 7, address: [10, 0, 1, 1].into(), present: true });
-    assert_eq!(faults(&net), (VrrpState::Backup, vec![]));
+    assert_eq!(faults(&net), (State::Backup, vec![]));
     net.run_until(5_000);
     assert_eq!(net.holders(VIP), [0]);
 
     net.tell(0, Input::LinkGone { link: 7 });
-    assert_eq!(faults(&net).0, VrrpState::Fault);
+    assert_eq!(faults(&net).0, State::Fault);
     assert!(net.hosts[0].node.sockets().is_empty());
 }
 
@@ -464,7 +464,7 @@ fn leftovers_of_an_earlier_life_are_removed() {
     let remove = Action::RemoveVips { instance: InstanceId(0), vips: vec![removed] };
     assert_eq!(actions[..2], [Action::Sockets, remove]);
     let status = node.status(now, Timestamp::UNIX_EPOCH);
-    assert_eq!(status[0].state, VrrpState::Backup);
+    assert_eq!(status.vrrp[0].state, State::Backup);
     let group = Some([224, 0, 0, 18].into());
     let socket = Socket { link: Some(1), family: SocketFamily::Inet, group };
     assert_eq!(node.sockets().iter().copied().collect::<Vec<_>>(), [socket]);
@@ -492,7 +492,7 @@ fn unicast_instances_may_share_a_vrid() {
     }
     net.run_until(10_000);
     let status = net.hosts[0].node.status(Instant::now(), Timestamp::UNIX_EPOCH);
-    assert_eq!(status.iter().map(|s| s.state).collect::<Vec<_>>(), [VrrpState::Master; 2]);
+    assert_eq!(status.vrrp.iter().map(|s| s.state).collect::<Vec<_>>(), [State::Master; 2]);
     net.run_until(20_000);
     assert_eq!(net.holders(VIP), [0]);
     assert_eq!(net.holders([10, 0, 1, 200]), [0]);
@@ -525,7 +525,7 @@ fn a_late_node_hears_what_waits_before_it_judges() {
     let late = Instant::now() + Duration::from_secs(120);
     let (mut payload, mut datagrams, mut actions) = (Vec::new(), Vec::new(), Vec::new());
     let id = InstanceId(0);
-    net.hosts[0].node.emit(id, lb_vrrp::Priority(200), &mut payload, &mut datagrams);
+    net.hosts[0].node.emit(id, Advert::Vrrp(lb_vrrp::Priority(200)), &mut payload, &mut datagrams);
     let packet = lb_election::IpPacket {
         source: datagrams[0].source,
         destination: datagrams[0].destination,
@@ -549,7 +549,7 @@ fn nothing_is_sent_on_a_link_that_is_down() {
         net.run_until(10_000);
         net.tell(0, Input::Link { link: 1, name: "eth1", up: false });
         let (mut payload, mut datagrams) = (Vec::new(), Vec::new());
-        let stop = lb_vrrp::Priority::STOP;
+        let stop = Advert::Vrrp(lb_vrrp::Priority::STOP);
         net.hosts[0].node.emit(InstanceId(0), stop, &mut payload, &mut datagrams);
         datagrams.len()
     };

@@ -8,7 +8,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use lb_control::VrrpState;
+use lb_control::State;
 use lb_net::{Monitor, Poller, RouteSocket};
 use lb_node::Plan;
 use lbd::advertiser::{Advertiser, Options};
@@ -230,7 +230,7 @@ fn we_are_master_then_stop_then_preempt(protocol: Protocol) {
         site.we_alone(protocol.master_down(200) + SLACK);
         let _peer = site.keepalived(&protocol.configuration("b", 100));
         let status = us.status().blocking_recv().unwrap();
-        assert_eq!(status[0].state, VrrpState::Master);
+        assert_eq!(status.vrrp[0].state, State::Master);
 
         // Priority 0: the peer waits for its skew only. It may still be starting.
         us.stop().blocking_recv().unwrap();
@@ -239,7 +239,7 @@ fn we_are_master_then_stop_then_preempt(protocol: Protocol) {
         let us = advertiser(&protocol.configuration("a", 200));
         site.we_alone(protocol.master_down(200) + protocol.interval() + SLACK);
         let status = us.status().blocking_recv().unwrap();
-        assert_eq!((status[0].state, status[0].effective_priority), (VrrpState::Master, 200));
+        assert_eq!((status.vrrp[0].state, status.vrrp[0].effective_priority), (State::Master, 200));
 
         // Now it runs for sure, so that its bound holds.
         us.stop().blocking_recv().unwrap();
@@ -256,18 +256,21 @@ fn we_are_backup_until_the_peer_goes(protocol: Protocol, signal: Signal, bound: 
         // It has had the time to take over, had it not heard the peer.
         site.wait(PATIENCE, "the peer is heard", |_| {
             let status = us.status().blocking_recv().unwrap();
-            status[0].counters.advert_rcvd >= 5
+            status.vrrp[0].counters.advert_rcvd >= 5
         });
         assert_eq!(site.holders(), [false, true]);
         let status = us.status().blocking_recv().unwrap();
-        assert_eq!(status[0].state, VrrpState::Backup);
-        let master = status[0].master.as_ref().unwrap();
+        assert_eq!(status.vrrp[0].state, State::Backup);
+        let master = status.vrrp[0].master.as_ref().unwrap();
         assert_eq!((master.address.as_str(), master.priority), ("192.0.2.2", 200));
 
         peer.signal(signal);
         site.wait(bound + SLACK, "we take over", |site| site.holders()[0]);
         let status = us.status().blocking_recv().unwrap();
-        assert_eq!((status[0].state, status[0].counters.become_master), (VrrpState::Master, 1));
+        assert_eq!(
+            (status.vrrp[0].state, status.vrrp[0].counters.become_master),
+            (State::Master, 1)
+        );
     });
 }
 
@@ -314,7 +317,7 @@ fn what_is_left_of_an_earlier_life_is_removed_or_adopted() {
         let options = Options { adopt, ..Options::default() };
         let us = Advertiser::start(plan(&configuration), options, events).unwrap();
         let status = us.status().blocking_recv().unwrap();
-        assert_eq!(status[0].state, VrrpState::Master);
+        assert_eq!(status.vrrp[0].state, State::Master);
         assert!(site.holders()[0]);
         assert_eq!(us.masters(), ["VI_1".to_owned()].into());
         us.fail();
@@ -323,7 +326,7 @@ fn what_is_left_of_an_earlier_life_is_removed_or_adopted() {
         // One that knows nothing begins as BACKUP, without the VIP.
         let us = advertiser(&configuration);
         let status = us.status().blocking_recv().unwrap();
-        assert_eq!((status[0].state, site.holders()[0]), (VrrpState::Backup, false));
+        assert_eq!((status.vrrp[0].state, site.holders()[0]), (State::Backup, false));
     });
 }
 
@@ -336,7 +339,7 @@ fn a_vip_that_somebody_removes_is_back_soon() {
         site.we_alone(V3.skew(200) + SLACK);
         site.wait(PATIENCE, "it is MASTER again", |_| {
             let status = us.status().blocking_recv().unwrap();
-            status[0].counters.become_master == 2
+            status.vrrp[0].counters.become_master == 2
         });
     });
 }
@@ -346,12 +349,12 @@ fn a_cut_cable_is_a_fault_and_a_mended_one_is_none() {
     with_site(|site| {
         let us = advertiser(&V3.configuration("a", 200));
         site.we_alone(V3.master_down(200) + SLACK);
-        let state = || us.status().blocking_recv().unwrap()[0].state;
+        let state = || us.status().blocking_recv().unwrap().vrrp[0].state;
         ip("link set dev a down");
-        site.wait(PATIENCE, "FAULT", |site| state() == VrrpState::Fault && !site.holders()[0]);
+        site.wait(PATIENCE, "FAULT", |site| state() == State::Fault && !site.holders()[0]);
         ip("link set dev a up");
         site.we_alone(PATIENCE);
-        assert_eq!(state(), VrrpState::Master);
+        assert_eq!(state(), State::Master);
     });
 }
 
@@ -384,10 +387,10 @@ fn a_reload_takes_one_vip_away_and_repairs_what_the_kernel_took_with_it() {
         us.apply(plan(&dependent_instances(false))).blocking_recv().unwrap().unwrap();
         site.wait(PATIENCE, "the second one is back", |site| {
             let status = us.status().blocking_recv().unwrap();
-            vips(site) == [second] && status[0].counters.become_master == 2
+            vips(site) == [second] && status.vrrp[0].counters.become_master == 2
         });
         let status = us.status().blocking_recv().unwrap();
-        assert_eq!((status.len(), status[0].name.as_str()), (1, "VI_2"));
+        assert_eq!((status.vrrp.len(), status.vrrp[0].name.as_str()), (1, "VI_2"));
     });
 }
 
@@ -397,8 +400,8 @@ fn an_interface_that_appears_is_used_and_one_that_vanishes_is_a_fault() {
         let configuration = V3.configuration("late", 200);
         let configuration = format!("global_defs {{\n dynamic_interfaces\n}}\n{configuration}");
         let us = advertiser(&configuration);
-        let status = || us.status().blocking_recv().unwrap().remove(0);
-        assert_eq!(status().state, VrrpState::Fault);
+        let status = || us.status().blocking_recv().unwrap().vrrp.remove(0);
+        assert_eq!(status().state, State::Fault);
         assert_eq!(status().faults, ["interface late does not exist"]);
         for _ in 0..2 {
             ip("link add name late type veth peer name other");
@@ -406,10 +409,10 @@ fn an_interface_that_appears_is_used_and_one_that_vanishes_is_a_fault() {
             ip("address add 192.0.2.1/24 dev late");
             ip("link set dev late up");
             site.wait(PATIENCE, "MASTER", |site| {
-                status().state == VrrpState::Master && site.holders()[0]
+                status().state == State::Master && site.holders()[0]
             });
             ip("link del dev late");
-            site.wait(PATIENCE, "FAULT", |_| status().state == VrrpState::Fault);
+            site.wait(PATIENCE, "FAULT", |_| status().state == State::Fault);
         }
     });
 }
@@ -474,9 +477,9 @@ fn ipv6_and_unicast_are_understood_by_both_sides() {
         let us = advertiser(&other_kinds("a", 100, [1, 2]));
         let status = || us.status().blocking_recv().unwrap();
         site.wait(PATIENCE, "the peer is heard", |_| {
-            status().iter().all(|instance| instance.counters.advert_rcvd >= 5)
+            status().vrrp.iter().all(|instance| instance.counters.advert_rcvd >= 5)
         });
-        assert!(status().iter().all(|instance| instance.state == VrrpState::Backup));
+        assert!(status().vrrp.iter().all(|instance| instance.state == State::Backup));
         assert_eq!(holds(&mut site.routes[0]), [false; 3]);
 
         // The peer comes back as BACKUP, lets us be, and takes over when we stop.

@@ -10,7 +10,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use lb_control::status::Status;
-use lb_control::{Request, RequestBody, Response, ResponseBody, VrrpState};
+use lb_control::{Request, RequestBody, Response, ResponseBody, State};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tempfile::TempDir;
@@ -385,7 +385,7 @@ fn holds_vip() -> bool {
 }
 
 fn master(daemon: &Daemon) -> Option<Status> {
-    Some(daemon.house.status()).filter(|status| status.vrrp[0].state == VrrpState::Master)
+    Some(daemon.house.status()).filter(|status| status.vrrp[0].state == State::Master)
 }
 
 #[test]
@@ -403,7 +403,7 @@ fn an_advertiser_that_panics_comes_back_as_master_with_its_vip() {
         Some(daemon.house.status())
             .filter(|s| s.daemon.engines[0].failures == 1 && s.daemon.engines[0].running)
     });
-    assert_eq!(status.vrrp[0].state, VrrpState::Master);
+    assert_eq!(status.vrrp[0].state, State::Master);
     assert!(holds_vip());
     let log = daemon.stop();
     assert!(!holds_vip());

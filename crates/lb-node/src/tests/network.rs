@@ -14,7 +14,7 @@ use lb_election::IpPacket;
 use lb_election::Role;
 
 use crate::plan::Plan;
-use crate::{Action, Datagram, Input, LinkIndex, Node, Socket};
+use crate::{Action, Advert, Datagram, Input, InstanceConfig, LinkIndex, Node, Socket};
 
 /// How long a packet takes.
 const LATENCY: Duration = Duration::from_millis(1);
@@ -94,7 +94,13 @@ pub fn group(name: &str, members: &[&str]) -> SyncGroup {
 }
 
 pub fn plan(instances: impl IntoIterator<Item = VrrpInstance>) -> Plan {
-    Plan { instances: instances.into_iter().map(Arc::new).collect(), ..Plan::default() }
+    Plan {
+        instances: instances
+            .into_iter()
+            .map(|instance| InstanceConfig::Vrrp(Arc::new(instance)))
+            .collect(),
+        ..Plan::default()
+    }
 }
 
 /// One host.
@@ -284,10 +290,11 @@ impl Network {
     fn act(&mut self, host: usize, action: Action) {
         let millis = self.millis();
         match action {
-            Action::Send { instance, priority } => {
+            Action::Send { instance, advert } => {
+                let Advert::Vrrp(priority) = advert;
                 self.hosts[host].sent.push((millis, priority.0));
                 let (mut payload, mut datagrams) = (Vec::new(), Vec::new());
-                self.hosts[host].node.emit(instance, priority, &mut payload, &mut datagrams);
+                self.hosts[host].node.emit(instance, advert, &mut payload, &mut datagrams);
                 for datagram in datagrams {
                     self.send(host, &datagram, &payload[datagram.payload.clone()]);
                 }

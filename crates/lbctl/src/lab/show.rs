@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use anstyle::{AnsiColor, Style};
 use lb_control::{
-    DEFAULT_SOCKET, PROTOCOL_VERSION, Request, RequestBody, Response, ResponseBody, VrrpState,
+    DEFAULT_SOCKET, PROTOCOL_VERSION, Request, RequestBody, Response, ResponseBody, State,
 };
 use lb_lab::{Fault, FaultKind, Host, Lab, Progress, Report};
 
@@ -125,7 +125,7 @@ fn states(lab: &Lab, master: Option<&str>) -> String {
         .iter()
         .flat_map(|host| vrrp_states(host).into_iter().map(move |state| (state, host.name())))
         .map(|(state, host)| {
-            let style = if state == VrrpState::Master { GOOD } else { Style::new() };
+            let style = if state == State::Master { GOOD } else { Style::new() };
             format!("{style}{state} {host}{style:#}")
         })
         .collect();
@@ -137,7 +137,7 @@ fn states(lab: &Lab, master: Option<&str>) -> String {
 }
 
 /// The states of the host's VRRP instances, each once; none when no lbd answers there.
-fn vrrp_states(host: &Host) -> Vec<VrrpState> {
+fn vrrp_states(host: &Host) -> Vec<State> {
     let asked = host.run(|| {
         let mut stream = UnixStream::connect(DEFAULT_SOCKET).ok()?;
         stream.set_read_timeout(Some(PATIENCE)).ok()?;

@@ -7,7 +7,7 @@ use anstyle::{AnsiColor, Style};
 use comfy_table::{Attribute, Cell, CellAlignment, Color, ContentArrangement, Row, Table, presets};
 use jiff::Timestamp;
 use lb_control::status::{Check, Daemon, RealServer, VirtualServer, Vrrp, VrrpCounters};
-use lb_control::{Status, VrrpState};
+use lb_control::{State, Status};
 
 /// VIPs shown of one instance.
 const VIPS: usize = 8;
@@ -130,12 +130,12 @@ fn instances(instances: &[Vrrp], now: Timestamp, width: u16) -> Table {
     table
 }
 
-fn state(state: VrrpState) -> Cell {
+fn state(state: State) -> Cell {
     let cell = Cell::new(state);
     match state {
-        VrrpState::Master => cell.fg(Color::Green).add_attribute(Attribute::Bold),
-        VrrpState::Fault => cell.fg(Color::Red).add_attribute(Attribute::Bold),
-        VrrpState::Init | VrrpState::Backup | VrrpState::Stop | VrrpState::Deleted => cell,
+        State::Master => cell.fg(Color::Green).add_attribute(Attribute::Bold),
+        State::Fault => cell.fg(Color::Red).add_attribute(Attribute::Bold),
+        State::Init | State::Backup | State::Stop | State::Deleted => cell,
     }
 }
 
@@ -160,7 +160,7 @@ fn addresses(vips: &[String]) -> String {
 
 fn master(instance: &Vrrp) -> String {
     match (&instance.master, instance.state) {
-        (_, VrrpState::Master) => "this host".to_owned(),
+        (_, State::Master) => "this host".to_owned(),
         (Some(master), _) => format!("{}, {}", master.address, master.priority),
         (None, _) => "unknown".to_owned(),
     }

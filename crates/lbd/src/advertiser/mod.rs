@@ -116,8 +116,8 @@ impl Advertiser {
         self.send(Command::Script { name: name.into(), success });
     }
 
-    /// Asks for the state of every instance, in the order of the configuration.
-    pub fn status(&self) -> oneshot::Receiver<Vec<lb_control::status::Vrrp>> {
+    /// Asks for the state of every instance.
+    pub fn status(&self) -> oneshot::Receiver<lb_node::Status> {
         let (reply, answer) = oneshot::channel();
         self.send(Command::Status { reply });
         answer

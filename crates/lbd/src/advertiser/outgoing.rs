@@ -39,13 +39,13 @@ impl Outgoing {
         kernel: &mut Kernel,
     ) -> io::Result<()> {
         match action {
-            Action::Send { instance, priority } => {
+            Action::Send { instance, advert } => {
                 if self.changed.contains(&instance) || self.announced.contains(&instance) {
                     self.flush(node, sockets, kernel)?;
                 }
                 self.payload.clear();
                 self.datagrams.clear();
-                node.emit(instance, priority, &mut self.payload, &mut self.datagrams);
+                node.emit(instance, advert, &mut self.payload, &mut self.datagrams);
                 for datagram in &self.datagrams {
                     if let Some(payload) = self.payload.get(datagram.payload.clone()) {
                         sockets.queue(datagram, payload);

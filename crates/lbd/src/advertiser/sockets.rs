@@ -50,8 +50,10 @@ impl Sockets {
     pub(super) fn serve(&mut self, plan: &Plan) {
         self.vrids.clear();
         for instance in &plan.instances {
-            let key = (instance.router.interface.clone(), instance.family.into());
-            self.vrids.entry(key).or_default().insert(instance.vrid);
+            for family in instance.families() {
+                let key = (instance.router().interface.clone(), family.into());
+                self.vrids.entry(key).or_default().insert(instance.id());
+            }
         }
     }
 

@@ -8,8 +8,8 @@ use std::time::Instant;
 
 use jiff::Timestamp;
 use lb_config::model::Scheduling;
-use lb_control::event::VrrpState;
-use lb_control::{EventKind, status};
+use lb_control::EventKind;
+use lb_control::event::State;
 use lb_election::IpPacket;
 use lb_net::{Poller, Received, Timer, Waker};
 use tokio::sync::oneshot;
@@ -27,7 +27,7 @@ use lb_node::{Action, Input, LinkIndex, Node};
 pub(super) enum Command {
     Apply { plan: Plan, reply: oneshot::Sender<Result<(), String>> },
     Script { name: String, success: bool },
-    Status { reply: oneshot::Sender<Vec<status::Vrrp>> },
+    Status { reply: oneshot::Sender<lb_node::Status> },
     Stop { reply: oneshot::Sender<()> },
     Fail,
 }
@@ -250,10 +250,10 @@ fn input<'a>(link: LinkIndex, packet: &Received<'a>) -> Input<'a> {
 
 /// Keeps the names of masters where they outlive a panic.
 fn remember(masters: &Masters, event: &EventKind) {
-    if let EventKind::VrrpInstance { name, state, .. } = event {
+    if let Some((name, state, _)) = event.instance() {
         let mut masters = masters.lock().unwrap_or_else(PoisonError::into_inner);
         match state {
-            VrrpState::Master => masters.insert(name.clone()),
+            State::Master => masters.insert(name.to_owned()),
             _ => masters.remove(name),
         };
     }

@@ -2,8 +2,8 @@
 
 use lb_config::Model;
 use lb_config::model::{Notify, Script, Tracked, VirtualAddress, VrrpInstance, VrrpVersion};
+use lb_control::State;
 use lb_control::Status;
-use lb_control::VrrpState;
 use lb_control::status::{Vrrp, VrrpCounters};
 use serde_json::{Map, Value, json};
 
@@ -22,7 +22,7 @@ pub fn json(model: &Model, status: &Status) -> String {
 }
 
 fn data(config: &VrrpInstance, state: &Vrrp) -> Value {
-    let master = state.state == VrrpState::Master;
+    let master = state.state == State::Master;
     let adver_int = config.advert_int.as_secs_f64();
     let mut data = json!({
         "iname": config.router.name,
@@ -52,7 +52,7 @@ fn data(config: &VrrpInstance, state: &Vrrp) -> Value {
         "nopreempt": config.nopreempt,
         "preempt_delay": config.preempt_delay.as_secs_f64(),
         "state": number(state.state),
-        "wantstate": number(if state.state == VrrpState::Fault { VrrpState::Backup } else { state.state }),
+        "wantstate": number(if state.state == State::Fault { State::Backup } else { state.state }),
         "version": match config.version { VrrpVersion::V2 => 2, VrrpVersion::V3 => 3 },
         "smtp_alert": false,
         "notify_deleted": config.router.notify.report_deleted,
@@ -134,12 +134,12 @@ pub(super) fn address(vip: &VirtualAddress, config: &VrrpInstance, set: bool) ->
     text
 }
 
-fn number(state: VrrpState) -> u8 {
+fn number(state: State) -> u8 {
     match state {
-        VrrpState::Init | VrrpState::Stop | VrrpState::Deleted => 0,
-        VrrpState::Backup => 1,
-        VrrpState::Master => 2,
-        VrrpState::Fault => 3,
+        State::Init | State::Stop | State::Deleted => 0,
+        State::Backup => 1,
+        State::Master => 2,
+        State::Fault => 3,
     }
 }
 

@@ -64,7 +64,7 @@ pub fn stats(instances: &[Vrrp]) -> String {
 #[cfg(test)]
 pub(super) mod tests {
     use jiff::Timestamp;
-    use lb_control::VrrpState;
+    use lb_control::State;
     use lb_control::status::VrrpCounters;
 
     use super::*;
@@ -77,7 +77,7 @@ pub(super) mod tests {
             vrid: 1,
             family: "inet".into(),
             version: 2,
-            state: VrrpState::Master,
+            state: State::Master,
             since: Timestamp::new(1_795_237_339, 932_453_000).unwrap(),
             priority: 100,
             effective_priority: 100,
@@ -85,6 +85,8 @@ pub(super) mod tests {
             vips: vec!["10.9.9.9/32".into()],
             master: None,
             faults: Vec::new(),
+            maintenance: None,
+            conflicts: Vec::new(),
             counters: VrrpCounters {
                 advert_rcvd: 1,
                 advert_sent: 2,

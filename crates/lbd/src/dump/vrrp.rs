@@ -3,7 +3,7 @@
 use lb_config::Model;
 use lb_config::model::{Peers, SyncGroup, VrrpInstance, VrrpVersion};
 use lb_control::status::Vrrp;
-use lb_control::{Status, VrrpState};
+use lb_control::{State, Status};
 use lb_net::{InterfaceAddress, Link};
 
 use super::json::{address, quoted};
@@ -156,7 +156,7 @@ fn instance(config: &VrrpInstance, state: Option<&Vrrp>, page: &mut Page) {
         "Authentication type",
         if config.password.is_some() { "SIMPLE_PASSWORD" } else { "none" },
     );
-    let set = state.is_some_and(|state| state.state == VrrpState::Master);
+    let set = state.is_some_and(|state| state.state == State::Master);
     for (heading, vips) in
         [("Virtual IP", &config.router.vips), ("Virtual IP Excluded", &config.router.excluded_vips)]
     {

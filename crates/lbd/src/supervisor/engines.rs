@@ -13,7 +13,7 @@ use crate::engine::EventSink;
 impl Engine for Advertiser {
     type Plan = lb_node::Plan;
     type Options = advertiser::Options;
-    type Snapshot = Vec<status::Vrrp>;
+    type Snapshot = lb_node::Status;
     /// Names of the instances that are MASTER, VIPs and all.
     type Legacy = BTreeSet<String>;
     const NAME: &'static str = "advertiser";

@@ -22,7 +22,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use lb_config::Model;
 use lb_control::status::{self, Status, VrrpCounters};
-use lb_control::{Event, EventKind, VrrpState};
+use lb_control::{Event, EventKind, State};
 use sd_notify::NotifyState;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
@@ -104,7 +104,7 @@ struct Supervisor {
     runner: Runner,
     tracker: Tracker,
     /// What each instance entered last.
-    states: BTreeMap<String, VrrpState>,
+    states: BTreeMap<String, State>,
     /// Counters at the time they were last cleared.
     cleared: Arc<Mutex<BTreeMap<String, VrrpCounters>>>,
 }
@@ -240,7 +240,7 @@ impl Supervisor {
                     Signal::Dump { dump, clear } => self.dump(dump, clear),
                     Signal::ThreadDump => self.test_fault(),
                 },
-                Some(event) = inbox.events.recv() => self.handle(event),
+                Some(event) = inbox.events.recv() => self.handle(&event),
                 Some(result) = inbox.results.recv() => self.pass_on(&result),
                 Some(command) = inbox.commands.recv() => match command {
                     Command::Status(answer) => self.answer_status(answer),
@@ -323,15 +323,15 @@ impl Supervisor {
     }
 
     /// One event to everyone who subscribes: the log, scripts, our own memory, the service manager.
-    fn handle(&mut self, event: Event) {
+    fn handle(&mut self, event: &Event) {
         log_event(&event.kind);
         for run in self.notifications.runs(&event.kind) {
             self.runner.run(run);
         }
-        if let EventKind::VrrpInstance { name, state, .. } = event.kind {
+        if let Some((name, state, _)) = event.kind.instance() {
             match state {
-                VrrpState::Deleted => self.states.remove(&name),
-                _ => self.states.insert(name, state),
+                State::Deleted => self.states.remove(name),
+                _ => self.states.insert(name.to_owned(), state),
             };
             self.tell_summary();
         }
@@ -350,9 +350,9 @@ impl Supervisor {
         let count = |state| self.states.values().filter(|s| **s == state).count();
         let summary = format!(
             "{} MASTER, {} BACKUP, {} FAULT",
-            count(VrrpState::Master),
-            count(VrrpState::Backup),
-            count(VrrpState::Fault)
+            count(State::Master),
+            count(State::Backup),
+            count(State::Fault)
         );
         tell_systemd(&[NotifyState::Status(&summary)]);
     }
@@ -363,7 +363,7 @@ impl Supervisor {
         loop {
             tokio::select! {
                 biased;
-                Some(event) = inbox.events.recv() => self.handle(event),
+                Some(event) = inbox.events.recv() => self.handle(&event),
                 Some(result) = inbox.results.recv() => self.pass_on(&result),
                 () = inbox.watchdog.due() => tell_systemd(&[NotifyState::Watchdog]),
                 done = &mut work => return done,
@@ -452,7 +452,7 @@ impl Supervisor {
             tracing::error!("the balancer did not end in time");
         }
         while let Ok(event) = inbox.events.try_recv() {
-            self.handle(event);
+            self.handle(&event);
         }
         self.runner.drain(LAST_SCRIPTS).await;
         if let Some((script, limit)) = &self.model.global.shutdown_script {
@@ -463,7 +463,7 @@ impl Supervisor {
 
     /// The whole status, asked of the engines without waiting for them here.
     fn snapshot(&self) -> impl Future<Output = Status> + Send + 'static {
-        let vrrp = self.advertiser.status();
+        let advertiser = self.advertiser.status();
         let balancer = self.balancer.status();
         let cleared = Arc::clone(&self.cleared);
         let mut daemon = status::Daemon {
@@ -479,7 +479,7 @@ impl Supervisor {
                 .collect(),
         };
         async move {
-            let mut vrrp = vrrp.await;
+            let lb_node::Status { mut vrrp, carp } = advertiser.await;
             let (dataplane, virtual_servers) = balancer.await;
             if !dataplane.is_empty() {
                 daemon.dataplane = dataplane;
@@ -490,7 +490,7 @@ impl Supervisor {
                     instance.counters = instance.counters.since(earlier);
                 }
             }
-            Status { version: STATUS_VERSION, daemon, vrrp, virtual_servers }
+            Status { version: STATUS_VERSION, daemon, vrrp, carp, virtual_servers }
         }
     }
 
@@ -608,7 +608,9 @@ fn log_event(event: &EventKind) {
     match event {
         EventKind::DataplaneError { .. } => tracing::error!(target: "lbd::balancer", "{event}"),
         EventKind::TableRepaired { .. } => tracing::warn!(target: "lbd::balancer", "{event}"),
-        EventKind::VrrpPacketError { .. } => tracing::warn!(target: "lbd::advertiser", "{event}"),
+        EventKind::VrrpPacketError { .. } | EventKind::Conflict { began: true, .. } => {
+            tracing::warn!(target: "lbd::advertiser", "{event}");
+        }
         EventKind::EngineRestarted { .. } | EventKind::ReloadRefused { .. } => {
             tracing::warn!("{event}");
         }
@@ -618,6 +620,9 @@ fn log_event(event: &EventKind) {
         | EventKind::Quorum { .. }
         | EventKind::SorryServer { .. } => tracing::info!(target: "lbd::balancer", "{event}"),
         EventKind::VrrpInstance { .. }
+        | EventKind::CarpInstance { .. }
+        | EventKind::CarpDemotion { .. }
+        | EventKind::Conflict { .. }
         | EventKind::VrrpGroup { .. }
         | EventKind::VrrpPriority { .. }
         | EventKind::VrrpMasterRxLowerPri { .. }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use lb_config::Model;
 use lb_config::model::{Notify, Script};
-use lb_control::{EventKind, VrrpState};
+use lb_control::{EventKind, State};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::timeout;
 
@@ -95,13 +95,13 @@ impl Notifications {
     /// What an event runs, in order: the specific script, then the generic one.
     #[must_use]
     pub fn runs(&self, event: &EventKind) -> Vec<Run> {
+        if let Some((name, state, priority)) = event.instance() {
+            let scripts = self.instances.get(name);
+            return scripts.map_or_else(Vec::new, |notify| {
+                vrrp_runs(notify, "INSTANCE", name, state, priority)
+            });
+        }
         match event {
-            EventKind::VrrpInstance { name, state, priority } => {
-                let scripts = self.instances.get(name);
-                scripts.map_or_else(Vec::new, |notify| {
-                    vrrp_runs(notify, "INSTANCE", name, *state, *priority)
-                })
-            }
             EventKind::VrrpGroup { name, state } => {
                 let scripts = self.groups.get(name);
                 scripts.map_or_else(Vec::new, |notify| vrrp_runs(notify, "GROUP", name, *state, 0))
@@ -139,20 +139,17 @@ fn plain(script: Option<&Arc<Script>>) -> Vec<Run> {
     script.map(|script| Run { script: Arc::clone(script), extra: Vec::new() }).into_iter().collect()
 }
 
-fn vrrp_runs(notify: &Notify, kind: &str, name: &str, state: VrrpState, priority: u8) -> Vec<Run> {
+fn vrrp_runs(notify: &Notify, kind: &str, name: &str, state: State, priority: u8) -> Vec<Run> {
     // Who did not ask for DELETED gets FAULT, as keepalived does it.
-    let state = if state == VrrpState::Deleted && !notify.report_deleted {
-        VrrpState::Fault
-    } else {
-        state
-    };
+    let state =
+        if state == State::Deleted && !notify.report_deleted { State::Fault } else { state };
     let specific = match state {
-        VrrpState::Init => return Vec::new(),
-        VrrpState::Backup => &notify.backup,
-        VrrpState::Master => &notify.master,
-        VrrpState::Fault => &notify.fault,
-        VrrpState::Stop => &notify.stop,
-        VrrpState::Deleted => &notify.deleted,
+        State::Init => return Vec::new(),
+        State::Backup => &notify.backup,
+        State::Master => &notify.master,
+        State::Fault => &notify.fault,
+        State::Stop => &notify.stop,
+        State::Deleted => &notify.deleted,
     };
     let mut runs = plain(specific.as_ref());
     if let Some(script) = &notify.any {
@@ -234,7 +231,7 @@ mod tests {
         Some(Arc::new(Script { argv: vec![name.into()], owner: None }))
     }
 
-    fn instance(state: VrrpState) -> EventKind {
+    fn instance(state: State) -> EventKind {
         EventKind::VrrpInstance { name: "VI_1".into(), state, priority: 150 }
     }
 
@@ -255,15 +252,12 @@ mod tests {
         let all =
             notifications(Notify { master: script("m"), any: script("any"), ..Notify::default() });
         assert_eq!(
-            words(&all.runs(&instance(VrrpState::Master))),
+            words(&all.runs(&instance(State::Master))),
             ["m", "any INSTANCE VI_1 MASTER 150"]
         );
-        assert_eq!(
-            words(&all.runs(&instance(VrrpState::Backup))),
-            ["any INSTANCE VI_1 BACKUP 150"]
-        );
-        assert_eq!(words(&all.runs(&instance(VrrpState::Stop))), ["any INSTANCE VI_1 STOP 150"]);
-        let group = EventKind::VrrpGroup { name: "G".into(), state: VrrpState::Master };
+        assert_eq!(words(&all.runs(&instance(State::Backup))), ["any INSTANCE VI_1 BACKUP 150"]);
+        assert_eq!(words(&all.runs(&instance(State::Stop))), ["any INSTANCE VI_1 STOP 150"]);
+        let group = EventKind::VrrpGroup { name: "G".into(), state: State::Master };
         assert_eq!(words(&all.runs(&group)), ["m", "any GROUP G MASTER 0"]);
     }
 
@@ -277,12 +271,12 @@ mod tests {
         };
         let all = notifications(notify.clone());
         assert_eq!(
-            words(&all.runs(&instance(VrrpState::Deleted))),
+            words(&all.runs(&instance(State::Deleted))),
             ["f", "any INSTANCE VI_1 FAULT 150"]
         );
         let all = notifications(Notify { report_deleted: true, ..notify });
         assert_eq!(
-            words(&all.runs(&instance(VrrpState::Deleted))),
+            words(&all.runs(&instance(State::Deleted))),
             ["d", "any INSTANCE VI_1 DELETED 150"]
         );
     }
@@ -290,8 +284,8 @@ mod tests {
     #[test]
     fn nothing_is_said_of_init_or_of_strangers() {
         let all = notifications(Notify { any: script("any"), ..Notify::default() });
-        assert!(all.runs(&instance(VrrpState::Init)).is_empty());
-        assert!(Notifications::default().runs(&instance(VrrpState::Master)).is_empty());
+        assert!(all.runs(&instance(State::Init)).is_empty());
+        assert!(Notifications::default().runs(&instance(State::Master)).is_empty());
     }
 
     #[tokio::test]
