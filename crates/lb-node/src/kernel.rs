@@ -12,7 +12,7 @@ use lb_election::Role;
 use crate::track;
 
 use super::demux::Demux;
-use super::{Action, InstanceId, LinkIndex, Node, Phase, Socket};
+use super::{Action, InstanceId, LinkIndex, Node, Phase, ProtocolKind, Socket};
 
 impl Node {
     /// Links of these names are other ones now, or in another state.
@@ -159,6 +159,11 @@ impl Node {
         for id in &ids {
             self.assess(now, *id, out);
         }
+        let groups: BTreeSet<String> = (ids.iter())
+            .filter_map(|id| self.slot(*id))
+            .flat_map(|slot| slot.config.demotion_groups().iter().cloned())
+            .collect();
+        self.recount(now, groups.iter().map(String::as_str), "what is tracked", out);
         for id in ids {
             self.settle(now, id, out);
         }
@@ -192,10 +197,18 @@ impl Node {
             }
         }
         let before = slot.protocol.priority();
+        let kind = slot.config.kind();
+        if kind == ProtocolKind::Carp && !self.carp.allow {
+            faults.push("carp_allow is off".to_owned());
+        }
+        let before = slot.protocol.priority();
         if let Some(slot) = self.slot_mut(id) {
+            slot.unfit = (-total).max(0).saturating_add(i32::from(!faults.is_empty()));
             (slot.faults, slot.waits) = (faults, waits);
         }
-        self.apply(now, id, Input::Tracked(total), out);
+        if kind == ProtocolKind::Vrrp {
+            self.apply(now, id, Input::Tracked(total), out);
+        }
         if let Some(slot) = self.slot(id) {
             let after = slot.protocol.priority();
             if after != before {

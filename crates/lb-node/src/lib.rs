@@ -16,6 +16,7 @@
 
 mod config;
 mod deadlines;
+mod demotion;
 mod demux;
 mod drive;
 pub mod group;
@@ -37,16 +38,17 @@ use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use lb_config::model::{Peers, VirtualAddress};
+use lb_config::model::{self, Peers, VirtualAddress};
 use lb_election::Role;
 
-pub use config::{InstanceConfig, ProtocolKind};
+pub use config::{Carp, InstanceConfig, ProtocolKind};
 pub use message::{Action, Datagram, Input, InstanceId, LinkIndex, Socket, SocketFamily, Vip};
 pub use plan::Plan;
 pub use protocol::Advert;
 pub use status::Status;
 
 use deadlines::Deadlines;
+use demotion::Demotions;
 use demux::Demux;
 use links::Links;
 use scripts::Scripts;
@@ -60,6 +62,11 @@ pub struct Node {
     /// In the order of the configuration.
     order: Vec<InstanceId>,
     groups: Vec<Group>,
+    /// What holds for every CARP instance.
+    carp: model::Carp,
+    demotions: Demotions,
+    /// Where the seeds of instances come from.
+    seeds: Seeds,
     scripts: Scripts,
     links: Links,
     /// Whose VIP an address is.
@@ -93,6 +100,19 @@ struct Group {
     role: Role,
 }
 
+/// A different number each time, out of one: SplitMix64 (Steele, Lea, Flood 2014).
+#[derive(Debug)]
+struct Seeds(u64);
+
+impl Seeds {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
     New,
@@ -103,12 +123,17 @@ enum Phase {
 impl Node {
     /// A node that has not started. Instances whose name is in `adopt` resume as MASTER at once:
     /// the VIPs are still on this host after the engine failed and was started again.
+    ///
+    /// `seed` should be one that nobody can guess; with the same one a node does the same.
     #[must_use]
-    pub fn new(plan: Plan, adopt: &BTreeSet<String>) -> Self {
+    pub fn new(plan: Plan, adopt: &BTreeSet<String>, seed: u64) -> Self {
         let mut node = Self {
             slots: Vec::new(),
             order: Vec::new(),
             groups: Vec::new(),
+            carp: plan.carp,
+            demotions: Demotions::default(),
+            seeds: Seeds(seed),
             scripts: Scripts::default(),
             links: Links::default(),
             vip_users: HashMap::new(),
@@ -169,6 +194,7 @@ impl Node {
             (Phase::Running, Input::Script { name, success }) => {
                 self.script(now, name, success, out);
             }
+            (Phase::Running, Input::Demote { group, by }) => self.demote(now, group, by, out),
             (Phase::New, Input::Start) => {
                 self.start(now, out);
                 batch(&mut out[first..]);
