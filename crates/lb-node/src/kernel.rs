@@ -196,25 +196,30 @@ impl Node {
                 _ => {}
             }
         }
-        let before = slot.protocol.priority();
         let kind = slot.config.kind();
         if kind == ProtocolKind::Carp && !self.carp.allow {
             faults.push("carp_allow is off".to_owned());
         }
-        let before = slot.protocol.priority();
         if let Some(slot) = self.slot_mut(id) {
             slot.unfit = (-total).max(0).saturating_add(i32::from(!faults.is_empty()));
             (slot.faults, slot.waits) = (faults, waits);
         }
         if kind == ProtocolKind::Vrrp {
-            self.apply(now, id, Input::Tracked(total), out);
+            self.weigh(now, id, total, out);
         }
-        if let Some(slot) = self.slot(id) {
-            let after = slot.protocol.priority();
-            if after != before {
-                let (name, from, to) = (slot.config.name().to_owned(), before, after);
-                out.push(Action::event(EventKind::VrrpPriority { name, from, to }));
-            }
+    }
+
+    /// Gives a VRRP instance the priority that what is tracked makes of it.
+    fn weigh(&mut self, now: Instant, id: InstanceId, total: i32, out: &mut Vec<Action>) {
+        let priority = |node: &Self| node.slot(id).map(|slot| slot.protocol.priority());
+        let before = priority(self);
+        self.apply(now, id, Input::Tracked(total), out);
+        let after = priority(self);
+        if let (Some(from), Some(to), Some(slot)) = (before, after, self.slot(id))
+            && from != to
+        {
+            let name = slot.config.name().to_owned();
+            out.push(Action::event(EventKind::VrrpPriority { name, from, to }));
         }
     }
 }

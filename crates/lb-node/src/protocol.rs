@@ -47,8 +47,8 @@ pub(crate) type Action = lb_election::Action<Advert, WireError>;
 #[derive(Debug)]
 pub(crate) enum Protocol {
     /// Of VRRP.
-    Vrrp(lb_vrrp::Instance),
-    /// Of CARP. Its keyed digest makes it large.
+    Vrrp(Box<lb_vrrp::Instance>),
+    /// Of CARP.
     Carp(Box<lb_carp::Instance>),
 }
 
@@ -57,7 +57,8 @@ impl Protocol {
     pub(crate) fn new(config: &InstanceConfig, grouped: bool, seed: u64) -> Self {
         match config {
             InstanceConfig::Vrrp(config) => {
-                Self::Vrrp(lb_vrrp::Instance::new(vrrp::config(config, grouped)))
+                let instance = lb_vrrp::Instance::new(vrrp::config(config, grouped));
+                Self::Vrrp(Box::new(instance))
             }
             InstanceConfig::Carp(carp) => {
                 let instance = lb_carp::Instance::new(carp::config(carp, grouped), seed);
@@ -142,7 +143,7 @@ impl Protocol {
     pub(crate) fn set_sources(&mut self, sources: &Sources) {
         match self {
             Self::Vrrp(instance) => instance.set_source(sources.any()),
-            Self::Carp(instance) => instance.set_sources((sources.inet(), sources.inet6())),
+            Self::Carp(instance) => instance.set_sources(sources.inet(), sources.inet6()),
         }
     }
 

@@ -451,7 +451,7 @@ fn nobody_begins_before_the_startup_delay_is_over() {
 
 #[test]
 fn leftovers_of_an_earlier_life_are_removed() {
-    let mut node = Node::new(plan([instance("VI_1", "eth1", 1, 200)]), &Default::default());
+    let mut node = Node::new(plan([instance("VI_1", "eth1", 1, 200)]), &Default::default(), 0);
     let (now, mut actions) = (Instant::now(), Vec::new());
     node.handle(now, Input::Link { link: 1, name: "eth1", up: true }, &mut actions);
     for address in [[10, 0, 1, 1], VIP] {

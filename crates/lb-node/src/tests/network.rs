@@ -192,7 +192,13 @@ impl Network {
     pub fn resume(&mut self, links: LinkIndex, plan: Plan, masters: &[&str]) -> usize {
         let adopt = masters.iter().map(|name| (*name).to_owned()).collect();
         let (vips, announced, sent) = Default::default();
-        self.hosts.push(Host { node: Node::new(plan, &adopt), vips, announced, sent, alive: true });
+        self.hosts.push(Host {
+            node: Node::new(plan, &adopt, 0),
+            vips,
+            announced,
+            sent,
+            alive: true,
+        });
         let host = self.hosts.len() - 1;
         for link in 1..=links {
             let name = format!("eth{link}");
@@ -291,8 +297,9 @@ impl Network {
         let millis = self.millis();
         match action {
             Action::Send { instance, advert } => {
-                let Advert::Vrrp(priority) = advert;
-                self.hosts[host].sent.push((millis, priority.0));
+                if let Advert::Vrrp(priority) = advert {
+                    self.hosts[host].sent.push((millis, priority.0));
+                }
                 let (mut payload, mut datagrams) = (Vec::new(), Vec::new());
                 self.hosts[host].node.emit(instance, advert, &mut payload, &mut datagrams);
                 for datagram in datagrams {
