@@ -3,3 +3,6 @@
 mod addresses;
 mod adverts;
 mod cable;
+mod segment;
+mod takeovers;
+mod vmacs;
