@@ -121,28 +121,36 @@ impl Vmacs {
         let by_name = |name: &str| there.iter().find(|details| details.link.name == name);
         self.made.retain(|name, made| by_name(name).is_some_and(|it| it.link.index == made.index));
 
-        let mut changes = Vec::new();
-        let mut found: Vec<Result<(), Error>> = Vec::with_capacity(wanted.len());
-        let mut creations = Vec::new();
         let gone = self.made.iter().filter(|(name, _)| !wanted.iter().any(|it| it.name == **name));
-        changes.extend(gone.map(|(_, made)| LinkChange::Delete { index: made.index }));
+        let mut leaving: Vec<u32> = gone.map(|(_, made)| made.index).collect();
+        let mut found: Vec<Result<(), Error>> = Vec::with_capacity(wanted.len());
+        let mut missing = Vec::new();
         for (place, spec) in wanted.iter().enumerate() {
-            let VmacSpec { ref name, base, hardware, mode, .. } = *spec;
-            let old = by_name(name);
+            let old = by_name(&spec.name);
             if let Some(kind) = old.and_then(LinkDetails::other_kind) {
-                found.push(Err(Error::NameTaken { name: name.clone(), kind: kind.to_owned() }));
+                let (name, kind) = (spec.name.clone(), kind.to_owned());
+                found.push(Err(Error::NameTaken { name, kind }));
                 continue;
             }
             found.push(Ok(()));
-            if old.is_none_or(|old| !old.is_macvlan(base, hardware, mode)) {
-                changes.extend(old.map(|old| LinkChange::Delete { index: old.link.index }));
-                creations.push((place, changes.len()));
-                changes.push(LinkChange::Create { name, base, hardware, mode });
+            if old.is_none_or(|old| !old.is_macvlan(spec.base, spec.hardware, spec.mode)) {
+                leaving.extend(old.map(|old| old.link.index));
+                missing.push(place);
             }
         }
+        let mut changes: Vec<_> =
+            leaving.into_iter().map(|index| LinkChange::Leave { index }).collect();
+        if !changes.is_empty() {
+            changes.push(LinkChange::DeleteLeaving);
+        }
+        let first = changes.len();
+        changes.extend(missing.iter().map(|&place| {
+            let VmacSpec { ref name, base, hardware, mode, .. } = wanted[place];
+            LinkChange::Create { name, base, hardware, mode }
+        }));
         let errors = self.route.change_links(&changes)?;
-        for (place, change) in creations {
-            if let Some(errno) = errors[change] {
+        for (place, errno) in missing.into_iter().zip(&errors[first..]) {
+            if let Some(errno) = *errno {
                 let what = format!("making the virtual MAC {}", wanted[place].name);
                 found[place] = Err(Error::system(what, "CAP_NET_ADMIN")(errno.into()));
             }
