@@ -32,6 +32,15 @@ pub enum Error {
         /// `bridge` or the like; `hardware` for what is not made by a program.
         kind: String,
     },
+    /// So many shares an address cannot have.
+    #[error("an address cannot be shared by {0} nodes: use 1 to 32")]
+    Shares(usize),
+    /// There is no program `nft`.
+    #[error("balancing needs the program nft: install the package nftables")]
+    NoNft,
+    /// What nft says against our rules.
+    #[error("nft refuses the rules for balancing: {0}")]
+    Nft(String),
     /// Any other system call that failed.
     #[error("{what}")]
     System {

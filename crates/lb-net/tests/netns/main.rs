@@ -4,5 +4,6 @@ mod addresses;
 mod adverts;
 mod cable;
 mod segment;
+mod shares;
 mod takeovers;
 mod vmacs;
