@@ -63,6 +63,9 @@ pub(crate) fn vrids(set: &VridSet, family: Family) -> Vec<SockFilter> {
         BPF_ABS, BPF_ALU, BPF_AND, BPF_B, BPF_IMM, BPF_IND, BPF_JA, BPF_JEQ, BPF_JMP, BPF_JSET,
         BPF_K, BPF_LD, BPF_LDX, BPF_MEM, BPF_MISC, BPF_MSH, BPF_RSH, BPF_ST, BPF_TAX, BPF_X,
     };
+    if set.is_empty() {
+        return nothing().into();
+    }
     let mut program = Vec::with_capacity(40);
     match family {
         Family::Inet => program.extend([

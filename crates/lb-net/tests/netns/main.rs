@@ -3,3 +3,7 @@
 mod addresses;
 mod adverts;
 mod cable;
+mod segment;
+mod shares;
+mod takeovers;
+mod vmacs;

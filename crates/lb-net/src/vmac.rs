@@ -1,0 +1,398 @@
+//! Virtual MACs: macvlans that come and go with the instances that want them.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv6Addr};
+use std::{fs, io};
+
+use crate::link::{LinkChange, LinkDetails, MacvlanMode, Setting};
+use crate::netlink::{Address, Change};
+use crate::{Error, Family, Outcome, RouteSocket};
+
+/// Virtual MAC of a VRRP router. RFC 9568 §7.3.
+#[must_use]
+pub const fn vrrp_mac(vrid: u8, family: Family) -> [u8; 6] {
+    match family {
+        Family::Inet => [0, 0, 0x5E, 0, 1, vrid],
+        Family::Inet6 => [0, 0, 0x5E, 0, 2, vrid],
+    }
+}
+
+/// Virtual MAC of a CARP vhid, for both families: that of the VRRP router with the same number.
+#[must_use]
+pub const fn carp_mac(vhid: u8) -> [u8; 6] {
+    [0, 0, 0x5E, 0, 1, vhid]
+}
+
+/// A virtual MAC that is wanted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VmacSpec {
+    /// Name of the link; at most 15 octets.
+    pub name: String,
+    /// Index of the link it stands on.
+    pub base: u32,
+    /// Its MAC.
+    pub hardware: [u8; 6],
+    /// What hears whom.
+    pub mode: MacvlanMode,
+    /// It carries IPv4 addresses.
+    pub ipv4: bool,
+    /// It carries IPv6 addresses; otherwise IPv6 is switched off on it.
+    pub ipv6: bool,
+    /// The one address it has from the start, with a prefix length of 64; for IPv6.
+    pub link_local: Option<Ipv6Addr>,
+}
+
+/// The virtual MACs of an engine, with the settings that they need around them.
+///
+/// A virtual MAC answers ARP for its own addresses only (`arp_ignore` 1), takes packets from another
+/// router's same addresses (`accept_local`), has no reverse path filter and keeps secondary
+/// addresses when a primary one goes. Its base answers for its own addresses only and on the right
+/// link (`arp_ignore`, `arp_filter`) until the last IPv4 virtual MAC on it goes. Unlike with
+/// keepalived it also asks in the name of its own addresses only (`arp_announce` 2): answering a
+/// client from the virtual address, it would else ask for the client's MAC in that address's name
+/// with its real MAC, and the client would believe it. Because the filter
+/// of `all` would count for each link, it is moved to the other links for as long.
+///
+/// What was set before is written into the alias of each link (`ip link show`), so that whoever
+/// adopts the links after a crash restores it. Dropping this leaves everything as it is:
+/// [`Vmacs::clear`] ends it.
+#[derive(Debug)]
+pub struct Vmacs {
+    route: RouteSocket,
+    made: BTreeMap<String, Made>,
+    before: Before,
+}
+
+#[derive(Clone, Debug)]
+struct Made {
+    index: u32,
+    spec: VmacSpec,
+}
+
+/// Settings as they were without virtual MACs.
+#[derive(Debug, Default)]
+struct Before {
+    /// Those in [`OF_BASE`] of bases, by index.
+    bases: BTreeMap<u32, [u32; 3]>,
+    rp_filter: Option<RpFilter>,
+}
+
+/// `rp_filter` as it was, where we have changed it.
+#[derive(Debug, Default)]
+struct RpFilter {
+    all: u32,
+    /// Unknown after a crash: it stays as it is, which means the same once `all` is back.
+    default: Option<u32>,
+    /// By index of the link.
+    links: BTreeMap<u32, u32>,
+}
+
+impl Vmacs {
+    /// Knows of none yet, in the network namespace of the calling thread.
+    ///
+    /// # Errors
+    /// When the process is out of descriptors or memory.
+    pub fn open() -> Result<Self, Error> {
+        Ok(Self { route: RouteSocket::open()?, made: BTreeMap::new(), before: Before::default() })
+    }
+
+    /// Makes what is wanted and not there, adopts a macvlan of the same name, base, MAC and mode,
+    /// replaces one of the same name that differs, and deletes what an earlier call made or adopted
+    /// and is no longer wanted. A few system calls for any number. In the order of `wanted`, says
+    /// the index of each, or why it is not there; the others do not suffer.
+    ///
+    /// # Errors
+    /// Of one: [`Error::NameTaken`] when the name belongs to another kind of link, or
+    /// [`Error::System`]. Of all: when the netlink socket fails.
+    pub fn reconcile(&mut self, wanted: &[VmacSpec]) -> Result<Vec<Result<u32, Error>>, Error> {
+        self.try_reconcile(wanted).map_err(Error::system("changing virtual MACs", "CAP_NET_ADMIN"))
+    }
+
+    /// Deletes all and restores the settings around them.
+    ///
+    /// # Errors
+    /// When the netlink socket fails.
+    pub fn clear(&mut self) -> Result<(), Error> {
+        self.reconcile(&[]).map(|_| ())
+    }
+
+    fn try_reconcile(&mut self, wanted: &[VmacSpec]) -> io::Result<Vec<Result<u32, Error>>> {
+        let there = self.route.link_details()?;
+        let by_name = |name: &str| there.iter().find(|details| details.link.name == name);
+        self.made.retain(|name, made| by_name(name).is_some_and(|it| it.link.index == made.index));
+
+        let gone = self.made.iter().filter(|(name, _)| !wanted.iter().any(|it| it.name == **name));
+        let mut leaving: Vec<u32> = gone.map(|(_, made)| made.index).collect();
+        let mut found: Vec<Result<(), Error>> = Vec::with_capacity(wanted.len());
+        let mut missing = Vec::new();
+        for (place, spec) in wanted.iter().enumerate() {
+            let old = by_name(&spec.name);
+            if let Some(kind) = old.and_then(LinkDetails::other_kind) {
+                let (name, kind) = (spec.name.clone(), kind.to_owned());
+                found.push(Err(Error::NameTaken { name, kind }));
+                continue;
+            }
+            found.push(Ok(()));
+            if old.is_none_or(|old| !old.is_macvlan(spec.base, spec.hardware, spec.mode)) {
+                leaving.extend(old.map(|old| old.link.index));
+                missing.push(place);
+            }
+        }
+        let mut changes: Vec<_> =
+            leaving.into_iter().map(|index| LinkChange::Leave { index }).collect();
+        if !changes.is_empty() {
+            changes.push(LinkChange::DeleteLeaving);
+        }
+        let first = changes.len();
+        changes.extend(missing.iter().map(|&place| {
+            let VmacSpec { ref name, base, hardware, mode, .. } = wanted[place];
+            LinkChange::Create { name, base, hardware, mode }
+        }));
+        let errors = self.route.change_links(&changes)?;
+        for (place, errno) in missing.into_iter().zip(&errors[first..]) {
+            if let Some(errno) = *errno {
+                let what = format!("making the virtual MAC {}", wanted[place].name);
+                found[place] = Err(Error::system(what, "CAP_NET_ADMIN")(errno.into()));
+            }
+        }
+        self.made.retain(|name, _| wanted.iter().any(|spec| spec.name == *name));
+        let there = if changes.is_empty() { there } else { self.route.link_details()? };
+        self.settle(wanted, found, &there)
+    }
+
+    /// Gives the links that are there their settings, and switches them on.
+    fn settle(
+        &mut self,
+        wanted: &[VmacSpec],
+        found: Vec<Result<(), Error>>,
+        there: &[LinkDetails],
+    ) -> io::Result<Vec<Result<u32, Error>>> {
+        let mut results = Vec::with_capacity(wanted.len());
+        let mut fresh = Vec::new();
+        for (spec, found) in wanted.iter().zip(found) {
+            let details = there.iter().find(|details| details.link.name == spec.name);
+            results.push(match (found, details) {
+                (Err(error), _) => Err(error),
+                // Somebody has deleted it meanwhile.
+                (Ok(()), None) => Err(Error::NoInterface(spec.name.clone())),
+                (Ok(()), Some(details)) => {
+                    let made = Made { index: details.link.index, spec: spec.clone() };
+                    let old = self.made.insert(spec.name.clone(), made);
+                    if old.is_none_or(|old| old.index != details.link.index || old.spec != *spec) {
+                        fresh.push((results.len(), details));
+                    }
+                    Ok(details.link.index)
+                }
+            });
+        }
+        self.before.recall(fresh.iter().map(|(_, details)| *details));
+        self.set_around(there)?;
+        let aliases: Vec<_> =
+            fresh.iter().map(|&(place, _)| self.before.alias(wanted[place].base)).collect();
+        let mut changes = Vec::new();
+        let mut addresses = Vec::new();
+        for (&(place, details), alias) in fresh.iter().zip(&aliases) {
+            let (spec, index) = (&wanted[place], details.link.index);
+            switch_ipv6(spec);
+            changes.extend([
+                LinkChange::NoAddressGeneration { index },
+                LinkChange::Alias { index, alias },
+                LinkChange::Set { index, settings: if spec.ipv4 { &FOR_IPV4 } else { &ALWAYS } },
+                LinkChange::Up { index },
+            ]);
+            let address = spec.link_local.filter(|_| spec.ipv6);
+            addresses.extend(address.map(|address| (place, link_local(index, address))));
+        }
+        let errors = self.route.change_links(&changes)?;
+        for (&(place, _), errors) in fresh.iter().zip(errors.chunks(4)) {
+            // Without IPv6 in the kernel there is no address generation to stop.
+            let relevant = if wanted[place].ipv6 { errors } else { &errors[1..] };
+            if let Some(errno) = relevant.iter().flatten().next() {
+                results[place] = Err(setting_up(&wanted[place], (*errno).into()));
+            }
+        }
+        let additions: Vec<_> =
+            addresses.iter().map(|(_, address)| Change::Add(*address)).collect();
+        for ((place, _), outcome) in addresses.iter().zip(self.route.change(&additions)?) {
+            if let Outcome::Refused(error) = outcome {
+                results[*place] = Err(setting_up(&wanted[*place], error));
+            }
+        }
+        Ok(results)
+    }
+
+    /// Sets and restores what is around the virtual MACs.
+    fn set_around(&mut self, there: &[LinkDetails]) -> io::Result<()> {
+        let in_use: Vec<u32> =
+            self.made.values().filter(|made| made.spec.ipv4).map(|made| made.spec.base).collect();
+        let mut settings: Vec<(u32, Vec<(Setting, u32)>)> = Vec::new();
+        for details in there {
+            let index = details.link.index;
+            if !in_use.contains(&index) {
+                continue;
+            }
+            if let [Some(ignore), Some(filter), Some(announce)] =
+                OF_BASE.map(|(setting, ..)| details.setting(setting))
+            {
+                self.before.bases.entry(index).or_insert([ignore, filter, announce]);
+                settings
+                    .push((index, OF_BASE.map(|(setting, _, number)| (setting, number)).into()));
+            }
+        }
+        self.before.bases.retain(|index, was| {
+            let keep = in_use.contains(index);
+            if !keep && there.iter().any(|details| details.link.index == *index) {
+                let was = OF_BASE.iter().zip(was).map(|((setting, ..), was)| (*setting, *was));
+                settings.push((*index, was.collect()));
+            }
+            keep
+        });
+        if in_use.is_empty() {
+            self.before.restore_rp_filter(&mut settings);
+        } else {
+            let others = there.iter().filter(|it| !self.made.contains_key(&it.link.name));
+            self.before.move_rp_filter(others, &mut settings);
+        }
+        let changes: Vec<_> = settings
+            .iter()
+            .map(|(index, settings)| LinkChange::Set { index: *index, settings })
+            .collect();
+        let errors = self.route.change_links(&changes)?;
+        for (change, errno) in changes.iter().zip(errors) {
+            if let Some(errno) = errno {
+                tracing::debug!("{change:?}: {errno}");
+            }
+        }
+        if !in_use.is_empty() && self.before.rp_filter.is_some() {
+            // Only now that each link has its own.
+            write_rp_filter("all", 0);
+        }
+        Ok(())
+    }
+}
+
+/// What a base is given, and its names in an alias.
+const OF_BASE: [(Setting, &str, u32); 3] = [
+    (Setting::ArpIgnore, "arp_ignore", 1),
+    (Setting::ArpFilter, "arp_filter", 1),
+    (Setting::ArpAnnounce, "arp_announce", 2),
+];
+const ALWAYS: [(Setting, u32); 1] = [(Setting::ArpIgnore, 1)];
+const FOR_IPV4: [(Setting, u32); 4] = [
+    (Setting::ArpIgnore, 1),
+    (Setting::AcceptLocal, 1),
+    (Setting::RpFilter, 0),
+    (Setting::PromoteSecondaries, 1),
+];
+
+fn link_local(ifindex: u32, address: Ipv6Addr) -> Address<'static> {
+    let address = IpAddr::V6(address);
+    Address { ifindex, address, prefix: 64, broadcast: None, scope: 253, label: None }
+}
+
+fn setting_up(spec: &VmacSpec, error: io::Error) -> Error {
+    Error::system(format!("setting up the virtual MAC {}", spec.name), "CAP_NET_ADMIN")(error)
+}
+
+/// IPv6 on or off, before the link is switched on and says that it is there.
+fn switch_ipv6(spec: &VmacSpec) {
+    let path = format!("/proc/sys/net/ipv6/conf/{}/disable_ipv6", spec.name);
+    // Not there without IPv6; read-only in some containers, where the link then has IPv6 and no
+    // address of it.
+    if let Err(error) = fs::write(path, if spec.ipv6 { "0" } else { "1" }) {
+        tracing::debug!("disable_ipv6 of {}: {error}", spec.name);
+    }
+}
+
+impl Before {
+    const MARK: &str = "lbd before:";
+
+    /// What `alias` writes, for the virtual MACs of this base.
+    fn alias(&self, base: u32) -> String {
+        let mut text = Self::MARK.to_owned();
+        for ((_, name, _), was) in OF_BASE.iter().zip(self.bases.get(&base).into_iter().flatten()) {
+            text += &format!(" {name}={was}");
+        }
+        if let Some(rp_filter) = &self.rp_filter {
+            text += &format!(" rp_filter={}", rp_filter.all);
+        }
+        text
+    }
+
+    /// Reads what a predecessor wrote, where we do not know better.
+    fn recall<'a>(&mut self, adopted: impl Iterator<Item = &'a LinkDetails>) {
+        for details in adopted {
+            let Some(text) = details.alias.as_deref().and_then(|it| it.strip_prefix(Self::MARK))
+            else {
+                continue;
+            };
+            let number = |name: &str| {
+                let words = text.split_ascii_whitespace();
+                words
+                    .filter_map(|word| word.split_once('='))
+                    .find(|(key, _)| *key == name)?
+                    .1
+                    .parse()
+                    .ok()
+            };
+            if let (Some(base), [Some(ignore), Some(filter), Some(announce)]) =
+                (details.link.parent, OF_BASE.map(|(_, name, _)| number(name)))
+            {
+                self.bases.entry(base).or_insert([ignore, filter, announce]);
+            }
+            if let (None, Some(all)) = (&self.rp_filter, number("rp_filter")) {
+                self.rp_filter = Some(RpFilter { all, ..RpFilter::default() });
+            }
+        }
+    }
+
+    /// Gives each link the reverse path filter that it has by that of `all`.
+    fn move_rp_filter<'a>(
+        &mut self,
+        links: impl Iterator<Item = &'a LinkDetails>,
+        settings: &mut Vec<(u32, Vec<(Setting, u32)>)>,
+    ) {
+        let Some(all) = read_rp_filter("all").filter(|all| *all != 0) else { return };
+        let default = read_rp_filter("default").filter(|default| *default < all);
+        let before = self.rp_filter.get_or_insert_default();
+        before.all = all;
+        if let Some(default) = default {
+            before.default = Some(default);
+            write_rp_filter("default", all);
+        }
+        for details in links {
+            let own = details.setting(Setting::RpFilter).filter(|own| *own < all);
+            if let Some(own) = own {
+                before.links.entry(details.link.index).or_insert(own);
+                settings.push((details.link.index, vec![(Setting::RpFilter, all)]));
+            }
+        }
+    }
+
+    fn restore_rp_filter(&mut self, settings: &mut Vec<(u32, Vec<(Setting, u32)>)>) {
+        let Some(before) = self.rp_filter.take() else { return };
+        write_rp_filter("all", before.all);
+        if let Some(default) = before.default {
+            write_rp_filter("default", default);
+        }
+        let links = before.links.into_iter();
+        settings.extend(links.map(|(index, own)| (index, vec![(Setting::RpFilter, own)])));
+    }
+}
+
+fn rp_filter_path(of: &str) -> String {
+    format!("/proc/sys/net/ipv4/conf/{of}/rp_filter")
+}
+
+fn read_rp_filter(of: &str) -> Option<u32> {
+    fs::read_to_string(rp_filter_path(of)).ok()?.trim().parse().ok()
+}
+
+fn write_rp_filter(of: &str, number: u32) {
+    if let Err(error) = fs::write(rp_filter_path(of), number.to_string()) {
+        tracing::warn!(
+            "rp_filter of {of} cannot be set to {number} ({error}): packets to virtual MACs may be \
+             dropped; set net.ipv4.conf.all.rp_filter to 0 by sysctl"
+        );
+    }
+}
