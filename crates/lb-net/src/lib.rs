@@ -25,6 +25,7 @@ mod schedule;
 mod share;
 mod timer;
 mod vmac;
+mod watch;
 
 pub use advert::{AdvertSocket, Family, Inbox, Interface, Received};
 pub use announce::{Announcement, Announcer, ArpForm, is_ipv6_router};
@@ -41,3 +42,4 @@ pub use schedule::{lock_memory, prefer_latency, release_memory, set_nice, set_re
 pub use share::{Balancing, Buckets, Share, SharedAddress};
 pub use timer::Timer;
 pub use vmac::{VmacSpec, Vmacs, carp_mac, vrrp_mac};
+pub use watch::{Claim, Watch};

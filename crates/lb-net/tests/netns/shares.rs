@@ -360,7 +360,7 @@ fn what_cannot_be_is_refused_and_nothing_changes() {
         segment.on(1, || {
             let mut share = Share::open("lbd_test").unwrap();
             let good = shared(Balancing::Ip, &[0]);
-            share.apply(&[good.clone()]).unwrap();
+            share.apply(std::slice::from_ref(&good)).unwrap();
             let before = output("nft list ruleset");
             let none = SharedAddress { vhids: vec![], ..good.clone() };
             assert!(matches!(share.apply(&[none]), Err(Error::Shares(0))));
