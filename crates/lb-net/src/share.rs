@@ -36,13 +36,14 @@ pub enum Balancing {
     /// The node whose share the asker's MAC falls into answers ARP, with the virtual MAC of that
     /// share: a client stays with a node. Only for clients on the segment.
     Arp,
-    /// The address has a multicast MAC, 01:00:5e:00:01 and the first vhid, that switches flood.
+    /// The address has a multicast MAC, 01:00:5e:00:01 and the first vhid, that switches flood. An
+    /// IPv6 address has the MAC of [`Balancing::IpStealth`].
     Ip,
     /// The address has the virtual MAC of the first vhid, which is never the source of a frame, so
     /// that switches do not learn where it is and flood.
     IpStealth,
-    /// The address has the virtual MAC of the first vhid as every other does: it is on a
-    /// [`Vmacs`](crate::Vmacs) link, and hub or switch is set to give all nodes its packets.
+    /// The address has the virtual MAC of the first vhid, as a source too: hub or switch is set to
+    /// give all nodes its packets.
     IpUnicast,
 }
 
@@ -51,8 +52,10 @@ pub enum Balancing {
 pub struct SharedAddress {
     /// Where its packets arrive; the base of a virtual MAC, never the virtual MAC itself.
     pub interface: Interface,
-    /// The addresses; on each node all are on the interface, on the virtual MAC for
-    /// [`Balancing::IpUnicast`].
+    /// MAC of the interface.
+    pub hardware: [u8; 6],
+    /// The addresses. On each node all are on the interface; IPv6 ones, and with
+    /// [`Balancing::IpUnicast`] all, are on the [`Vmacs`](crate::Vmacs) link of the first vhid.
     pub addresses: Vec<IpAddr>,
     /// A vhid for each share, in the same order on all nodes; the first one leads. 1 to 32.
     pub vhids: Vec<u8>,
@@ -68,12 +71,15 @@ pub struct SharedAddress {
 }
 
 impl SharedAddress {
-    /// What the neighbours believe to be the MAC of the address, unless it differs by neighbour.
+    fn leader(&self) -> u8 {
+        self.vhids.first().copied().unwrap_or_default()
+    }
+
+    /// The MAC that ARP tells, unless it differs by asker.
     fn mac(&self) -> [u8; 6] {
-        let [.., leader] = carp_mac(self.vhids.first().copied().unwrap_or_default());
         match self.mode {
-            Balancing::Ip => [1, 0, 0x5E, 0, 1, leader],
-            Balancing::Arp | Balancing::IpStealth | Balancing::IpUnicast => carp_mac(leader),
+            Balancing::Ip => [1, 0, 0x5E, 0, 1, self.leader()],
+            Balancing::Arp | Balancing::IpStealth | Balancing::IpUnicast => carp_mac(self.leader()),
         }
     }
 
@@ -81,7 +87,8 @@ impl SharedAddress {
     fn macs(&self) -> Vec<[u8; 6]> {
         match self.mode {
             Balancing::Arp => self.vhids.iter().copied().map(carp_mac).collect(),
-            _ => vec![self.mac()],
+            Balancing::Ip => vec![self.mac(), carp_mac(self.leader())],
+            Balancing::IpStealth | Balancing::IpUnicast => vec![self.mac()],
         }
     }
 
@@ -96,8 +103,7 @@ impl SharedAddress {
 
     /// Name of its chains, unique as long as a vhid is on its interface.
     fn name(&self) -> String {
-        let leader = self.vhids.first().copied().unwrap_or_default();
-        format!("if{}_vhid{leader}", self.interface.index)
+        format!("if{}_vhid{}", self.interface.index, self.leader())
     }
 
     /// A hash expression of this selector.
@@ -128,9 +134,13 @@ impl SharedAddress {
 /// discovery, VRRP and CARP, and what is for a group. Who answers ARP, and with which MAC, is said
 /// by [`Balancing`]; in all but [`Balancing::Arp`] the node that has the first share does.
 ///
-/// IPv6 packets are shared alike, but neighbour solicitations are answered by the kernel with the
-/// interface's own MAC, because a rule cannot rewrite an option of ICMPv6: except on a virtual MAC
-/// the node that has the answering share gets all that it has answered for.
+/// A switch must not learn where the MAC of [`Balancing::IpStealth`] is: the rules come before the
+/// link that has it, and go after it.
+///
+/// For IPv4 the kernel's answer is rewritten. A rule cannot rewrite the MAC in a neighbour
+/// advertisement, so an IPv6 address is on a link that has the MAC which is to be told. Only
+/// [`Balancing::Arp`] tells the interface's own for it: after the loss of a node its clients come
+/// to another when they find it unreachable.
 ///
 /// Dropping this leaves the rules as they are; [`Share::clear`] removes them, and the first
 /// [`Share::apply`] replaces what a crash has left.
@@ -271,21 +281,12 @@ fn ruleset(table: &str, shared: &[SharedAddress]) -> String {
             push_ingress(&mut script, it);
         }
         let _ = writeln!(script, "}}");
-        if here().any(|it| it.mode == Balancing::Arp) {
-            let _ = writeln!(script, "chain if{index}_out {{");
-            let _ = writeln!(script, "type filter hook egress device \"{name}\" priority -150;");
-            for it in here().filter(|it| it.mode == Balancing::Arp) {
-                // The switch learns from an answer where the MAC is that it tells.
-                let same: Vec<_> =
-                    it.macs().into_iter().map(mac).map(|mac| format!("{mac} : {mac}")).collect();
-                let _ = writeln!(
-                    script,
-                    "ether saddr set arp saddr ether map {{ {} }}",
-                    same.join(", ")
-                );
-            }
-            let _ = writeln!(script, "}}");
+        let _ = writeln!(script, "chain if{index}_out {{");
+        let _ = writeln!(script, "type filter hook egress device \"{name}\" priority -150;");
+        for it in here() {
+            push_egress(&mut script, it);
         }
+        let _ = writeln!(script, "}}");
     }
     let _ = writeln!(script, "}}\ntable arp {table} {{");
     for it in shared {
@@ -334,6 +335,25 @@ fn push_ingress(script: &mut String, it: &SharedAddress) {
     }
     let macs: Vec<_> = it.macs().into_iter().map(mac).collect();
     let _ = writeln!(script, "ether daddr {{ {} }} goto {name}", macs.join(", "));
+}
+
+/// What the switch is to learn from our frames.
+fn push_egress(script: &mut String, it: &SharedAddress) {
+    let _ = match it.mode {
+        // From an answer, where the MAC is that it tells.
+        Balancing::Arp => {
+            let same: Vec<_> =
+                it.macs().into_iter().map(mac).map(|mac| format!("{mac} : {mac}")).collect();
+            let same = same.join(", ");
+            writeln!(script, "ether saddr set arp saddr ether map {{ {same} }}")
+        }
+        // Never where the shared MAC is.
+        Balancing::Ip | Balancing::IpStealth => {
+            let (shared, own) = (mac(carp_mac(it.leader())), mac(it.hardware));
+            writeln!(script, "ether saddr {shared} ether saddr set {own}")
+        }
+        Balancing::IpUnicast => Ok(()),
+    };
 }
 
 /// Who answers ARP, and with which MAC.
