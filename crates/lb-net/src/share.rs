@@ -111,13 +111,13 @@ impl SharedAddress {
         format!("jhash {selector} mod {} seed 0x{:08x}", self.vhids.len(), self.seed)
     }
 
-    fn held(&self) -> impl Iterator<Item = usize> {
+    fn places(&self) -> impl Iterator<Item = usize> {
         (0..self.vhids.len()).filter(|place| self.held.contains(*place))
     }
 
     /// The rule that passes what hashes into a share of ours, if there is one.
     fn accept_held(&self, selector: &str) -> Option<String> {
-        let held: Vec<_> = self.held().map(|place| place.to_string()).collect();
+        let held: Vec<_> = self.places().map(|place| place.to_string()).collect();
         match held.len() {
             0 => None,
             len if len == self.vhids.len() => Some("accept".into()),
@@ -164,7 +164,7 @@ impl Share {
 
     /// Shares exactly these from now on, in one transaction of the kernel: no packet sees half of
     /// it. When only [`SharedAddress::held`] differs from before, only the rules that say so are
-    /// replaced.
+    /// replaced. Either takes some ten milliseconds, most of it to start nft.
     ///
     /// # Errors
     /// [`Error::Shares`] when there are not 1 to 32 vhids; [`Error::NoNft`], or [`Error::Nft`] with
@@ -175,7 +175,8 @@ impl Share {
                 return Err(Error::Shares(vhids.len()));
             }
         }
-        if let Some(script) = self.moves(wanted) {
+        let applied = self.applied.as_deref();
+        if let Some(script) = applied.and_then(|applied| moves(&self.table, applied, wanted)) {
             if !script.is_empty() {
                 nft::run(&script)?;
             }
@@ -202,26 +203,28 @@ impl Share {
     pub fn clear(&mut self) -> Result<(), Error> {
         self.apply(&[])
     }
+}
 
-    /// The script that gives and takes shares, if that is all there is to do.
-    fn moves(&self, wanted: &[SharedAddress]) -> Option<String> {
-        let applied = self.applied.as_ref().filter(|applied| applied.len() == wanted.len())?;
-        let mut script = String::new();
-        for (old, new) in applied.iter().zip(wanted) {
-            if !old.is_same_but_for_what_is_held(new) {
-                return None;
-            }
-            if old.held != new.held {
-                for (family, chain, rules) in held_chains(new) {
-                    let _ = writeln!(script, "flush chain {family} {} {chain}", self.table);
-                    for rule in rules {
-                        let _ = writeln!(script, "add rule {family} {} {chain} {rule}", self.table);
-                    }
+/// The script that gives and takes shares, if that is all there is to do.
+fn moves(table: &str, applied: &[SharedAddress], wanted: &[SharedAddress]) -> Option<String> {
+    if applied.len() != wanted.len() {
+        return None;
+    }
+    let mut script = String::new();
+    for (old, new) in applied.iter().zip(wanted) {
+        if !old.is_same_but_for_what_is_held(new) {
+            return None;
+        }
+        if old.held != new.held {
+            for (family, chain, rules) in held_chains(new) {
+                let _ = writeln!(script, "flush chain {family} {table} {chain}");
+                for rule in rules {
+                    let _ = writeln!(script, "add rule {family} {table} {chain} {rule}");
                 }
             }
         }
-        Some(script)
     }
+    Some(script)
 }
 
 /// Family, name and rules of each chain that depends on the shares this node has.
@@ -230,7 +233,7 @@ fn held_chains(it: &SharedAddress) -> Vec<(&'static str, String, Vec<String>)> {
     let leads = it.held.contains(0);
     let (packets, requests, solicitations) = match it.mode {
         Balancing::Arp => {
-            let macs: Vec<_> = it.held().map(|place| mac(carp_mac(it.vhids[place]))).collect();
+            let macs: Vec<_> = it.places().map(|place| mac(carp_mac(it.vhids[place]))).collect();
             let ours =
                 (!macs.is_empty()).then(|| format!("ether daddr {{ {} }} accept", macs.join(", ")));
             // The MAC in the option of a solicitation, which is the first as Linux and BSD send it.
@@ -409,4 +412,53 @@ fn hex(address: &IpAddr) -> String {
 
 fn mac(mac: [u8; 6]) -> String {
     mac.map(|octet| format!("{octet:02x}")).join(":")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroU32;
+
+    use super::*;
+
+    fn shared(places: &[usize]) -> SharedAddress {
+        SharedAddress {
+            interface: Interface { index: NonZeroU32::MIN, name: "eth0".into() },
+            hardware: [2, 0, 0, 0, 0, 1],
+            addresses: vec![[192, 0, 2, 100].into()],
+            vhids: vec![7, 8, 9],
+            held: places.iter().copied().collect(),
+            mode: Balancing::Ip,
+            seed: 0xBEEF,
+            reverse: false,
+        }
+    }
+
+    #[test]
+    fn a_share_that_moves_changes_nothing_else() {
+        let (old, new) = ([shared(&[0])], [shared(&[0, 2])]);
+        assert_eq!(moves("lbd", &old, &old).as_deref(), Some(""));
+        let expected = "\
+flush chain netdev lbd if1_vhid7_held
+add rule netdev lbd if1_vhid7_held jhash ip saddr . ip daddr mod 3 seed 0x0000beef { 0, 2 } accept
+add rule netdev lbd if1_vhid7_held jhash ip6 saddr . ip6 daddr mod 3 seed 0x0000beef { 0, 2 } accept
+add rule netdev lbd if1_vhid7_held drop
+flush chain netdev lbd if1_vhid7_solicited
+add rule netdev lbd if1_vhid7_solicited accept
+add rule netdev lbd if1_vhid7_solicited drop
+flush chain arp lbd if1_vhid7_asked
+add rule arp lbd if1_vhid7_asked accept
+add rule arp lbd if1_vhid7_asked drop
+";
+        assert_eq!(moves("lbd", &old, &new).as_deref(), Some(expected));
+        let [new] = new;
+        assert_eq!(moves("lbd", &old, &[SharedAddress { seed: 1, ..new.clone() }]), None);
+        assert_eq!(moves("lbd", &old, &[new.clone(), new]), None);
+    }
+
+    #[test]
+    fn buckets_are_places_below_32() {
+        let set: Buckets = [0, 31, 32, 99].into_iter().collect();
+        assert_eq!(set, Buckets(0x8000_0001));
+        assert!(set.contains(31) && !set.contains(32) && !set.contains(1));
+    }
 }
