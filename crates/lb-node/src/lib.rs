@@ -27,6 +27,7 @@ mod plan;
 mod protocol;
 mod reload;
 mod scripts;
+mod shares;
 mod slot;
 mod status;
 #[cfg(test)]
@@ -45,6 +46,7 @@ pub use config::{Carp, InstanceConfig, ProtocolKind};
 pub use message::{Action, Datagram, Input, InstanceId, LinkIndex, Socket, SocketFamily, Vip};
 pub use plan::Plan;
 pub use protocol::Advert;
+pub use shares::Shared;
 pub use status::Status;
 
 use deadlines::Deadlines;
@@ -77,6 +79,7 @@ pub struct Node {
     source_users: HashMap<IpAddr, Vec<InstanceId>>,
     demux: Demux,
     sockets: BTreeSet<Socket>,
+    shares_said: shares::Said,
     deadlines: Deadlines,
     /// Removed by the last input.
     departed: Vec<InstanceId>,
@@ -141,6 +144,7 @@ impl Node {
             source_users: HashMap::new(),
             demux: Demux::default(),
             sockets: BTreeSet::new(),
+            shares_said: shares::Said::new(),
             deadlines: Deadlines::default(),
             departed: Vec::new(),
             free: Vec::new(),
@@ -312,8 +316,9 @@ fn batch(actions: &mut [Action]) {
         Action::Send { .. } => 1,
         Action::RemoveVips { .. } => 2,
         Action::AddVips { .. } => 3,
-        Action::Announce { .. } => 4,
-        Action::Event(_) => 5,
+        Action::Shares => 4,
+        Action::Announce { .. } => 5,
+        Action::Event(_) => 6,
     };
     if !actions.is_sorted_by_key(rank) {
         actions.sort_by_key(rank);
