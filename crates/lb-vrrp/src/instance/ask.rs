@@ -73,6 +73,11 @@ impl Instance {
         self.deaf_until = Some(until);
     }
 
+    /// Reports again what was reported once: the case it was reported for is closed.
+    pub fn report_again(&mut self) {
+        self.reported = 0;
+    }
+
     /// Takes a new configuration for the same virtual router, after a reload. State, counters and
     /// the known master stay: a MASTER stays MASTER even with a lower priority, and advertises
     /// within the new interval; in BACKUP the running timer is moved by what the new configuration
