@@ -250,6 +250,10 @@ impl Network {
         self.tell(host, Input::Link { link, name: &format!("eth{link}"), up });
     }
 
+    pub fn now(&self) -> Instant {
+        self.now
+    }
+
     pub fn millis(&self) -> u64 {
         (self.now - self.epoch).as_millis() as u64
     }
@@ -319,7 +323,7 @@ impl Network {
                 assert!(self.hosts[host].node.vips(instance).next().is_some());
                 self.hosts[host].announced.push((millis, rounds));
             }
-            Action::Sockets => {}
+            Action::Sockets | Action::Shares => {}
             Action::Event(event) => match *event {
                 EventKind::Interface { .. } | EventKind::Script { .. } => {}
                 event => self.log.push((millis, host, event.to_string())),
