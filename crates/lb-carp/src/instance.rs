@@ -233,8 +233,13 @@ impl Instance {
 
     fn transition(&mut self, now: Instant, event: Event, out: &mut impl Extend<Action>) {
         match (self.state, event) {
-            (State::Init, Event::Startup) => self.become_backup(now, Reason::Startup, out),
-            (State::Fault, Event::Recover) => self.become_backup(now, Reason::Recovered, out),
+            (State::Init, Event::Startup) => {
+                self.content = None;
+                self.become_backup(self.patience_ends(now), Reason::Startup, out);
+            }
+            (State::Fault, Event::Recover) => {
+                self.become_backup(self.patience_ends(now), Reason::Recovered, out);
+            }
             (State::Init | State::Backup { willing: false, .. }, Event::Promote) => {
                 self.become_master(now, Reason::Promoted, out);
             }
@@ -253,16 +258,14 @@ impl Instance {
                 }
             }
             (State::Backup { down_at, .. }, Event::Advert(advert, from)) => {
-                if advert.bows_out() {
-                    self.counters.bow_out_rcvd += 1;
-                }
                 if let Some(reason) = self.outdoes(&advert, from) {
                     return self.take_over(now, reason, out);
                 }
                 // A master we respect; it is heard in this family.
                 self.respect(&advert, from);
                 let mut down_at = down_at;
-                down_at[Family::of(from) as usize] = Some(now + self.master_down());
+                let family = Family::of(from);
+                down_at[family as usize] = self.counts(family).then(|| now + self.master_down());
                 self.state = State::Backup { down_at, willing: false };
             }
             (State::Backup { .. }, Event::Standing(before) | Event::Return(before)) => {
@@ -282,7 +285,6 @@ impl Instance {
             (State::Master { next_at, answered }, Event::Advert(advert, _))
                 if advert.bows_out() =>
             {
-                self.counters.bow_out_rcvd += 1;
                 self.answer(next_at, answered, out);
             }
             (State::Master { next_at, answered }, Event::Advert(advert, from)) => {
@@ -307,13 +309,11 @@ impl Instance {
             (State::Master { .. }, Event::VipLost) => {
                 self.bow_out(out);
                 self.leave_master(Action::RemoveVips, out);
-                self.become_backup(now, Reason::VipLost, out);
-                let again = self.down_at(now + self.interval());
-                self.state = State::Backup { down_at: again, willing: false };
+                self.become_backup(now + self.interval(), Reason::VipLost, out);
             }
             (State::Master { .. }, Event::Demote) => {
                 self.leave_master(Action::RemoveVips, out);
-                self.become_backup(now, Reason::Demoted, out);
+                self.become_backup(self.patience_ends(now), Reason::Demoted, out);
             }
             (State::Master { .. }, Event::Shutdown) => self.leave(now, Leave::Stop, out),
             (State::Master { .. }, Event::Leave(leave)) => self.leave(now, leave, out),
@@ -403,6 +403,9 @@ impl Instance {
             self.reported = 0;
         }
         self.counters.advert_rcvd += 1;
+        if advert.bows_out() {
+            self.counters.bow_out_rcvd += 1;
+        }
         Some(advert)
     }
 
@@ -435,9 +438,8 @@ impl Instance {
         }
     }
 
-    fn become_backup(&mut self, now: Instant, reason: Reason, out: &mut impl Extend<Action>) {
-        let start = self.deaf_until.map_or(now, |until| until.max(now));
-        let down_at = self.down_at(start + self.master_down());
+    fn become_backup(&mut self, at: Instant, reason: Reason, out: &mut impl Extend<Action>) {
+        let down_at = self.down_at(at);
         self.enter(State::Backup { down_at, willing: false }, reason, out);
     }
 
@@ -462,7 +464,7 @@ impl Instance {
         let let_go =
             if self.config.handover.is_some() { Action::ReleaseVips } else { Action::RemoveVips };
         self.leave_master(let_go, out);
-        self.become_backup(now, reason, out);
+        self.become_backup(self.patience_ends(now), reason, out);
         self.respect(advert, from);
     }
 
@@ -488,9 +490,9 @@ impl Instance {
             }
             Leave::Handover => {
                 self.content = Some(LAST_DEMOTION);
-                self.become_backup(now, reason, out);
+                self.become_backup(self.patience_ends(now), reason, out);
             }
-            Leave::Maintenance => self.become_backup(now, reason, out),
+            Leave::Maintenance => self.become_backup(self.patience_ends(now), reason, out),
         }
     }
 
@@ -552,6 +554,11 @@ impl Instance {
         self.standing().pace.master_down(self.config.dead_ratio)
     }
 
+    /// When silence from now on is too long; what is not heard is no silence.
+    fn patience_ends(&self, now: Instant) -> Instant {
+        self.deaf_until.map_or(now, |until| until.max(now)) + self.master_down()
+    }
+
     /// `at` for each family that counts.
     fn down_at(&self, at: Instant) -> [Option<Instant>; 2] {
         Family::ALL.map(|family| self.counts(family).then_some(at))
@@ -567,7 +574,7 @@ impl Instance {
     /// Starts the timer of a family that came, and stops that of one that went.
     fn follow_families(&mut self, now: Instant) {
         let State::Backup { mut down_at, willing } = self.state else { return };
-        let fresh = self.down_at(now + self.master_down());
+        let fresh = self.down_at(self.patience_ends(now));
         for (at, fresh) in down_at.iter_mut().zip(fresh) {
             *at = fresh.map(|fresh| at.unwrap_or(fresh));
         }
