@@ -32,10 +32,10 @@ const LAST_DEMOTION: u8 = 255;
 /// Which of two masters yields: the one demoted more; then the slower one; then, when both are
 /// exactly as fast, the one whose address is higher when compared from its *last* octet. That is
 /// ucarp's rule (on the usual little-endian hosts), which would stay MASTER beside us under any
-/// other. OpenBSD and FreeBSD yield to an equal whoever it is: to us when we stay, and when we
-/// yield as well because both spoke at once, then the first of the two timers to run out decides
-/// as it does between two of their own. With addresses of both families a tie is decided in the
-/// first in which we can send, lest each node yields in another one.
+/// other. OpenBSD and FreeBSD yield to an equal whoever it is: to us when we stay; and when we
+/// yield as well because both spoke at once, we wait a quarter of an interval longer than it, so
+/// that it is MASTER next. With addresses of both families a tie is decided in the first in which
+/// we can send, lest each node yields in another one.
 #[derive(Clone, Debug)]
 pub struct Instance {
     config: Config,
@@ -464,7 +464,12 @@ impl Instance {
         let let_go =
             if self.config.handover.is_some() { Action::ReleaseVips } else { Action::RemoveVips };
         self.leave_master(let_go, out);
-        self.become_backup(self.patience_ends(now), reason, out);
+        // An equal of the BSDs may have yielded to us meanwhile: its timer is to run out first.
+        let head_start = match reason {
+            Reason::Tie { .. } => self.interval() / 4,
+            _ => Duration::ZERO,
+        };
+        self.become_backup(self.patience_ends(now) + head_start, reason, out);
         self.respect(advert, from);
     }
 
