@@ -52,6 +52,8 @@ pub struct Instance {
     content: Option<u8>,
     /// Where our advertisements come from, by [`Family`].
     sources: [Option<IpAddr>; 2],
+    /// Families that count: of addresses, and in which we can send as far as we know.
+    families: [bool; 2],
     /// Nothing is heard and no timer runs before.
     deaf_until: Option<Instant>,
     sequence: Sequence,
@@ -153,8 +155,10 @@ impl Instance {
     /// each node and at each start, for with a repeated one a recorded packet counts as new.
     #[must_use]
     pub fn new(config: Config, seed: u64) -> Self {
+        let sources = [None; 2];
         Self {
             digest: Digest::new(&config),
+            families: counting(&config, sources),
             config,
             state: State::Init,
             reason: Reason::New,
@@ -162,7 +166,7 @@ impl Instance {
             tracked: 0,
             maintenance: false,
             content: None,
-            sources: [None; 2],
+            sources,
             deaf_until: None,
             sequence: Sequence::new(seed),
             master: None,
@@ -251,11 +255,15 @@ impl Instance {
             (State::Backup { down_at, .. }, Event::Timer) => {
                 let silent =
                     |family: &Family| down_at[*family as usize].is_some_and(|at| now >= at);
-                if let Some(family) = Family::ALL.into_iter().find(silent) {
-                    let waited = self.standing().pace;
-                    let dead_ratio = self.config.dead_ratio;
-                    self.take_over(now, Reason::Silence { family, waited, dead_ratio }, out);
-                }
+                let Some(family) = Family::ALL.into_iter().find(silent) else { return };
+                let reason = match (self.reason, self.master) {
+                    (Reason::VipLost, None) => Reason::Retaken,
+                    _ => {
+                        let (waited, dead_ratio) = (self.standing().pace, self.config.dead_ratio);
+                        Reason::Silence { family, waited, dead_ratio }
+                    }
+                };
+                self.take_over(now, reason, out);
             }
             (State::Backup { down_at, .. }, Event::Advert(advert, from)) => {
                 if let Some(reason) = self.outdoes(&advert, from) {
@@ -311,8 +319,9 @@ impl Instance {
                 self.leave_master(Action::RemoveVips, out);
                 self.become_backup(now + self.interval(), Reason::VipLost, out);
             }
+            // The group has a successor.
             (State::Master { .. }, Event::Demote) => {
-                self.leave_master(Action::RemoveVips, out);
+                self.leave_master(self.yielding(), out);
                 self.become_backup(self.patience_ends(now), Reason::Demoted, out);
             }
             (State::Master { .. }, Event::Shutdown) => self.leave(now, Leave::Stop, out),
@@ -338,9 +347,13 @@ impl Instance {
                 self.state = State::Leaving { until, leave: Leave::Stop };
                 self.reason = Reason::Leaving(Leave::Stop);
             }
-            (State::Leaving { leave, .. }, Event::VipLost | Event::Demote) => {
-                self.leave_master(Action::RemoveVips, out);
+            (State::Leaving { leave, .. }, Event::Demote) => {
+                self.leave_master(Action::ReleaseVips, out);
                 self.left(now, leave, Reason::Leaving(leave), out);
+            }
+            (State::Leaving { leave, .. }, Event::VipLost) => {
+                self.leave_master(Action::RemoveVips, out);
+                self.left(now, leave, Reason::VipLost, out);
             }
             (State::Leaving { .. }, Event::Fault { own }) => {
                 self.leave_master(Action::RemoveVips, out);
@@ -461,9 +474,7 @@ impl Instance {
         reason: Reason,
         out: &mut impl Extend<Action>,
     ) {
-        let let_go =
-            if self.config.handover.is_some() { Action::ReleaseVips } else { Action::RemoveVips };
-        self.leave_master(let_go, out);
+        self.leave_master(self.yielding(), out);
         // An equal of the BSDs may have yielded to us meanwhile: its timer is to run out first.
         let head_start = match reason {
             Reason::Tie { .. } => self.interval() / 4,
@@ -506,6 +517,11 @@ impl Instance {
         self.reason = reason;
         self.reported = 0;
         self.advertise(now + self.interval(), out);
+    }
+
+    /// How the addresses are let go to a successor that is there already.
+    fn yielding(&self) -> Action {
+        if self.config.handover.is_some() { Action::ReleaseVips } else { Action::RemoveVips }
     }
 
     fn leave_master(&mut self, let_go: Action, out: &mut impl Extend<Action>) {
@@ -569,11 +585,8 @@ impl Instance {
         Family::ALL.map(|family| self.counts(family).then_some(at))
     }
 
-    /// Whether a family has a timer: it has addresses, and we can send in it as far as we know.
     fn counts(&self, family: Family) -> bool {
-        let can_send =
-            |family: Family| self.config.has(family) && self.sources[family as usize].is_some();
-        can_send(family) || self.config.has(family) && !Family::ALL.into_iter().any(can_send)
+        self.families[family as usize]
     }
 
     /// Starts the timer of a family that came, and stops that of one that went.
@@ -597,6 +610,14 @@ impl Instance {
             };
         }
     }
+}
+
+/// While no source is known, every family that has addresses counts.
+fn counting(config: &Config, sources: [Option<IpAddr>; 2]) -> [bool; 2] {
+    let has = Family::ALL.map(|family| config.has(family));
+    let can_send =
+        Family::ALL.map(|family| has[family as usize] && sources[family as usize].is_some());
+    if can_send.contains(&true) { can_send } else { has }
 }
 
 #[cfg(test)]

@@ -408,6 +408,7 @@ fn a_vip_taken_away_is_retaken_after_an_interval_if_nobody_else_did() {
     let mut alone = new(config(100));
     run(&mut alone, epoch, &steps);
     run(&mut alone, epoch, &[(5_390_624, TIMER, &[]), (5_390_625, TIMER, &takes_over(100))]);
+    assert_eq!(alone.reason(), Reason::Retaken);
     let mut beside = new(config(100));
     run(&mut beside, epoch, &steps);
     run(&mut beside, epoch, &[(4_001_000, Hear(1, 200, 0, ABOVE), &[]), (5_390_625, TIMER, &[])]);

@@ -206,7 +206,7 @@ fn who_leaves_may_have_to_stop_or_fail() {
         instance.role()
     };
     assert_eq!(then(STOP, &[]), Role::Master);
-    assert_eq!(then(In(Input::Demote), &[RemoveVips, BACKUP]), Role::Backup);
+    assert_eq!(then(In(Input::Demote), &[ReleaseVips, BACKUP]), Role::Backup);
     assert_eq!(then(In(Input::VipLost), &[RemoveVips, BACKUP]), Role::Backup);
     assert_eq!(then(In(Input::Fault { own: true }), &[RemoveVips, FAULT]), Role::Fault);
     let instance = after_mastery(
