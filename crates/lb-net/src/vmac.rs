@@ -1,6 +1,6 @@
 //! Virtual MACs: macvlans that come and go with the instances that want them.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::net::{IpAddr, Ipv6Addr};
 use std::{fs, io};
 
@@ -45,7 +45,7 @@ pub struct VmacSpec {
 
 /// The virtual MACs of an engine, with the settings that they need around them.
 ///
-/// A virtual MAC answers ARP for its own addresses only (`arp_ignore` 1), takes packets from another
+/// A virtual MAC is in the link group and the VRF of its base. It answers ARP for its own addresses only (`arp_ignore` 1), takes packets from another
 /// router's same addresses (`accept_local`), has no reverse path filter and keeps secondary
 /// addresses when a primary one goes. Its base answers for its own addresses only and on the right
 /// link (`arp_ignore`, `arp_filter`) until the last IPv4 virtual MAC on it goes. Unlike with
@@ -162,7 +162,9 @@ impl Vmacs {
         let first = changes.len();
         changes.extend(missing.iter().map(|&place| {
             let VmacSpec { ref name, base, hardware, mode, .. } = wanted[place];
-            LinkChange::Create { name, base, hardware, mode }
+            let belonging = there.iter().find(|it| it.link.index == base).map(|it| it.belonging);
+            let belonging = belonging.unwrap_or_default();
+            LinkChange::Create { name, base, hardware, mode, belonging }
         }));
         let errors = self.route.change_links(&changes)?;
         for (place, errno) in missing.into_iter().zip(&errors[first..]) {
@@ -186,6 +188,7 @@ impl Vmacs {
         let by_name = by_name(there);
         let mut results = Vec::with_capacity(wanted.len());
         let mut fresh = Vec::new();
+        let mut addresses = Vec::new();
         for (spec, found) in wanted.iter().zip(found) {
             let details = by_name.get(spec.name.as_str()).copied();
             results.push(match (found, details) {
@@ -196,9 +199,17 @@ impl Vmacs {
                     let index = details.link.index;
                     let made = Made { index, spec: spec.clone(), settled: true };
                     let old = self.made.insert(spec.name.clone(), made);
-                    let same = |old: Made| old.settled && old.index == index && old.spec == *spec;
-                    if !old.is_some_and(same) {
-                        fresh.push((results.len(), details));
+                    let old = old.filter(|old| old.index == index);
+                    if !old.as_ref().is_some_and(|old| old.settled && old.spec == *spec) {
+                        let place = results.len();
+                        fresh.push((place, details));
+                        let former = old.and_then(|old| old.spec.link_local);
+                        let former = former.filter(|it| Some(*it) != spec.link_local);
+                        let own = spec.link_local.filter(|_| spec.ipv6);
+                        addresses.extend(
+                            former.map(|it| (place, Change::Remove(link_local(index, it)))),
+                        );
+                        addresses.extend(own.map(|it| (place, Change::Add(link_local(index, it)))));
                     }
                     Ok(index)
                 }
@@ -210,7 +221,6 @@ impl Vmacs {
         let aliases: Vec<_> =
             fresh.iter().map(|&(place, _)| self.before.alias(wanted[place].base)).collect();
         let mut changes = Vec::new();
-        let mut addresses = Vec::new();
         for (&(place, details), alias) in fresh.iter().zip(&aliases) {
             let (spec, index) = (&wanted[place], details.link.index);
             switch_ipv6(spec);
@@ -220,8 +230,6 @@ impl Vmacs {
                 LinkChange::Set { index, settings: if spec.ipv4 { &FOR_IPV4 } else { &ALWAYS } },
                 LinkChange::Up { index },
             ]);
-            let address = spec.link_local.filter(|_| spec.ipv6);
-            addresses.extend(address.map(|address| (place, link_local(index, address))));
         }
         let errors = self.route.change_links(&changes)?;
         for (&(place, _), errors) in fresh.iter().zip(errors.chunks(4)) {
@@ -231,11 +239,10 @@ impl Vmacs {
                 results[place] = Err(setting_up(&wanted[place], (*errno).into()));
             }
         }
-        let additions: Vec<_> =
-            addresses.iter().map(|(_, address)| Change::Add(*address)).collect();
-        for ((place, _), outcome) in addresses.iter().zip(self.route.change(&additions)?) {
+        let (places, changes): (Vec<usize>, Vec<_>) = addresses.into_iter().unzip();
+        for (place, outcome) in places.into_iter().zip(self.route.change(&changes)?) {
             if let Outcome::Refused(error) = outcome {
-                results[*place] = Err(setting_up(&wanted[*place], error));
+                results[place] = Err(setting_up(&wanted[place], error));
             }
         }
         for (spec, result) in wanted.iter().zip(&results) {
@@ -268,7 +275,7 @@ impl Vmacs {
 
     /// Sets and restores what is around the virtual MACs.
     fn set_around(&mut self, there: &[LinkDetails]) -> io::Result<()> {
-        let in_use: Vec<u32> =
+        let in_use: BTreeSet<u32> =
             self.made.values().filter(|made| made.spec.ipv4).map(|made| made.spec.base).collect();
         let mut settings: Vec<(u32, Vec<(Setting, u32)>)> = Vec::new();
         for details in there {
