@@ -185,45 +185,49 @@ fn weights(context: &mut Context<'_>, instance: &VrrpInstance, places: &VrrpPlac
 
 /// Someone who uses a number on an interface.
 struct User<'a> {
-    name: &'a str,
-    peers: &'a Peers,
+    router: &'a VirtualRouter,
     is_carp: bool,
-    place: Place,
+    place: &'a Place,
 }
 
 /// VRRP over IPv4 and CARP have one space of numbers, and of virtual MAC addresses.
 fn shared_numbers(context: &mut Context<'_>, all: &Instances, places: &AllPlaces) {
     let mut seen: HashMap<(&str, Family, u8), User<'_>> = HashMap::new();
     let vrrp = all.vrrp.iter().zip(&places.vrrp).map(|(instance, places)| {
-        (&instance.router, instance.family, instance.vrid, places.vrid, false)
+        (&instance.router, instance.family, instance.vrid, &places.vrid, false)
     });
     let carp = all.carp.iter().zip(&places.carp).flat_map(|(instance, places)| {
         let numbers = instance.vhids().zip(&places.vhids);
-        numbers.map(|(vhid, place)| (&instance.router, Family::Inet, vhid, *place, true))
+        numbers.map(|(vhid, place)| (&instance.router, Family::Inet, vhid, place, true))
     });
     for (router, family, number, place, is_carp) in vrrp.chain(carp) {
         let Some(interface) = router.interface.as_deref() else { continue };
-        let user = User { name: &router.name, peers: &router.peers, is_carp, place };
+        let user = User { router, is_carp, place };
         let Some(first) = seen.get(&(interface, family, number)) else {
             seen.insert((interface, family, number), user);
             continue;
         };
         // Twice in CARP is an error and said, and so is one destination twice in VRRP.
-        if first.is_carp == is_carp && (is_carp || first.peers == user.peers) {
+        if first.is_carp == is_carp && (is_carp || first.router.peers == router.peers) {
             continue;
         }
-        let message =
-            format!("({}) shares number {number} on {interface} with `{}`", user.name, first.name);
+        let message = format!(
+            "({}) shares number {number} on {interface} with `{}`",
+            router.name, first.router.name
+        );
         context
             .diags
-            .note("vrid-shared", place, message)
+            .note("vrid-shared", *place, message)
             .hint("they have one virtual MAC address; another number costs nothing")
-            .label(first.place, "used here first");
+            .label(*first.place, "used here first");
     }
 }
 
 /// Members that notice a failure at different times fail over in pieces.
 fn group_intervals(context: &mut Context<'_>, all: &Instances, places: &AllPlaces) {
+    if all.groups.is_empty() {
+        return;
+    }
     let vrrp = all.vrrp.iter().zip(&places.vrrp).map(|(instance, places)| {
         (instance.router.name.as_str(), (instance.advert_int, places.interval))
     });

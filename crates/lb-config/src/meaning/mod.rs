@@ -161,6 +161,8 @@ pub(crate) fn read<'a>(
 fn finish(context: &mut Context<'_>, draft: Draft) -> Model {
     context.check_interfaces();
     let scripts = vrrp_script::finish(context, draft.scripts);
+    // Everything is named; the models of many instances need the room.
+    drop(draft.instance_places);
     let drafts = instances::Drafts {
         vrrp: draft.instances,
         carp: draft.carp_instances,
