@@ -51,7 +51,7 @@ pub(crate) fn finish(
 }
 
 /// How messages call a virtual server; spelt out only where there is a message.
-struct Title(VirtualServerKey);
+pub(super) struct Title(VirtualServerKey);
 
 impl fmt::Display for Title {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -165,7 +165,7 @@ fn server(
         snmp_name: draft.snmp_name,
         key: draft.key,
     };
-    lint::server(context, &server, place, &format!("virtual server {title}"));
+    lint::server(context, &server, place, &title);
     Some(server)
 }
 
@@ -352,7 +352,7 @@ fn real_servers(
             context.diags.warn("duplicate-real-server", real.place, message);
             continue;
         }
-        let above = Above { real: &real.inherited, server: &server.inherited, address };
+        let above = Above { real: real.inherited.as_deref(), server: &server.inherited, address };
         let checks = real.checks.into_iter();
         let checkers = exact(checks.filter_map(|check| check::finish(context, check, &above)));
         done.push(RealServer {
