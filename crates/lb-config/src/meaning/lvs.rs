@@ -286,7 +286,8 @@ pub(crate) fn read(draft: &mut Draft, context: &mut Context<'_>, line: &Line) {
         weight: 1,
         inherited: Inherited::default(),
         sorry: None,
-        real_servers: Vec::new(),
+        // Virtual servers of a file are much alike.
+        real_servers: Vec::with_capacity(draft.servers.last().map_or(1, |s| s.real_servers.len())),
         smtp_alert: None,
         snmp_name: None,
     };
@@ -372,10 +373,6 @@ fn real_server(server: &mut Server, context: &mut Context<'_>, line: &Line) {
         snmp_name: None,
     };
     context.block(&REAL_SERVER, &mut real, line);
-    // Most have a few: room for exactly as many keeps large files small.
-    if server.real_servers.len() < 4 {
-        server.real_servers.reserve_exact(1);
-    }
     server.real_servers.push(real);
 }
 

@@ -4,6 +4,7 @@ use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use super::check::{self, Above};
 use super::lvs::{PERSISTENCE, Real, Server, Sorry};
@@ -19,7 +20,7 @@ pub(crate) fn finish(
     context: &mut Context<'_>,
     servers: Vec<Server>,
     groups: &[VirtualServerGroup],
-) -> Vec<VirtualServer> {
+) -> Vec<Arc<VirtualServer>> {
     let groups: HashMap<&str, &VirtualServerGroup> =
         groups.iter().map(|group| (group.name.as_str(), group)).collect();
     let mut done = Vec::with_capacity(servers.len());
@@ -43,7 +44,7 @@ pub(crate) fn finish(
             }
             Entry::Vacant(entry) => {
                 entry.insert(place);
-                done.push(server);
+                done.push(Arc::new(server));
             }
         }
     }

@@ -139,14 +139,17 @@ impl<'a> Reader<'a> {
 
     /// Reads the next logical line into the place of one that is done with; false at the end.
     pub(crate) fn next(&mut self, line: &mut Line, diags: &mut Diagnostics) -> bool {
-        let there = self.next_line(line, diags);
-        if there {
-            self.count_brace(line, diags);
+        let plain = self.ready.is_empty() && self.plain(line);
+        if !plain && !self.next_of_any(line, diags) {
+            return false;
         }
-        there
+        self.count_brace(line, diags);
+        true
     }
 
-    fn next_line(&mut self, line: &mut Line, diags: &mut Diagnostics) -> bool {
+    /// Reads a line of whatever form. Kept out of the way of plain lines.
+    #[inline(never)]
+    fn next_of_any(&mut self, line: &mut Line, diags: &mut Diagnostics) -> bool {
         loop {
             if let Some(ready) = self.ready.pop_front() {
                 *line = ready;

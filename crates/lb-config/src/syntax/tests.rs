@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use super::{Kind, Reader, command_words};
-use crate::syntax::Line;
 use crate::diagnostic::Diagnostics;
+use crate::syntax::Line;
 use crate::system::MemorySystem;
 use crate::{Sources, Span};
 
