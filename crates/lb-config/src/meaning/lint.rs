@@ -8,6 +8,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::instances::Instances;
+use super::lvs_finish::Title;
 use super::router::Router;
 use super::{Context, carp, lint_carp, vrrp};
 use crate::diagnostic::Place;
@@ -271,12 +272,17 @@ pub(super) fn script(context: &mut Context<'_>, script: &VrrpScript, place: Plac
 }
 
 /// Says what is odd about a virtual server.
-pub(super) fn server(context: &mut Context<'_>, server: &VirtualServer, place: Place, title: &str) {
+pub(super) fn server(
+    context: &mut Context<'_>,
+    server: &VirtualServer,
+    place: Place,
+    title: &Title,
+) {
     let total: u64 = server.real_servers.iter().map(|real| u64::from(real.weight)).sum();
     let needed = u64::from(server.quorum) + u64::from(server.hysteresis);
     if total < needed {
         let message = format!(
-            "{title} gets its quorum back at weight {needed} only, and its servers weigh {total}"
+            "virtual server {title} gets its quorum back at weight {needed} only, and its servers weigh {total}"
         );
         context
             .diags
@@ -304,14 +310,14 @@ fn overlapping_checks(
     context: &mut Context<'_>,
     server: &VirtualServer,
     place: Place,
-    title: &str,
+    title: &Title,
 ) {
     let checkers = || server.real_servers.iter().flat_map(|real| &real.checkers);
     let slow = |checker: &&crate::model::Checker| timeout(&checker.kind) > checker.delay_loop;
     let Some(first) = checkers().find(slow) else { return };
     let count = checkers().filter(slow).count();
     let message = format!(
-        "{title}: {count} of its checks may take longer ({} s) than they are apart ({} s)",
+        "virtual server {title}: {count} of its checks may take longer ({} s) than they are apart ({} s)",
         timeout(&first.kind).as_secs_f64(),
         first.delay_loop.as_secs_f64()
     );
@@ -322,13 +328,13 @@ fn overlapping_checks(
 }
 
 /// With DR the real servers hold the address too, and must not answer ARP for it.
-fn direct_routing(context: &mut Context<'_>, server: &VirtualServer, place: Place, title: &str) {
+fn direct_routing(context: &mut Context<'_>, server: &VirtualServer, place: Place, title: &Title) {
     let is_direct = |real: &&RealServer| real.method == LvsMethod::Dr;
     if server.family != Family::Inet || !server.real_servers.iter().any(|real| is_direct(&real)) {
         return;
     }
     let own = context.own_addresses();
-    let local = |real: &RealServer| own.contains(&real.address.ip());
+    let local = |real: &RealServer| own.binary_search(&real.address.ip()).is_ok();
     if !server.real_servers.iter().filter(is_direct).any(local) {
         return;
     }
@@ -338,7 +344,9 @@ fn direct_routing(context: &mut Context<'_>, server: &VirtualServer, place: Plac
     if matches!(ignore.as_str(), "1" | "2") && announce == "2" {
         return;
     }
-    let message = format!("{title}: this host is one of its DR servers and answers ARP for it");
+    let message = format!(
+        "virtual server {title}: this host is one of its DR servers and answers ARP for it"
+    );
     context.diags.note("dr-arp", place, message).hint(
         "set arp_ignore=1 and arp_announce=2 in net.ipv4.conf.all, and put the address on lo",
     );
