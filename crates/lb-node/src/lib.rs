@@ -280,21 +280,17 @@ impl Node {
             let (link, protocol) = (slot.link, slot.config.kind());
             datagrams.push(Datagram { link, source, destination, protocol, ttl, payload });
         };
-        match &router.peers {
-            Peers::Multicast { .. } => {
-                for family in slot.config.families() {
-                    let (source, group) = (slot.sources.of(family), slot.config.group(family));
-                    if let (Some(source), Some(group)) = (source, group) {
-                        send(source, group, Some(255));
-                    }
+        for family in slot.config.families() {
+            let Some(source) = slot.sources.of(family) else { continue };
+            match (slot.config.group(family), &router.peers) {
+                (Some(group), _) => send(source, group, Some(255)),
+                (None, Peers::Unicast { peers, ttl, .. }) => {
+                    let ttl = ttl.or(source.is_ipv4().then_some(255));
+                    let peers = peers.iter().map(|peer| peer.address);
+                    let of_family = peers.filter(|peer| peer.is_ipv4() == source.is_ipv4());
+                    of_family.for_each(|peer| send(source, peer, ttl));
                 }
-            }
-            Peers::Unicast { peers, ttl, .. } => {
-                for peer in peers {
-                    if let Some(source) = slot.sources.to(peer.address) {
-                        send(source, peer.address, ttl.or(source.is_ipv4().then_some(255)));
-                    }
-                }
+                (None, Peers::Multicast { .. }) => {}
             }
         }
     }

@@ -64,6 +64,7 @@ impl Instance {
         if sources != self.sources {
             sources.into_iter().flatten().for_each(|source| self.sequence.mix(source));
             self.sources = sources;
+            self.families = counting(&self.config, sources);
         }
     }
 
@@ -90,6 +91,7 @@ impl Instance {
     pub fn reconfigure(&mut self, now: Instant, config: Config) {
         let before = self.master_down();
         self.digest = Digest::new(&config);
+        self.families = counting(&config, self.sources);
         self.config = config;
         self.shift(now, before);
         self.follow_families(now);
