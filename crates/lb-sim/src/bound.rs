@@ -40,9 +40,8 @@ const EXCHANGES: u32 = 4;
 #[must_use]
 pub(crate) fn agreement(scenario: &Scenario, table: &Table) -> Duration {
     let mut slowest = vec![Duration::ZERO; table.virtual_routers.len()];
-    let all = || {
-        scenario.plans().flat_map(|(router, plan)| table.terms(&scenario.routers[router], plan))
-    };
+    let all =
+        || scenario.plans().flat_map(|(router, plan)| table.terms(&scenario.routers[router], plan));
     for terms in all() {
         slowest[terms.vr] = slowest[terms.vr].max(terms.interval);
     }

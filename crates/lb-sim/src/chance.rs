@@ -66,7 +66,10 @@ mod tests {
         // The published test vector of SplitMix64 for the state 1234567.
         let mut chance = Chance(1_234_567);
         let bits: Vec<u64> = (0..3).map(|_| chance.bits()).collect();
-        assert_eq!(bits, [6_457_827_717_110_365_317, 3_203_168_211_198_807_973, 9_817_491_932_198_370_423]);
+        assert_eq!(
+            bits,
+            [6_457_827_717_110_365_317, 3_203_168_211_198_807_973, 9_817_491_932_198_370_423]
+        );
     }
 
     #[test]

@@ -10,8 +10,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lb_config::model::{
-    AddressFlags, Family, InitialState, Notify, Peers, Script, SyncGroup, Tracked, UnicastPeer, VirtualAddress,
-    VirtualRouter, VrrpInstance, VrrpScript, VrrpVersion,
+    AddressFlags, Family, InitialState, Notify, Peers, Script, SyncGroup, Tracked, UnicastPeer,
+    VirtualAddress, VirtualRouter, VrrpInstance, VrrpScript, VrrpVersion,
 };
 use lb_node::{InstanceConfig, Plan};
 
@@ -33,11 +33,7 @@ pub fn generate(seed: u64) -> Scenario {
         segments: (0..maker.segments).map(|index| format!("lan{index}")).collect(),
         routers,
         deeds: Vec::new(),
-        calm: Weather {
-            delay: maker.beat / 500,
-            jitter: maker.beat / 200,
-            ..Weather::default()
-        },
+        calm: Weather { delay: maker.beat / 500, jitter: maker.beat / 200, ..Weather::default() },
         lateness: (maker.beat / 100).min(Duration::from_millis(2)),
         patience: maker.beat,
         heal_at: Duration::ZERO,
@@ -390,10 +386,8 @@ impl Maker {
 fn instance(draft: &Draft, index: usize, router: usize, routers: usize) -> VrrpInstance {
     let Draft { segment, family, priorities, .. } = draft;
     let others = (0..routers).filter(|other| *other != router);
-    let peers = others.map(|other| UnicastPeer {
-        address: address(*family, *segment, other),
-        ttl: (0, 255),
-    });
+    let peers = others
+        .map(|other| UnicastPeer { address: address(*family, *segment, other), ttl: (0, 255) });
     let group = match family {
         Family::Inet => IpAddr::from([224, 0, 0, 18]),
         Family::Inet6 => Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 0x12).into(),

@@ -34,6 +34,8 @@ pub(crate) struct Host {
     pub(crate) stalled: Option<Time>,
     /// When it went on after the last stall, or was started.
     pub(crate) awake_since: Time,
+    /// It ignores what it hears until then.
+    pub(crate) deaf_until: Time,
     /// Counts the lives of the process: what was meant for an earlier one is void.
     pub(crate) life: u32,
     /// When it last had to be woken at once.
@@ -114,6 +116,7 @@ impl Host {
             failing: BTreeSet::new(),
             stalled: None,
             awake_since: 0,
+            deaf_until: 0,
             life: 0,
             hurried: Time::MAX,
             wake_at: None,

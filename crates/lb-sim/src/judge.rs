@@ -116,12 +116,12 @@ impl Judge {
         }
     }
 
-    /// A process is gone.
-    pub(crate) fn forget(&mut self, router: usize) {
-        self.seats[router].fill(Seat::default());
+    /// An instance is gone.
+    pub(crate) fn forget(&mut self, router: usize, vr: usize) {
+        self.seats[router][vr] = Seat::default();
     }
 
-    /// The instance hears a master that will go on, with this interval, or one that stops.
+    /// The instance hears a master with this interval that it has to let be, or another one.
     pub(crate) fn heard(&mut self, now: Time, router: usize, vr: usize, interval: Option<Time>) {
         self.seats[router][vr].heard = interval.map(|interval| (now, interval));
     }
@@ -169,9 +169,9 @@ impl Judge {
                 format!("{name} enters {state} though nothing happened")
             });
         }
-        let Some((at, interval)) = heard.filter(|_| {
-            state == State::Master && terms.nopreempt && cause != Some(Cause::Resume)
-        }) else {
+        let Some((at, interval)) = heard
+            .filter(|_| state == State::Master && terms.nopreempt && cause != Some(Cause::Resume))
+        else {
             return;
         };
         let dead_after = interval * u64::from(terms.down_adverts);
@@ -209,8 +209,7 @@ impl Judge {
                 let here = host.vips.contains(&(*wire as u32 + 1, *address));
                 if here != master {
                     self.complain(now, Promise::Addresses, Some(terms.vr), || {
-                        let (has, is) =
-                            if here { ("has", "is not") } else { ("lacks", "is") };
+                        let (has, is) = if here { ("has", "is not") } else { ("lacks", "is") };
                         format!("{name} {has} {address} though {} {is} MASTER", terms.name)
                     });
                 }
@@ -237,7 +236,8 @@ impl Judge {
                 able.iter().filter(|(_, seat, _)| seat.state == State::Master).collect();
             let [(master, seat, _)] = masters[..] else {
                 self.complain(now, Promise::OneMaster, Some(vr), || {
-                    let names: Vec<&str> = masters.iter().map(|(router, ..)| name(*router)).collect();
+                    let names: Vec<&str> =
+                        masters.iter().map(|(router, ..)| name(*router)).collect();
                     match names[..] {
                         [] => "nobody is MASTER".to_owned(),
                         _ => format!("{} are MASTER", names.join(" and ")),
@@ -245,14 +245,17 @@ impl Judge {
                 });
                 continue;
             };
-            let better = able.iter().find(|(_, other, preempts)| {
-                *preempts && other.priority > seat.priority
-            });
+            let better = able
+                .iter()
+                .find(|(_, other, preempts)| *preempts && other.priority > seat.priority);
             if let Some((better, other, _)) = better {
                 self.complain(now, Promise::TheBest, Some(vr), || {
                     format!(
                         "{} with {} is MASTER, not {} with {}",
-                        name(*master), seat.priority, name(*better), other.priority
+                        name(*master),
+                        seat.priority,
+                        name(*better),
+                        other.priority
                     )
                 });
             }

@@ -50,9 +50,8 @@ impl Story<'_> {
     /// Who takes part.
     fn cast(&mut self) -> fmt::Result {
         let scenario = self.scenario;
-        let on = |router: usize| {
-            scenario.deeds.iter().any(|deed| deed.what == What::PowerOn { router })
-        };
+        let on =
+            |router: usize| scenario.deeds.iter().any(|deed| deed.what == What::PowerOn { router });
         for (_, router) in scenario.routers.iter().enumerate().filter(|(index, _)| on(*index)) {
             let Router { name, plan, drift_ppm, .. } = router;
             let drift = match drift_ppm {
@@ -75,9 +74,10 @@ impl Story<'_> {
             writeln!(self.text, "  listens after {}", seconds(plan.startup_delay))?;
         }
         for config in &plan.instances {
-            let group = plan.groups.iter().find(|group| {
-                group.members.iter().any(|member| member == config.name())
-            });
+            let group = plan
+                .groups
+                .iter()
+                .find(|group| group.members.iter().any(|member| member == config.name()));
             let group = group.map(|group| format!(", in group {}", group.name));
             let InstanceConfig::Vrrp(vrrp) = config;
             writeln!(
@@ -202,7 +202,8 @@ impl Story<'_> {
             let router = self.scenario.routers.get(*router);
             router.and_then(|router| router.wires.get(*wire)).map_or("?", |wire| &wire.name)
         };
-        let segment = |index: &usize| self.scenario.segments.get(*index).map_or("?", String::as_str);
+        let segment =
+            |index: &usize| self.scenario.segments.get(*index).map_or("?", String::as_str);
         match what {
             What::PowerOn { router } => format!("{} is turned on", name(router)),
             What::PowerOff { router } => format!("{} is turned off", name(router)),
@@ -262,8 +263,7 @@ impl Story<'_> {
 }
 
 fn terms(vrrp: &VrrpInstance) -> String {
-    let mut out =
-        format!("priority {}, every {}", vrrp.priority, seconds(vrrp.advert_int));
+    let mut out = format!("priority {}, every {}", vrrp.priority, seconds(vrrp.advert_int));
     if vrrp.down_timer_adverts != 3 {
         let _ = write!(out, ", dead after {}", vrrp.down_timer_adverts);
     }

@@ -92,7 +92,13 @@ impl Table {
 
     /// The one that an advertisement on a segment is of.
     #[must_use]
-    pub fn find(&self, segment: usize, source: IpAddr, kind: ProtocolKind, id: u8) -> Option<usize> {
+    pub fn find(
+        &self,
+        segment: usize,
+        source: IpAddr,
+        kind: ProtocolKind,
+        id: u8,
+    ) -> Option<usize> {
         let family = if source.is_ipv4() { Family::Inet } else { Family::Inet6 };
         self.index.get(place(segment, family, kind, id)).copied().flatten().map(usize::from)
     }
@@ -105,9 +111,10 @@ impl Table {
             let segment = router.wires[wire].segment;
             let family = config.families().next()?;
             let vr = self.index[place(segment, family, config.kind(), config.id())]?;
-            let group = plan.groups.iter().position(|group| {
-                group.members.iter().any(|member| member == config.name())
-            });
+            let group = plan
+                .groups
+                .iter()
+                .position(|group| group.members.iter().any(|member| member == config.name()));
             let on = |vip: &VirtualAddress| match &vip.interface {
                 Some(name) => router.wires.iter().position(|wire| wire.name == *name),
                 None => Some(wire),

@@ -55,19 +55,43 @@ impl Packet {
 
 #[derive(Debug)]
 enum Event {
-    Arrive { router: usize, wire: usize, packet: Rc<Packet> },
+    Arrive {
+        router: usize,
+        wire: usize,
+        packet: Rc<Packet>,
+    },
     /// Of a process in its so manieth life.
-    Wake { router: usize, life: u32 },
-    GoesOn { router: usize, life: u32 },
-    ScriptEnds { router: usize, life: u32, script: usize },
+    Wake {
+        router: usize,
+        life: u32,
+    },
+    GoesOn {
+        router: usize,
+        life: u32,
+    },
+    ScriptEnds {
+        router: usize,
+        life: u32,
+        script: usize,
+    },
     /// Clients hear that a router has an address.
-    Announced { router: usize, segment: usize, address: IpAddr },
+    Announced {
+        router: usize,
+        segment: usize,
+        address: IpAddr,
+    },
     /// Clients doubt what they believe.
-    Doubt { segment: usize, address: IpAddr, since: Time },
+    Doubt {
+        segment: usize,
+        address: IpAddr,
+        since: Time,
+    },
     Deed(usize),
     Heal,
     /// Everybody has had time to agree, unless something happened since.
-    Verdict { disturbed: u32 },
+    Verdict {
+        disturbed: u32,
+    },
 }
 
 #[derive(Debug)]
@@ -355,7 +379,11 @@ impl<'s> World<'s> {
             What::Weather { segment, weather } => self.segments[*segment].set_weather(*weather),
             What::Script { router, name, success } => {
                 let failing = &mut self.hosts[*router].failing;
-                if *success { failing.remove(name) } else { failing.insert(name.clone()) };
+                if *success {
+                    failing.remove(name)
+                } else {
+                    failing.insert(name.clone())
+                };
             }
             What::Meddle { router, address } => {
                 let host = &mut self.hosts[*router];
@@ -395,6 +423,8 @@ impl<'s> World<'s> {
         host.terms = self.table.terms(spec, &host.plan);
         host.node = Some(Node::new(host.plan.clone(), &legacy));
         host.awake_since = self.now;
+        let deaf = host.plan.startup_delay;
+        host.deaf_until = self.now + nanos(deaf + bound::stretch(self.scenario, deaf));
         for (wire, spec) in spec.wires.iter().enumerate() {
             let link = wire as LinkIndex + 1;
             let up = self.hosts[router].carriers[wire];
@@ -417,13 +447,18 @@ impl<'s> World<'s> {
     }
 
     fn end_process(&mut self, router: usize) {
-        for seat in 0..self.table.virtual_routers.len() {
-            if !matches!(self.judge.seat(router, seat).state, State::Init | State::Stop) {
-                self.roles.push((self.now, router, seat, State::Init));
-            }
+        for vr in 0..self.table.virtual_routers.len() {
+            self.vacate(router, vr);
         }
-        self.judge.forget(router);
         self.hosts[router].end_process();
+    }
+
+    /// An instance is no more.
+    fn vacate(&mut self, router: usize, vr: usize) {
+        if !matches!(self.judge.seat(router, vr).state, State::Init | State::Stop) {
+            self.roles.push((self.now, router, vr, State::Init));
+        }
+        self.judge.forget(router, vr);
     }
 
     fn script_ends(&mut self, router: usize, life: u32, script: usize) {
@@ -442,8 +477,7 @@ impl<'s> World<'s> {
         let link = wire as LinkIndex + 1;
         let Some(node) = host.node.as_ref().filter(|_| host.carriers[wire]) else { return };
         let group = packet.destination.is_multicast().then_some(packet.destination);
-        let family =
-            if packet.source.is_ipv4() { SocketFamily::Inet } else { SocketFamily::Inet6 };
+        let family = if packet.source.is_ipv4() { SocketFamily::Inet } else { SocketFamily::Inet6 };
         let open = |link| node.sockets().contains(&Socket { link, family, group });
         if !open(Some(link)) && !open(None) {
             return;
@@ -490,9 +524,14 @@ impl<'s> World<'s> {
                 }
                 Command::Reload(plan) => {
                     let terms = self.table.terms(&self.scenario.routers[router], &plan);
-                    self.hosts[router].terms = terms;
+                    let before = mem::replace(&mut self.hosts[router].terms, terms);
                     self.why = Why::Reload;
                     self.tell(router, Input::Reload(*plan));
+                    for old in before {
+                        if self.hosts[router].terms.iter().all(|terms| terms.vr != old.vr) {
+                            self.vacate(router, old.vr);
+                        }
+                    }
                 }
                 Command::Stop => {
                     self.why = Why::Stop;
@@ -513,8 +552,11 @@ impl<'s> World<'s> {
         let wire = link as usize - 1;
         let better = packet.vr.and_then(|vr| self.better(router, wire, vr, packet));
         if let Some(vr) = packet.vr {
-            let goes_on = packet.priority() > 0;
-            self.judge.heard(self.now, router, vr, goes_on.then(|| packet.interval()));
+            let terms = self.hosts[router].terms.iter().find(|terms| terms.vr == vr);
+            let respects = packet.priority() > 0
+                && self.now > self.hosts[router].deaf_until
+                && terms.is_some_and(|terms| terms.nopreempt);
+            self.judge.heard(self.now, router, vr, respects.then(|| packet.interval()));
         }
         self.why = Why::Heard { from: packet.from, priority: packet.priority() };
         let input = IpPacket {
@@ -757,9 +799,9 @@ impl<'s> World<'s> {
     /// Clients that got nowhere since a time ask anew: whoever has the address answers.
     fn doubt(&mut self, segment: usize, address: IpAddr, since: Time) {
         let Some(view) = self.clients.views.get(&(segment, address)) else { return };
-        let still = view.server().is_none() && view.served.last().is_none_or(|(at, _)| *at <= since);
-        let holder =
-            (0..self.hosts.len()).find(|router| self.answers(*router, segment, address));
+        let still =
+            view.server().is_none() && view.served.last().is_none_or(|(at, _)| *at <= since);
+        let holder = (0..self.hosts.len()).find(|router| self.answers(*router, segment, address));
         if let (true, Some(holder)) = (still, holder) {
             if let Some(view) = self.clients.views.get_mut(&(segment, address)) {
                 view.pointer = Some(holder);
