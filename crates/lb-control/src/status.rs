@@ -230,7 +230,7 @@ pub struct CarpMaster {
 pub struct CarpCounters {
     /// Advertisements accepted.
     pub received: u64,
-    /// Advertisements sent, a family and destination each.
+    /// Advertisements sent; one to both families and all peers.
     pub sent: u64,
     /// TTL or hop limit not 255.
     pub bad_ttl: u64,
@@ -242,8 +242,12 @@ pub struct CarpCounters {
     pub bad_version: u64,
     /// Wrong digest: passphrase or addresses are not ours.
     pub bad_digest: u64,
+    /// Not from a peer, or not by the way we use.
+    pub bad_peer: u64,
     /// Our own packet came back.
     pub looped: u64,
+    /// VRRP packets with our number.
+    pub vrrp: u64,
     /// Times it became MASTER.
     pub become_master: u64,
 }

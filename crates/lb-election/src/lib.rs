@@ -4,11 +4,15 @@
 //! [`Action`]s, and says when its next timer is due. Whoever runs it need not know which protocol
 //! it is. Pure: no socket, no clock, no global.
 
+mod family;
+mod hold;
 mod message;
 mod packet;
 mod peers;
 mod role;
 
+pub use family::Family;
+pub use hold::hold_time;
 pub use message::{Action, Input};
 pub use packet::IpPacket;
 pub use peers::{Peer, Peers};

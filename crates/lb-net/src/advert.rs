@@ -97,6 +97,16 @@ impl AdvertSocket {
             .map_err(Error::system(format!("opening {place}"), "CAP_NET_RAW"))
     }
 
+    /// Opens one that sends and hears nothing: no packet ever waits in it or wakes anybody. It is
+    /// bound to no interface; each [`Envelope`] says which link it leaves by, so that one system
+    /// call sends the advertisements of all virtual MACs of a family.
+    ///
+    /// # Errors
+    /// As [`AdvertSocket::open`].
+    pub fn open_sender(family: Family) -> Result<Self, Error> {
+        Self::open(family, None, &VridSet::default())
+    }
+
     fn configure(
         family: Family,
         interface: Option<&Interface>,
@@ -196,19 +206,26 @@ impl AdvertSocket {
 
     /// Queues one packet until [`AdvertSocket::flush`]. An envelope of another family is dropped.
     pub fn queue(&mut self, envelope: &Envelope, payload: &[u8]) {
-        let index = self.index();
-        let ttl = envelope.ttl;
+        let through = envelope.through.map_or(0, NonZeroU32::get);
+        let index = if through == 0 { self.index() } else { through };
+        let Envelope { ttl, marking, .. } = *envelope;
         match (&mut self.outbox, envelope.source, envelope.destination) {
             (Addressed::Inet(outbox), IpAddr::V4(source), IpAddr::V4(destination)) => {
                 let id = self.next_id;
                 self.next_id = id.checked_add(1).unwrap_or(1);
-                outbox.push(sockaddr_in(destination), |out| {
-                    packet::push_ipv4(out, source, destination, ttl, id, payload);
-                });
+                let to = sockaddr_in(destination);
+                let write = |out: &mut Vec<u8>| {
+                    packet::push_ipv4(out, source, destination, ttl, marking, id, payload);
+                };
+                match through {
+                    0 => outbox.push(to, write),
+                    through => outbox.push_through(through, to, write),
+                }
             }
             (Addressed::Inet6(outbox), IpAddr::V6(source), IpAddr::V6(destination)) => {
                 outbox.push(sockaddr_in6(destination, index), |out| {
-                    packet::push_ipv6(out, source, destination, packet::PROTOCOL, ttl, payload);
+                    let (next, tos) = (packet::PROTOCOL, marking.tos);
+                    packet::push_ipv6(out, source, destination, next, ttl, tos, payload);
                 });
             }
             _ => {}

@@ -14,8 +14,16 @@ pub enum ArpForm {
     /// As a request for our own address, as keepalived does and RFC 5227 prefers.
     #[default]
     Request,
-    /// As a reply that nobody asked for. The kernel of a router that still has the address answers
-    /// a request, and the bridges between then learn the old place again; it does not answer this.
+    /// As a reply that nobody asked for, with our own MAC as target too. Right for every takeover.
+    ///
+    /// The kernel of a router that still has the address answers a request with the same virtual
+    /// MAC, and the switch then sends everything to that router again until our next frame. A reply
+    /// is never answered.
+    ///
+    /// The target matters: Linux takes a reply for gratuitous only when sender and target MAC are
+    /// the same, and only then lets it replace what it has learned within the last second
+    /// (`arp_is_garp` and `LOCKTIME`). A broadcast target MAC, usual in requests, would be ignored
+    /// by such a neighbour when the MAC has changed.
     Reply,
 }
 

@@ -21,6 +21,26 @@ pub enum Error {
     /// There is no interface of that name.
     #[error("interface {0} does not exist: create it, or correct the name in the configuration")]
     NoInterface(String),
+    /// The name of a virtual MAC is that of something else.
+    #[error(
+        "the name {name} belongs to a link of kind {kind}, not to a virtual MAC: remove that link, \
+         or name another with `use_vmac NAME`"
+    )]
+    NameTaken {
+        /// The name.
+        name: String,
+        /// `bridge` or the like; `hardware` for what is not made by a program.
+        kind: String,
+    },
+    /// So many shares an address cannot have.
+    #[error("an address cannot be shared by {0} nodes: use 1 to 32")]
+    Shares(usize),
+    /// There is no program `nft`.
+    #[error("balancing needs the program nft: install the package nftables")]
+    NoNft,
+    /// What nft says against our rules.
+    #[error("nft refuses the rules for balancing: {0}")]
+    Nft(String),
     /// Any other system call that failed.
     #[error("{what}")]
     System {

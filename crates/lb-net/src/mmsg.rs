@@ -26,11 +26,40 @@ unsafe impl SocketAddress for libc::sockaddr_in {}
 unsafe impl SocketAddress for libc::sockaddr_in6 {}
 unsafe impl SocketAddress for libc::sockaddr_ll {}
 
+/// A control message that names the link an IPv4 packet is to leave by. `IP_PKTINFO` of `ip(7)`.
+#[derive(Clone, Copy)]
+#[repr(C, align(8))]
+struct Through {
+    header: libc::cmsghdr,
+    info: libc::in_pktinfo,
+}
+
+impl Through {
+    fn new(ifindex: u32) -> Self {
+        // SAFETY: integers; musl's padding is why it is not written out.
+        let mut through: Self = unsafe { mem::zeroed() };
+        // The kernel's alignment of what follows the header is that of the structure.
+        let len = mem::offset_of!(Self, info) + size_of::<libc::in_pktinfo>();
+        through.header.cmsg_len = len as _;
+        through.header.cmsg_level = libc::IPPROTO_IP;
+        through.header.cmsg_type = libc::IP_PKTINFO;
+        through.info.ipi_ifindex = ifindex.cast_signed();
+        through
+    }
+}
+
+/// One packet of an [`Outbox`].
+struct Packet<A> {
+    /// Where it ends in the octets; it begins where the one before it ends.
+    end: usize,
+    to: A,
+    through: Option<Through>,
+}
+
 /// Packets that wait to be sent through one socket.
 pub(crate) struct Outbox<A> {
     octets: Vec<u8>,
-    /// Where each packet ends in `octets`, and whom it is for.
-    packets: Vec<(usize, A)>,
+    packets: Vec<Packet<A>>,
     slices: Vec<libc::iovec>,
     headers: Vec<libc::mmsghdr>,
 }
@@ -46,7 +75,14 @@ impl<A: SocketAddress> Outbox<A> {
     /// Queues the packet that `write` appends.
     pub(crate) fn push(&mut self, to: A, write: impl FnOnce(&mut Vec<u8>)) {
         write(&mut self.octets);
-        self.packets.push((self.octets.len(), to));
+        self.packets.push(Packet { end: self.octets.len(), to, through: None });
+    }
+
+    /// The same for an IPv4 socket, to leave by a link that the socket is not bound to.
+    pub(crate) fn push_through(&mut self, ifindex: u32, to: A, write: impl FnOnce(&mut Vec<u8>)) {
+        write(&mut self.octets);
+        let through = Some(Through::new(ifindex));
+        self.packets.push(Packet { end: self.octets.len(), to, through });
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -59,18 +95,22 @@ impl<A: SocketAddress> Outbox<A> {
         self.slices.clear();
         self.headers.clear();
         let mut start = 0;
-        for &(end, _) in &self.packets {
+        for &Packet { end, .. } in &self.packets {
             let packet = &mut self.octets[start..end];
             self.slices
                 .push(libc::iovec { iov_base: packet.as_mut_ptr().cast(), iov_len: packet.len() });
             start = end;
         }
-        for (slice, (_, to)) in self.slices.iter_mut().zip(&mut self.packets) {
+        for (slice, packet) in self.slices.iter_mut().zip(&mut self.packets) {
             let mut header = empty_header();
-            header.msg_hdr.msg_name = ptr::from_mut(to).cast();
+            header.msg_hdr.msg_name = ptr::from_mut(&mut packet.to).cast();
             header.msg_hdr.msg_namelen = size_of::<A>() as libc::socklen_t;
             header.msg_hdr.msg_iov = slice;
             header.msg_hdr.msg_iovlen = 1;
+            if let Some(through) = &mut packet.through {
+                header.msg_hdr.msg_control = ptr::from_mut(through).cast();
+                header.msg_hdr.msg_controllen = size_of::<Through>() as _;
+            }
             self.headers.push(header);
         }
         let mut at = 0;

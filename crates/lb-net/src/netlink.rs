@@ -22,7 +22,7 @@ use netlink_packet_route::link::{LinkFlags, LinkHeader};
 pub const ADDRESS_PROTOCOL: u8 = 112;
 
 const HEADER: usize = 16;
-const LINK_HEADER: usize = 16;
+pub(crate) const LINK_HEADER: usize = 16;
 const ADDRESS_HEADER: usize = 8;
 
 /// An address to be added to or removed from an interface.
@@ -66,6 +66,10 @@ pub struct Link {
     pub noarp: bool,
     /// Hardware address, when that has the 6 octets of an Ethernet.
     pub hardware: Option<[u8; 6]>,
+    /// What made it, such as `macvlan`, `vlan` or `veth`; `None` for hardware.
+    pub kind: Option<String>,
+    /// Index of the link of this namespace that it stands on, such as the base of a virtual MAC.
+    pub parent: Option<u32>,
 }
 
 /// An address as the kernel has it.
@@ -84,7 +88,13 @@ pub struct InterfaceAddress {
 }
 
 /// Appends one message whose body `write` appends.
-fn push(out: &mut Vec<u8>, kind: u16, flags: u16, sequence: u32, write: impl FnOnce(&mut Vec<u8>)) {
+pub(crate) fn push(
+    out: &mut Vec<u8>,
+    kind: u16,
+    flags: u16,
+    sequence: u32,
+    write: impl FnOnce(&mut Vec<u8>),
+) {
     let start = out.len();
     out.resize(start + HEADER, 0);
     write(out);
@@ -200,7 +210,7 @@ pub(crate) fn messages(mut datagram: &[u8]) -> impl Iterator<Item = Message<'_>>
 }
 
 /// The attributes after a header of `skip` octets; ends early at one that is cut short.
-fn attributes(body: &[u8], skip: usize) -> impl Iterator<Item = (u16, &[u8])> {
+pub(crate) fn attributes(body: &[u8], skip: usize) -> impl Iterator<Item = (u16, &[u8])> {
     let mut nlas = NlasIterator::new(body.get(skip..).unwrap_or_default());
     std::iter::from_fn(move || {
         let nla = nlas.next()?.ok()?;
@@ -212,13 +222,14 @@ fn attributes(body: &[u8], skip: usize) -> impl Iterator<Item = (u16, &[u8])> {
 /// Reads `RTM_NEWLINK` or `RTM_DELLINK`.
 pub(crate) fn parse_link(body: &[u8]) -> Option<Link> {
     let header = LinkHeader::parse(body).ok()?;
-    let (mut name, mut hardware) = (None, None);
+    let (mut name, mut hardware, mut kind_name) = (None, None, None);
+    let (mut parent, mut elsewhere) = (None, false);
     for (kind, value) in attributes(body, LINK_HEADER) {
         match kind {
-            libc::IFLA_IFNAME => {
-                let text = value.strip_suffix(&[0]).unwrap_or(value);
-                name = Some(String::from_utf8_lossy(text).into_owned());
-            }
+            libc::IFLA_IFNAME => name = Some(text(value)),
+            libc::IFLA_LINK => parent = value.try_into().ok().map(u32::from_ne_bytes),
+            libc::IFLA_LINK_NETNSID => elsewhere = true,
+            libc::IFLA_LINKINFO => kind_name = nested(value, &[libc::IFLA_INFO_KIND]).map(text),
             libc::IFLA_ADDRESS => hardware = value.try_into().ok(),
             _ => {}
         }
@@ -229,7 +240,21 @@ pub(crate) fn parse_link(body: &[u8]) -> Option<Link> {
         up: header.flags.contains(LinkFlags::Up | LinkFlags::Running),
         noarp: header.flags.intersects(LinkFlags::Noarp | LinkFlags::Loopback),
         hardware,
+        kind: kind_name,
+        parent: parent.filter(|_| !elsewhere),
     })
+}
+
+/// The value at the end of a path of attributes within attributes.
+pub(crate) fn nested<'a>(value: &'a [u8], path: &[u16]) -> Option<&'a [u8]> {
+    path.iter().try_fold(value, |value, wanted| {
+        attributes(value, 0).find(|(kind, _)| kind == wanted).map(|(_, value)| value)
+    })
+}
+
+/// A string that the kernel ends with a zero.
+pub(crate) fn text(value: &[u8]) -> String {
+    String::from_utf8_lossy(value.strip_suffix(&[0]).unwrap_or(value)).into_owned()
 }
 
 /// Whether a link message is about a link itself: bridges send ones about their ports, with another

@@ -1,13 +1,12 @@
 //! Octets: IP headers, gratuitous ARP and neighbour advertisements.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::num::NonZeroU32;
 
 use crate::{Announcement, ArpForm};
 
 /// IP protocol number of VRRP and CARP.
 pub(crate) const PROTOCOL: u8 = 112;
-/// Internetwork control, the precedence of routing protocols.
-pub(crate) const TOS: u8 = 0xC0;
 /// Length of the IPv4 header we write; the kernel adds no options to it.
 pub(crate) const IPV4_HEADER: usize = 20;
 const ICMPV6: u8 = 58;
@@ -21,6 +20,27 @@ pub struct Envelope {
     pub destination: IpAddr,
     /// TTL or hop limit.
     pub ttl: u8,
+    /// What routers between, if there are any, may do with it.
+    pub marking: Marking,
+    /// The link it leaves by when the socket is not bound to one: a virtual MAC's. IPv6 heeds it
+    /// for a destination that has a scope.
+    pub through: Option<NonZeroU32>,
+}
+
+/// How an IP header asks to be treated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Marking {
+    /// Type of service, or traffic class.
+    pub tos: u8,
+    /// Don't Fragment of IPv4. RFC 791 §3.1.
+    pub dont_fragment: bool,
+}
+
+impl Marking {
+    /// Internetwork control, the precedence of routing protocols, as keepalived sends it.
+    pub const VRRP: Self = Self { tos: 0xC0, dont_fragment: false };
+    /// Low delay and DF, as OpenBSD and ucarp send it.
+    pub const CARP: Self = Self { tos: 0x10, dont_fragment: true };
 }
 
 /// Appends an IPv4 header and the payload. The kernel fills in length and checksum; it would choose
@@ -30,14 +50,16 @@ pub(crate) fn push_ipv4(
     source: Ipv4Addr,
     destination: Ipv4Addr,
     ttl: u8,
+    marking: Marking,
     id: u16,
     payload: &[u8],
 ) {
     let len = u16::try_from(IPV4_HEADER + payload.len()).unwrap_or(u16::MAX);
-    out.extend([0x45, TOS]);
+    let flags = if marking.dont_fragment { 0x40 } else { 0 };
+    out.extend([0x45, marking.tos]);
     out.extend(len.to_be_bytes());
     out.extend(id.to_be_bytes());
-    out.extend([0, 0, ttl, PROTOCOL, 0, 0]);
+    out.extend([flags, 0, ttl, PROTOCOL, 0, 0]);
     out.extend(source.octets());
     out.extend(destination.octets());
     out.extend(payload);
@@ -50,11 +72,12 @@ pub(crate) fn push_ipv6(
     destination: Ipv6Addr,
     next: u8,
     ttl: u8,
+    tos: u8,
     payload: &[u8],
 ) {
     let len = u16::try_from(payload.len()).unwrap_or(u16::MAX);
     // Version 6, traffic class, flow label 0.
-    out.extend([0x60 | TOS >> 4, TOS << 4, 0, 0]);
+    out.extend([0x60 | tos >> 4, tos << 4, 0, 0]);
     out.extend(len.to_be_bytes());
     out.extend([next, ttl]);
     out.extend(source.octets());
@@ -64,14 +87,14 @@ pub(crate) fn push_ipv6(
 
 /// Appends a gratuitous ARP for an Ethernet, without the Ethernet header. RFC 826, RFC 5227 §3.
 fn push_garp(out: &mut Vec<u8>, vip: Ipv4Addr, hardware: [u8; 6], form: ArpForm) {
-    let operation = match form {
-        ArpForm::Request => 1,
-        ArpForm::Reply => 2,
+    let (operation, target) = match form {
+        ArpForm::Request => (1, [0xFF; 6]),
+        ArpForm::Reply => (2, hardware),
     };
     out.extend([0, 1, 0x08, 0x00, 6, 4, 0, operation]);
     out.extend(hardware);
     out.extend(vip.octets());
-    out.extend([0xFF; 6]);
+    out.extend(target);
     out.extend(vip.octets());
 }
 
@@ -92,7 +115,7 @@ fn push_na(out: &mut Vec<u8>, vip: Ipv6Addr, hardware: [u8; 6], router: bool) {
     icmp[26..].copy_from_slice(&hardware);
     let checksum = icmpv6_checksum(vip, ALL_NODES, &icmp);
     icmp[2..4].copy_from_slice(&checksum.to_be_bytes());
-    push_ipv6(out, vip, ALL_NODES, ICMPV6, 255, &icmp);
+    push_ipv6(out, vip, ALL_NODES, ICMPV6, 255, Marking::VRRP.tos, &icmp);
 }
 
 /// Appends what an announcement is on the wire, without the link header.
@@ -169,8 +192,7 @@ mod tests {
     fn a_gratuitous_arp_is_a_broadcast_about_oneself() {
         let request = hex!("0001 0800 06 04 0001 02000000000a c0000232 ffffffffffff c0000232");
         assert_eq!(octets("192.0.2.50", ArpForm::Request, false), request);
-        let mut reply = request;
-        reply[7] = 2;
+        let reply = hex!("0001 0800 06 04 0002 02000000000a c0000232 02000000000a c0000232");
         assert_eq!(octets("192.0.2.50", ArpForm::Reply, false), reply);
     }
 
@@ -191,11 +213,15 @@ mod tests {
     fn an_ipv4_header_carries_our_source_ttl_and_id() {
         let mut out = Vec::new();
         let (source, group) = (Ipv4Addr::new(192, 0, 2, 1), Ipv4Addr::new(224, 0, 0, 18));
-        push_ipv4(&mut out, source, group, 255, 7, b"xy");
+        push_ipv4(&mut out, source, group, 255, Marking::VRRP, 7, b"xy");
         assert_eq!(out, hex!("45c0 0016 0007 0000 ff70 0000 c0000201 e0000012 7879"));
         let header = parse_ipv4(&out).unwrap();
         assert_eq!((header.source, header.destination), (source, group));
         assert_eq!((header.ttl, header.total_len, header.header_len), (255, 22, 20));
+        // As in a capture of ucarp: 4510 .... .... 4000 ff70.
+        out.clear();
+        push_ipv4(&mut out, source, group, 255, Marking::CARP, 7, b"xy");
+        assert_eq!(out, hex!("4510 0016 0007 4000 ff70 0000 c0000201 e0000012 7879"));
     }
 
     #[test]

@@ -8,6 +8,7 @@ use nix::errno::Errno;
 use nix::sys::socket::{setsockopt, sockopt};
 
 use crate::Error;
+use crate::link::{self, LinkChange, LinkDetails};
 use crate::netlink::{self, Change, InterfaceAddress, Link, Message};
 
 /// Changes in one send: the refusal of each must fit into the receive buffer.
@@ -86,33 +87,54 @@ impl RouteSocket {
     /// # Errors
     /// When the socket itself fails; some changes may have been made.
     pub fn change(&mut self, changes: &[Change<'_>]) -> io::Result<Vec<Outcome>> {
-        let mut outcomes = Vec::with_capacity(changes.len());
-        for batch in changes.chunks(BATCH) {
+        let errors = self.batch(changes.len(), |out, index, sequence, ack| {
+            netlink::push_change(out, &changes[index], sequence, ack);
+        })?;
+        let outcome = |(change, errno): (_, Option<Errno>)| match errno {
+            None => Outcome::Done,
+            Some(errno) => Outcome::of(change, errno),
+        };
+        Ok(changes.iter().zip(errors).map(outcome).collect())
+    }
+
+    /// The same for links: what the kernel said against each.
+    pub(crate) fn change_links(
+        &mut self,
+        changes: &[LinkChange<'_>],
+    ) -> io::Result<Vec<Option<Errno>>> {
+        self.batch(changes.len(), |out, index, sequence, ack| {
+            link::push_change(out, &changes[index], sequence, ack);
+        })
+    }
+
+    /// Sends `count` requests, each appended by `push` with its place, its sequence number and
+    /// whether it asks for an acknowledgement.
+    fn batch(
+        &mut self,
+        count: usize,
+        push: impl Fn(&mut Vec<u8>, usize, u32, bool),
+    ) -> io::Result<Vec<Option<Errno>>> {
+        let mut errors = vec![None; count];
+        for start in (0..count).step_by(BATCH) {
+            let end = count.min(start + BATCH);
             let first = self.sequence.wrapping_add(1);
             self.request.clear();
-            for (index, change) in batch.iter().enumerate() {
+            for index in start..end {
                 self.sequence = self.sequence.wrapping_add(1);
                 // Refusals are always told; the answer to the last, whichever it is, ends the batch.
-                let last = index + 1 == batch.len();
-                netlink::push_change(&mut self.request, change, self.sequence, last);
+                push(&mut self.request, index, self.sequence, index + 1 == end);
             }
-            let start = outcomes.len();
-            outcomes.extend(batch.iter().map(|_| Outcome::Done));
             let last = self.sequence;
             self.exchange(|message| {
-                let place = message.sequence.wrapping_sub(first) as usize;
-                if let (NLMSG_ERROR, Some(change)) = (message.kind, batch.get(place)) {
-                    match netlink::parse_errno(message.body) {
-                        None | Some(0) => {}
-                        Some(errno) => {
-                            outcomes[start + place] = Outcome::of(change, Errno::from_raw(errno));
-                        }
-                    }
+                let place = start.wrapping_add(message.sequence.wrapping_sub(first) as usize);
+                if let (NLMSG_ERROR, Some(error)) = (message.kind, errors.get_mut(place)) {
+                    let errno = netlink::parse_errno(message.body);
+                    *error = errno.filter(|errno| *errno != 0).map(Errno::from_raw);
                 }
                 message.sequence == last
             })?;
         }
-        Ok(outcomes)
+        Ok(errors)
     }
 
     /// Every link of the namespace.
@@ -121,6 +143,11 @@ impl RouteSocket {
     /// When the socket fails.
     pub fn links(&mut self) -> io::Result<Vec<Link>> {
         self.dump(netlink::push_dump_links, libc::RTM_NEWLINK, netlink::parse_link)
+    }
+
+    /// Every link with what else there is to know of it.
+    pub(crate) fn link_details(&mut self) -> io::Result<Vec<LinkDetails>> {
+        self.dump(netlink::push_dump_links, libc::RTM_NEWLINK, link::parse_details)
     }
 
     /// Every address of the namespace, in the kernel's order: the primary one of a link first.

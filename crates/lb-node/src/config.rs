@@ -1,15 +1,33 @@
 //! What is configured for an instance, whichever protocol elects its master.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
-use lb_config::model::{Family, Peers, VirtualRouter, VrrpInstance};
+use lb_config::model::{CarpInstance, CarpNode, Family, Peers, VirtualRouter, VrrpInstance};
+
+/// Where CARP is advertised over IPv6, whatever is configured for IPv4.
+const CARP_GROUP_6: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 0x12);
+/// Where it is advertised over IPv4 when an IPv6 group is configured.
+const CARP_GROUP_4: Ipv4Addr = Ipv4Addr::new(224, 0, 0, 18);
 
 /// One instance of the plan.
 #[derive(Clone, Debug, PartialEq)]
 pub enum InstanceConfig {
     /// A VRRP instance.
     Vrrp(Arc<VrrpInstance>),
+    /// One vhid of a CARP instance.
+    Carp(Carp),
+}
+
+/// One vhid of a CARP instance.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Carp {
+    /// The instance it is of.
+    pub instance: Arc<CarpInstance>,
+    /// Its name: that of the instance, for one of several vhids with `:vhid` behind it.
+    pub name: String,
+    /// Its number and advskew.
+    pub node: CarpNode,
 }
 
 /// Which protocol an instance speaks.
@@ -21,11 +39,28 @@ pub enum ProtocolKind {
     Carp,
 }
 
+impl Carp {
+    /// Every vhid of an instance, in its order.
+    pub fn all_of(instance: &Arc<CarpInstance>) -> impl Iterator<Item = Self> {
+        let only = CarpNode { vhid: instance.vhid, advskew: instance.advskew };
+        let nodes = if instance.nodes.is_empty() { vec![only] } else { instance.nodes.clone() };
+        let several = nodes.len() > 1;
+        nodes.into_iter().map(move |node| {
+            let name = &instance.router.name;
+            let name = if several { format!("{name}:{}", node.vhid) } else { name.clone() };
+            Self { instance: Arc::clone(instance), name, node }
+        })
+    }
+}
+
 impl InstanceConfig {
     /// Its name, the only one of that name.
     #[must_use]
     pub fn name(&self) -> &str {
-        &self.router().name
+        match self {
+            Self::Vrrp(instance) => &instance.router.name,
+            Self::Carp(carp) => &carp.name,
+        }
     }
 
     /// What both protocols have.
@@ -33,6 +68,7 @@ impl InstanceConfig {
     pub fn router(&self) -> &VirtualRouter {
         match self {
             Self::Vrrp(instance) => &instance.router,
+            Self::Carp(carp) => &carp.instance.router,
         }
     }
 
@@ -41,6 +77,7 @@ impl InstanceConfig {
     pub fn id(&self) -> u8 {
         match self {
             Self::Vrrp(instance) => instance.vrid,
+            Self::Carp(carp) => carp.node.vhid,
         }
     }
 
@@ -49,26 +86,51 @@ impl InstanceConfig {
     pub fn kind(&self) -> ProtocolKind {
         match self {
             Self::Vrrp(_) => ProtocolKind::Vrrp,
+            Self::Carp(_) => ProtocolKind::Carp,
+        }
+    }
+
+    /// The CARP groups whose demotion counters it shares.
+    #[must_use]
+    pub fn demotion_groups(&self) -> &[String] {
+        match self {
+            Self::Vrrp(_) => &[],
+            Self::Carp(carp) => &carp.instance.groups,
         }
     }
 
     /// The families its advertisements are of.
     pub fn families(&self) -> impl Iterator<Item = Family> {
-        let (one, other) = match self {
-            Self::Vrrp(instance) => (Some(instance.family), None),
+        let (inet, inet6) = match self {
+            Self::Vrrp(instance) => {
+                (instance.family == Family::Inet, instance.family == Family::Inet6)
+            }
+            Self::Carp(carp) => {
+                let vips = &carp.instance.router.vips;
+                (
+                    vips.iter().any(|vip| vip.address.is_ipv4()),
+                    vips.iter().any(|vip| vip.address.is_ipv6()),
+                )
+            }
         };
-        [one, other].into_iter().flatten()
+        [inet.then_some(Family::Inet), inet6.then_some(Family::Inet6)].into_iter().flatten()
     }
 
     /// The multicast group of a family; `None` for unicast.
     #[must_use]
     pub fn group(&self, family: Family) -> Option<IpAddr> {
-        match (&self.router().peers, self) {
-            (Peers::Multicast { group }, Self::Vrrp(_)) => {
-                let _ = family;
-                Some(*group)
+        let inet6 = family == Family::Inet6;
+        let standard = || if inet6 { CARP_GROUP_6.into() } else { CARP_GROUP_4.into() };
+        match (self, &self.router().peers) {
+            (Self::Vrrp(_), Peers::Multicast { group }) => Some(*group),
+            (Self::Vrrp(_), Peers::Unicast { .. }) => None,
+            (Self::Carp(_), Peers::Multicast { group }) if group.is_ipv6() == inet6 => Some(*group),
+            (Self::Carp(_), Peers::Multicast { .. }) => Some(standard()),
+            // As FreeBSD has it, a family without a peer is multicast.
+            (Self::Carp(_), Peers::Unicast { peers, .. }) => {
+                let unicast = peers.iter().any(|peer| peer.address.is_ipv6() == inet6);
+                (!unicast).then(standard)
             }
-            (Peers::Unicast { .. }, _) => None,
         }
     }
 }

@@ -8,8 +8,9 @@ use lb_control::{EventKind, State};
 use lb_election::{Input, IpPacket, Role};
 
 use super::protocol::{self, Advert};
+use super::shares;
 use super::slot::{MAX_SLACK, Since, Slot};
-use super::{Action, InstanceId, LinkIndex, Node, Phase};
+use super::{Action, InstanceConfig, InstanceId, LinkIndex, Node, Phase};
 use crate::group::{self, Member};
 
 /// Role in the words of events and status.
@@ -87,8 +88,8 @@ impl Node {
         for id in self.order.clone() {
             self.apply(now, id, Input::Shutdown, out);
         }
-        for slot in self.living() {
-            out.push(slot.event(State::Stop));
+        for id in self.order.clone() {
+            out.extend(self.slot_mut(id).map(|slot| slot.enter(State::Stop)));
         }
         for group in &self.groups {
             let (name, state) = (group.name.clone(), State::Stop);
@@ -165,6 +166,7 @@ impl Node {
             self.carry_out(now, id, action, out);
         }
         self.scratch = actions;
+        self.reshare(id, out);
         // A timer that is being handled is put back when all are.
         if !matches!(input, Input::Timer) || group_cares {
             self.arm(id);
@@ -181,7 +183,15 @@ impl Node {
     ) {
         let links = &self.links;
         let Some(slot) = self.slots.get_mut(id.index()).and_then(Option::as_mut) else { return };
+        let shared = shares::balanced(slot).is_some();
         match action {
+            // Those are there for as long as it takes part, and stay where they are.
+            protocol::Action::AddVips
+            | protocol::Action::RemoveVips
+            | protocol::Action::ReleaseVips
+            | protocol::Action::Announce
+            | protocol::Action::AnnounceAgain
+                if shared => {}
             protocol::Action::Send(advert) => out.push(Action::Send { instance: id, advert }),
             protocol::Action::AddVips => {
                 let vips = slot.owned_vips(links);
@@ -204,7 +214,7 @@ impl Node {
             protocol::Action::Notify(role) => {
                 slot.since = Some(Since::new(now));
                 slot.resume = false;
-                out.push(slot.event(state(role)));
+                out.push(slot.enter(state(role)));
             }
             protocol::Action::Weaker { from, advert: Advert::Vrrp(priority) }
                 if slot.lower.pass(now) =>
@@ -332,12 +342,21 @@ impl Node {
 }
 
 impl Slot {
-    pub(crate) fn event(&self, state: State) -> Action {
-        let priority = self.protocol.priority();
-        Action::event(EventKind::VrrpInstance {
-            name: self.config.name().to_owned(),
-            state,
-            priority,
+    /// Tells that it entered a state.
+    pub(crate) fn enter(&mut self, state: State) -> Action {
+        let from = mem::replace(&mut self.told, state);
+        let (name, priority) = (self.config.name().to_owned(), self.protocol.priority());
+        Action::event(match &self.config {
+            InstanceConfig::Vrrp(_) => EventKind::VrrpInstance { name, state, priority },
+            InstanceConfig::Carp(carp) => EventKind::CarpInstance {
+                name,
+                interface: carp.instance.router.interface.clone().unwrap_or_default(),
+                vhid: carp.node.vhid,
+                from,
+                state,
+                priority,
+                reason: self.faults.first().cloned().unwrap_or_else(|| self.protocol.reason()),
+            },
         })
     }
 

@@ -12,7 +12,7 @@ use lb_election::Role;
 use crate::track;
 
 use super::demux::Demux;
-use super::{Action, InstanceId, LinkIndex, Node, Phase, Socket};
+use super::{Action, InstanceId, LinkIndex, Node, Phase, ProtocolKind, Socket};
 
 impl Node {
     /// Links of these names are other ones now, or in another state.
@@ -159,6 +159,11 @@ impl Node {
         for id in &ids {
             self.assess(now, *id, out);
         }
+        let groups: BTreeSet<String> = (ids.iter())
+            .filter_map(|id| self.slot(*id))
+            .flat_map(|slot| slot.config.demotion_groups().iter().cloned())
+            .collect();
+        self.recount(now, groups.iter().map(String::as_str), "what is tracked", out);
         for id in ids {
             self.settle(now, id, out);
         }
@@ -191,17 +196,30 @@ impl Node {
                 _ => {}
             }
         }
-        let before = slot.protocol.priority();
+        let kind = slot.config.kind();
+        if kind == ProtocolKind::Carp && !self.carp.allow {
+            faults.push("carp_allow is off".to_owned());
+        }
         if let Some(slot) = self.slot_mut(id) {
+            slot.unfit = (-total).max(0).saturating_add(i32::from(!faults.is_empty()));
             (slot.faults, slot.waits) = (faults, waits);
         }
+        if kind == ProtocolKind::Vrrp {
+            self.weigh(now, id, total, out);
+        }
+    }
+
+    /// Gives a VRRP instance the priority that what is tracked makes of it.
+    fn weigh(&mut self, now: Instant, id: InstanceId, total: i32, out: &mut Vec<Action>) {
+        let priority = |node: &Self| node.slot(id).map(|slot| slot.protocol.priority());
+        let before = priority(self);
         self.apply(now, id, Input::Tracked(total), out);
-        if let Some(slot) = self.slot(id) {
-            let after = slot.protocol.priority();
-            if after != before {
-                let (name, from, to) = (slot.config.name().to_owned(), before, after);
-                out.push(Action::event(EventKind::VrrpPriority { name, from, to }));
-            }
+        let after = priority(self);
+        if let (Some(from), Some(to), Some(slot)) = (before, after, self.slot(id))
+            && from != to
+        {
+            let name = slot.config.name().to_owned();
+            out.push(Action::event(EventKind::VrrpPriority { name, from, to }));
         }
     }
 }

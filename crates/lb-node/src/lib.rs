@@ -16,6 +16,7 @@
 
 mod config;
 mod deadlines;
+mod demotion;
 mod demux;
 mod drive;
 pub mod group;
@@ -26,6 +27,7 @@ mod plan;
 mod protocol;
 mod reload;
 mod scripts;
+mod shares;
 mod slot;
 mod status;
 #[cfg(test)]
@@ -37,16 +39,18 @@ use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use lb_config::model::{Peers, VirtualAddress};
+use lb_config::model::{self, Peers, VirtualAddress};
 use lb_election::Role;
 
-pub use config::{InstanceConfig, ProtocolKind};
+pub use config::{Carp, InstanceConfig, ProtocolKind};
 pub use message::{Action, Datagram, Input, InstanceId, LinkIndex, Socket, SocketFamily, Vip};
 pub use plan::Plan;
 pub use protocol::Advert;
+pub use shares::Shared;
 pub use status::Status;
 
 use deadlines::Deadlines;
+use demotion::Demotions;
 use demux::Demux;
 use links::Links;
 use scripts::Scripts;
@@ -60,6 +64,11 @@ pub struct Node {
     /// In the order of the configuration.
     order: Vec<InstanceId>,
     groups: Vec<Group>,
+    /// What holds for every CARP instance.
+    carp: model::Carp,
+    demotions: Demotions,
+    /// Where the seeds of instances come from.
+    seeds: Seeds,
     scripts: Scripts,
     links: Links,
     /// Whose VIP an address is.
@@ -70,6 +79,7 @@ pub struct Node {
     source_users: HashMap<IpAddr, Vec<InstanceId>>,
     demux: Demux,
     sockets: BTreeSet<Socket>,
+    shares_said: shares::Said,
     deadlines: Deadlines,
     /// Removed by the last input.
     departed: Vec<InstanceId>,
@@ -93,6 +103,19 @@ struct Group {
     role: Role,
 }
 
+/// A different number each time, out of one: SplitMix64 (Steele, Lea, Flood 2014).
+#[derive(Debug)]
+struct Seeds(u64);
+
+impl Seeds {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
     New,
@@ -103,12 +126,17 @@ enum Phase {
 impl Node {
     /// A node that has not started. Instances whose name is in `adopt` resume as MASTER at once:
     /// the VIPs are still on this host after the engine failed and was started again.
+    ///
+    /// `seed` should be one that nobody can guess; with the same one a node does the same.
     #[must_use]
-    pub fn new(plan: Plan, adopt: &BTreeSet<String>) -> Self {
+    pub fn new(plan: Plan, adopt: &BTreeSet<String>, seed: u64) -> Self {
         let mut node = Self {
             slots: Vec::new(),
             order: Vec::new(),
             groups: Vec::new(),
+            carp: plan.carp,
+            demotions: Demotions::default(),
+            seeds: Seeds(seed),
             scripts: Scripts::default(),
             links: Links::default(),
             vip_users: HashMap::new(),
@@ -116,6 +144,7 @@ impl Node {
             source_users: HashMap::new(),
             demux: Demux::default(),
             sockets: BTreeSet::new(),
+            shares_said: shares::Said::new(),
             deadlines: Deadlines::default(),
             departed: Vec::new(),
             free: Vec::new(),
@@ -169,6 +198,7 @@ impl Node {
             (Phase::Running, Input::Script { name, success }) => {
                 self.script(now, name, success, out);
             }
+            (Phase::Running, Input::Demote { group, by }) => self.demote(now, group, by, out),
             (Phase::New, Input::Start) => {
                 self.start(now, out);
                 batch(&mut out[first..]);
@@ -216,21 +246,17 @@ impl Node {
             let (link, protocol) = (slot.link, slot.config.kind());
             datagrams.push(Datagram { link, source, destination, protocol, ttl, payload });
         };
-        match &router.peers {
-            Peers::Multicast { .. } => {
-                for family in slot.config.families() {
-                    let (source, group) = (slot.sources.of(family), slot.config.group(family));
-                    if let (Some(source), Some(group)) = (source, group) {
-                        send(source, group, Some(255));
-                    }
+        for family in slot.config.families() {
+            let Some(source) = slot.sources.of(family) else { continue };
+            match (slot.config.group(family), &router.peers) {
+                (Some(group), _) => send(source, group, Some(255)),
+                (None, Peers::Unicast { peers, ttl, .. }) => {
+                    let ttl = ttl.or(source.is_ipv4().then_some(255));
+                    let peers = peers.iter().map(|peer| peer.address);
+                    let of_family = peers.filter(|peer| peer.is_ipv4() == source.is_ipv4());
+                    of_family.for_each(|peer| send(source, peer, ttl));
                 }
-            }
-            Peers::Unicast { peers, ttl, .. } => {
-                for peer in peers {
-                    if let Some(source) = slot.sources.to(peer.address) {
-                        send(source, peer.address, ttl.or(source.is_ipv4().then_some(255)));
-                    }
-                }
+                (None, Peers::Multicast { .. }) => {}
             }
         }
     }
@@ -286,8 +312,9 @@ fn batch(actions: &mut [Action]) {
         Action::Send { .. } => 1,
         Action::RemoveVips { .. } => 2,
         Action::AddVips { .. } => 3,
-        Action::Announce { .. } => 4,
-        Action::Event(_) => 5,
+        Action::Shares => 4,
+        Action::Announce { .. } => 5,
+        Action::Event(_) => 6,
     };
     if !actions.is_sorted_by_key(rank) {
         actions.sort_by_key(rank);

@@ -147,6 +147,8 @@ pub enum Action {
     },
     /// [`Node::sockets`](crate::Node::sockets) is another set now: open and close the difference.
     Sockets,
+    /// [`Node::shares`](crate::Node::shares) says something else now.
+    Shares,
     /// Tell the world.
     Event(Box<EventKind>),
 }

@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use lb_config::model::{Model, SyncGroup, VrrpScript};
+use lb_config::model::{self, Model, SyncGroup, VrrpScript};
 
-use crate::config::InstanceConfig;
+use crate::config::{Carp, InstanceConfig};
 
 /// The advertiser's part of a [`Model`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Plan {
-    /// In the order of the file.
+    /// VRRP instances in the order of the file, then those of CARP.
     pub instances: Vec<InstanceConfig>,
     /// In the order of the file.
     pub groups: Vec<SyncGroup>,
@@ -17,15 +17,20 @@ pub struct Plan {
     pub scripts: Vec<VrrpScript>,
     /// Advertisements are ignored and timers wait for so long after the start.
     pub startup_delay: Duration,
+    /// What holds for every CARP instance.
+    pub carp: model::Carp,
 }
 
 impl From<&Model> for Plan {
     fn from(model: &Model) -> Self {
+        let vrrp = model.vrrp_instances.iter().cloned().map(InstanceConfig::Vrrp);
+        let carp = model.carp_instances.iter().flat_map(Carp::all_of).map(InstanceConfig::Carp);
         Self {
-            instances: model.vrrp_instances.iter().cloned().map(InstanceConfig::Vrrp).collect(),
+            instances: vrrp.chain(carp).collect(),
             groups: model.sync_groups.clone(),
             scripts: model.vrrp_scripts.clone(),
             startup_delay: model.global.vrrp_startup_delay,
+            carp: model.global.carp,
         }
     }
 }

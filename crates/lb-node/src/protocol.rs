@@ -1,7 +1,7 @@
 //! One instance as a state machine, whichever protocol elects its master.
 
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Instant;
 
 use lb_config::model;
@@ -10,6 +10,7 @@ use lb_vrrp::Priority;
 
 use crate::config::{InstanceConfig, ProtocolKind};
 
+mod carp;
 mod vrrp;
 
 /// An advertisement as an instance tells it: what is not in its configuration.
@@ -17,6 +18,8 @@ mod vrrp;
 pub enum Advert {
     /// Of VRRP, with this priority.
     Vrrp(Priority),
+    /// Of CARP.
+    Carp(lb_carp::Advert),
 }
 
 /// The rule of its protocol that a packet breaks.
@@ -24,12 +27,15 @@ pub enum Advert {
 pub(crate) enum WireError {
     /// Of VRRP.
     Vrrp(lb_vrrp::WireError),
+    /// Of CARP.
+    Carp(lb_carp::WireError),
 }
 
 impl fmt::Display for WireError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Vrrp(error) => error.fmt(f),
+            Self::Carp(error) => error.fmt(f),
         }
     }
 }
@@ -41,14 +47,22 @@ pub(crate) type Action = lb_election::Action<Advert, WireError>;
 #[derive(Debug)]
 pub(crate) enum Protocol {
     /// Of VRRP.
-    Vrrp(lb_vrrp::Instance),
+    Vrrp(Box<lb_vrrp::Instance>),
+    /// Of CARP.
+    Carp(Box<lb_carp::Instance>),
 }
 
 impl Protocol {
-    pub(crate) fn new(config: &InstanceConfig, grouped: bool) -> Self {
+    /// `seed` is for what must not be guessed by others: the counters of CARP.
+    pub(crate) fn new(config: &InstanceConfig, grouped: bool, seed: u64) -> Self {
         match config {
             InstanceConfig::Vrrp(config) => {
-                Self::Vrrp(lb_vrrp::Instance::new(vrrp::config(config, grouped)))
+                let instance = lb_vrrp::Instance::new(vrrp::config(config, grouped));
+                Self::Vrrp(Box::new(instance))
+            }
+            InstanceConfig::Carp(carp) => {
+                let instance = lb_carp::Instance::new(carp::config(carp, grouped), seed);
+                Self::Carp(Box::new(instance))
             }
         }
     }
@@ -56,6 +70,7 @@ impl Protocol {
     pub(crate) fn handle(&mut self, now: Instant, input: Input<'_>, out: &mut Vec<Action>) {
         match self {
             Self::Vrrp(instance) => instance.handle(now, input, &mut Terms(out)),
+            Self::Carp(instance) => instance.handle(now, input, &mut Terms(out)),
         }
     }
 
@@ -64,18 +79,26 @@ impl Protocol {
             (Self::Vrrp(instance), InstanceConfig::Vrrp(config)) => {
                 instance.reconfigure(now, vrrp::config(config, grouped));
             }
+            (Self::Carp(instance), InstanceConfig::Carp(carp)) => {
+                instance.reconfigure(now, carp::config(carp, grouped));
+            }
+            // The protocol is part of what makes an instance the same one.
+            (Self::Vrrp(_), InstanceConfig::Carp(_)) | (Self::Carp(_), InstanceConfig::Vrrp(_)) => {
+            }
         }
     }
 
     pub(crate) fn deadline(&self) -> Option<Instant> {
         match self {
             Self::Vrrp(instance) => instance.deadline(),
+            Self::Carp(instance) => instance.deadline(),
         }
     }
 
     pub(crate) fn role(&self) -> Role {
         match self {
             Self::Vrrp(instance) => instance.state().role(),
+            Self::Carp(instance) => instance.role(),
         }
     }
 
@@ -85,13 +108,26 @@ impl Protocol {
             Self::Vrrp(instance) => {
                 matches!(instance.state(), lb_vrrp::State::Backup { willing: true, .. })
             }
+            Self::Carp(instance) => {
+                matches!(instance.state(), lb_carp::State::Backup { willing: true, .. })
+            }
         }
     }
 
-    /// Its strength as scripts are told it: the priority, or what comes near to one.
+    /// Its strength as scripts are told it: the priority, for CARP 254 less the
+    /// advskew it says.
     pub(crate) fn priority(&self) -> u8 {
         match self {
             Self::Vrrp(instance) => instance.effective_priority().0,
+            Self::Carp(instance) => 254 - instance.pace().advskew.min(254),
+        }
+    }
+
+    /// Why it stands where it does, in words.
+    pub(crate) fn reason(&self) -> String {
+        match self {
+            Self::Vrrp(_) => String::new(),
+            Self::Carp(instance) => instance.reason().to_string(),
         }
     }
 
@@ -99,6 +135,7 @@ impl Protocol {
     pub(crate) fn owner(&self) -> bool {
         match self {
             Self::Vrrp(instance) => instance.config().owner(),
+            Self::Carp(_) => false,
         }
     }
 
@@ -106,12 +143,14 @@ impl Protocol {
     pub(crate) fn set_sources(&mut self, sources: &Sources) {
         match self {
             Self::Vrrp(instance) => instance.set_source(sources.any()),
+            Self::Carp(instance) => instance.set_sources(sources.inet(), sources.inet6()),
         }
     }
 
     pub(crate) fn ignore_until(&mut self, until: Instant) {
         match self {
             Self::Vrrp(instance) => instance.ignore_until(until),
+            Self::Carp(instance) => instance.ignore_until(until),
         }
     }
 
@@ -127,45 +166,61 @@ impl Protocol {
             (Self::Vrrp(instance), Advert::Vrrp(priority)) => {
                 instance.emit(priority, source, destination, out);
             }
+            (Self::Carp(instance), Advert::Carp(advert)) => instance.emit(&advert, out),
+            // No instance is given what another one said.
+            (Self::Vrrp(_), Advert::Carp(_)) | (Self::Carp(_), Advert::Vrrp(_)) => {}
         }
     }
 }
 
 /// Which protocol a packet is of, and its VRID or vhid; `None` when it is too short for either.
 pub(crate) fn number(payload: &[u8]) -> Option<(ProtocolKind, u8)> {
-    lb_vrrp::vrid(payload).map(|vrid| (ProtocolKind::Vrrp, vrid))
+    lb_carp::vhid(payload)
+        .map(|vhid| (ProtocolKind::Carp, vhid))
+        .or_else(|| lb_vrrp::vrid(payload).map(|vrid| (ProtocolKind::Vrrp, vrid)))
 }
 
 /// Source addresses, one a family at most.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Sources {
-    pub(crate) inet: Option<IpAddr>,
-    pub(crate) inet6: Option<IpAddr>,
+    inet: Option<Ipv4Addr>,
+    inet6: Option<Ipv6Addr>,
 }
 
 impl Sources {
-    pub(crate) fn of(&self, family: model::Family) -> Option<IpAddr> {
-        match family {
-            model::Family::Inet => self.inet,
-            model::Family::Inet6 => self.inet6,
+    pub(crate) fn add(&mut self, source: IpAddr) {
+        match source {
+            IpAddr::V4(source) => self.inet = Some(source),
+            IpAddr::V6(source) => self.inet6 = Some(source),
         }
     }
 
-    pub(crate) fn set(&mut self, family: model::Family, source: Option<IpAddr>) {
+    pub(crate) fn inet(&self) -> Option<Ipv4Addr> {
+        self.inet
+    }
+
+    pub(crate) fn inet6(&self) -> Option<Ipv6Addr> {
+        self.inet6
+    }
+
+    pub(crate) fn of(&self, family: model::Family) -> Option<IpAddr> {
         match family {
-            model::Family::Inet => self.inet = source,
-            model::Family::Inet6 => self.inet6 = source,
+            model::Family::Inet => self.inet.map(IpAddr::from),
+            model::Family::Inet6 => self.inet6.map(IpAddr::from),
         }
     }
 
     /// That of an address's family.
     pub(crate) fn to(&self, destination: IpAddr) -> Option<IpAddr> {
-        if destination.is_ipv4() { self.inet } else { self.inet6 }
+        match destination {
+            IpAddr::V4(_) => self.of(model::Family::Inet),
+            IpAddr::V6(_) => self.of(model::Family::Inet6),
+        }
     }
 
     /// That of IPv4 if there is one.
     pub(crate) fn any(&self) -> Option<IpAddr> {
-        self.inet.or(self.inet6)
+        self.of(model::Family::Inet).or(self.of(model::Family::Inet6))
     }
 }
 
@@ -175,6 +230,13 @@ struct Terms<'a>(&'a mut Vec<Action>);
 impl Extend<lb_vrrp::Action> for Terms<'_> {
     fn extend<T: IntoIterator<Item = lb_vrrp::Action>>(&mut self, actions: T) {
         let said = |action: lb_vrrp::Action| action.map(Advert::Vrrp, WireError::Vrrp);
+        self.0.extend(actions.into_iter().map(said));
+    }
+}
+
+impl Extend<lb_carp::Action> for Terms<'_> {
+    fn extend<T: IntoIterator<Item = lb_carp::Action>>(&mut self, actions: T) {
+        let said = |action: lb_carp::Action| action.map(Advert::Carp, WireError::Carp);
         self.0.extend(actions.into_iter().map(said));
     }
 }

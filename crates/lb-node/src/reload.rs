@@ -33,6 +33,7 @@ impl Identity {
             id: config.id(),
             family: match config {
                 InstanceConfig::Vrrp(instance) => Some(instance.family),
+                InstanceConfig::Carp(_) => None,
             },
             interface: router.interface.clone(),
             channel: match router.peers {
@@ -81,6 +82,8 @@ impl Node {
             .filter_map(|id| Some((Identity::of(&self.slot(*id)?.config), *id)))
             .collect();
         self.scripts.redefine(plan.scripts);
+        self.carp = plan.carp;
+        self.demotions.dismiss();
         self.vip_users.clear();
         self.link_users.clear();
         self.source_users.clear();
@@ -92,9 +95,13 @@ impl Node {
             let group = groups.get(config.router().name.as_str()).copied();
             let id = match known.remove(&Identity::of(&config)) {
                 Some(id) => id,
-                None => self.allocate(Slot::new(config.clone(), group.is_some())),
+                None => {
+                    let seed = self.seeds.next();
+                    self.allocate(Slot::new(config.clone(), group.is_some(), seed))
+                }
             };
             self.order.push(id);
+            self.demotions.enlist(id, &config);
             self.index(id, config.router());
             if let Some(slot) = self.slot_mut(id) {
                 (slot.config, slot.group) = (config, group);
@@ -158,9 +165,9 @@ impl Node {
     /// Ends an instance that is no more in the configuration.
     fn depart(&mut self, now: Instant, id: InstanceId, out: &mut Vec<Action>) {
         self.apply(now, id, Input::Shutdown, out);
-        if let Some(slot) = self.slot(id) {
+        if let Some(slot) = self.slot_mut(id) {
             let deleted = slot.config.router().notify.report_deleted;
-            out.push(slot.event(if deleted { State::Deleted } else { State::Fault }));
+            out.push(slot.enter(if deleted { State::Deleted } else { State::Fault }));
         }
         self.departed.push(id);
     }

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
 use lb_config::model::{self, Garp, Peers, VirtualAddress};
+use lb_control::State;
 use lb_election::Role;
 
 use super::config::InstanceConfig;
@@ -48,9 +49,13 @@ pub(crate) struct Slot {
     pub(crate) group: Option<usize>,
     /// Why it has to be in FAULT, a sentence each.
     pub(crate) faults: Vec<String>,
+    /// What it adds to the demotion counters of its groups.
+    pub(crate) unfit: i32,
     /// What it waits for before it can start or leave FAULT, a sentence each.
     pub(crate) waits: Vec<String>,
     pub(crate) garp: GarpTimers,
+    /// The state that was told last.
+    pub(crate) told: State,
     /// When it entered its role; `None` before the start.
     pub(crate) since: Option<Since>,
     /// Of lower priorities that are told.
@@ -132,16 +137,18 @@ fn after(now: Instant, delay: Duration) -> Option<Instant> {
 }
 
 impl Slot {
-    pub(crate) fn new(config: InstanceConfig, grouped: bool) -> Self {
+    pub(crate) fn new(config: InstanceConfig, grouped: bool, seed: u64) -> Self {
         Self {
-            protocol: Protocol::new(&config, grouped),
+            protocol: Protocol::new(&config, grouped, seed),
             config,
             sources: Sources::default(),
             link: None,
             group: None,
             faults: Vec::new(),
+            unfit: 0,
             waits: Vec::new(),
             garp: GarpTimers::default(),
+            told: State::Init,
             since: None,
             lower: Limit::default(),
             armed: None,
@@ -187,9 +194,9 @@ impl Slot {
     /// Finds where its advertisements come from, as the links are now.
     pub(crate) fn find_sources(&self, links: &Links, is_vip: impl Fn(IpAddr) -> bool) -> Sources {
         let mut sources = Sources::default();
-        for family in self.config.families() {
-            sources.set(family, self.find_source(links, family, &is_vip));
-        }
+        let found =
+            self.config.families().filter_map(|family| self.find_source(links, family, &is_vip));
+        found.for_each(|source| sources.add(source));
         sources
     }
 

@@ -1,15 +1,18 @@
 //! What `lbctl status` shows of an instance.
 
+use std::net::IpAddr;
 use std::time::Instant;
 
 use jiff::Timestamp;
-use lb_config::model::{Family, VrrpInstance, VrrpVersion};
-use lb_control::status::{Carp, Master, Vrrp, VrrpCounters};
+use lb_config::model::{self, Balancing, Family, VirtualRouter, VrrpInstance, VrrpVersion};
+use lb_control::status::{
+    Carp, CarpCounters, CarpGroup, CarpInstance, CarpMaster, Master, Vrrp, VrrpCounters,
+};
 use lb_election::Role;
 use lb_vrrp::{Counters, Instance};
 
 use super::Node;
-use super::config::InstanceConfig;
+use super::config::{self, InstanceConfig};
 use super::drive::state;
 use super::protocol::Protocol;
 use super::slot::Slot;
@@ -31,6 +34,13 @@ impl Node {
                 (InstanceConfig::Vrrp(config), Protocol::Vrrp(instance)) => {
                     status.vrrp.push(self.vrrp(slot, config, instance, now, wall));
                 }
+                (InstanceConfig::Carp(config), Protocol::Carp(instance)) => {
+                    let carp = status.carp.get_or_insert_with(|| self.carp());
+                    carp.instances.push(self.vhid(slot, config, instance, now, wall));
+                }
+                // The protocol is part of what makes an instance the same one.
+                (InstanceConfig::Vrrp(_), Protocol::Carp(_))
+                | (InstanceConfig::Carp(_), Protocol::Vrrp(_)) => {}
             }
         }
         status
@@ -66,9 +76,7 @@ impl Node {
             priority: config.priority,
             effective_priority: instance.effective_priority().0,
             group: slot.group.map(|group| self.groups[group].name.clone()),
-            vips: (config.router.vips.iter().chain(&config.router.excluded_vips))
-                .map(|vip| format!("{}/{}", vip.address, vip.prefix))
-                .collect(),
+            vips: vips(&config.router),
             master: known.map(|(address, priority)| Master {
                 address: address.to_string(),
                 priority: priority.0,
@@ -77,6 +85,58 @@ impl Node {
             maintenance: None,
             conflicts: Vec::new(),
             counters: counters(instance.counters()),
+        }
+    }
+
+    /// What holds for every vhid.
+    fn carp(&self) -> Carp {
+        let group = |(name, demotion, by_operator): (&str, i32, i32)| CarpGroup {
+            name: name.to_owned(),
+            demotion,
+            by_operator,
+        };
+        let model::Carp { allow, preempt, log } = self.carp;
+        let groups = self.demotions.groups().map(group).collect();
+        Carp { allow, preempt, log, groups, instances: Vec::new() }
+    }
+
+    fn vhid(
+        &self,
+        slot: &Slot,
+        config: &config::Carp,
+        instance: &lb_carp::Instance,
+        now: Instant,
+        wall: Timestamp,
+    ) -> CarpInstance {
+        let role = slot.role();
+        let master = |address: IpAddr, pace: lb_carp::Pace, demotion| CarpMaster {
+            address: address.to_string(),
+            advbase: pace.advbase,
+            advskew: pace.advskew,
+            demotion,
+        };
+        let ours = || Some(master(slot.sources.any()?, instance.pace(), instance.demotion()));
+        let heard = || instance.master().map(|m| master(m.address, m.pace, m.demotion));
+        let settings = &config.instance;
+        CarpInstance {
+            name: config.name.clone(),
+            interface: settings.router.interface.clone().unwrap_or_default(),
+            vhid: config.node.vhid,
+            state: state(role),
+            since: slot.since.as_ref().map_or(wall, |since| since.wall(now, wall)),
+            advbase: settings.advbase,
+            advskew: config.node.advskew,
+            demotion: instance.demotion(),
+            preempt: settings.preempt,
+            groups: settings.groups.clone(),
+            group: slot.group.map(|group| self.groups[group].name.clone()),
+            balancing: (!settings.nodes.is_empty()).then(|| balancing(settings.balancing)),
+            vips: vips(&settings.router),
+            master: if role == Role::Master { ours() } else { heard() },
+            faults: self.reasons(slot),
+            maintenance: None,
+            conflicts: Vec::new(),
+            counters: carp_counters(instance.counters()),
         }
     }
 
@@ -93,6 +153,38 @@ impl Node {
                 .collect(),
             _ => own,
         }
+    }
+}
+
+fn vips(router: &VirtualRouter) -> Vec<String> {
+    let vips = router.vips.iter().chain(&router.excluded_vips);
+    vips.map(|vip| format!("{}/{}", vip.address, vip.prefix)).collect()
+}
+
+/// In the words of the configuration.
+fn balancing(balancing: Balancing) -> String {
+    match balancing {
+        Balancing::Ip => "ip",
+        Balancing::IpStealth => "ip-stealth",
+        Balancing::IpUnicast => "ip-unicast",
+        Balancing::Arp => "arp",
+    }
+    .to_owned()
+}
+
+fn carp_counters(counters: &lb_carp::Counters) -> CarpCounters {
+    CarpCounters {
+        received: counters.advert_rcvd,
+        sent: counters.advert_sent,
+        bad_ttl: counters.ttl_err,
+        bad_length: counters.len_err,
+        bad_checksum: counters.checksum_err,
+        bad_version: counters.version_err,
+        bad_digest: counters.digest_err,
+        bad_peer: counters.peer_err,
+        looped: counters.loops,
+        vrrp: counters.vrrp_rcvd,
+        become_master: counters.become_master,
     }
 }
 

@@ -3,6 +3,7 @@
 //! Times by RFC 9568 §6.1 at one second: priority 200 waits 3000 + 56 × 1000 / 256 = 3218.75 ms,
 //! priority 100 3000 + 156 × 1000 / 256 = 3609.375 ms, and 609.375 ms after a priority of 0.
 
+mod carp;
 mod network;
 
 use std::net::IpAddr;
@@ -451,7 +452,7 @@ fn nobody_begins_before_the_startup_delay_is_over() {
 
 #[test]
 fn leftovers_of_an_earlier_life_are_removed() {
-    let mut node = Node::new(plan([instance("VI_1", "eth1", 1, 200)]), &Default::default());
+    let mut node = Node::new(plan([instance("VI_1", "eth1", 1, 200)]), &Default::default(), 0);
     let (now, mut actions) = (Instant::now(), Vec::new());
     node.handle(now, Input::Link { link: 1, name: "eth1", up: true }, &mut actions);
     for address in [[10, 0, 1, 1], VIP] {

@@ -1,7 +1,8 @@
 //! The small types everything else is made of.
 
 use std::fmt;
-use std::net::IpAddr;
+
+pub use lb_election::Family;
 
 /// Priority of a router in one instance, as it is on the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -60,35 +61,6 @@ impl Version {
         match self {
             Self::V2 => 2,
             Self::V3 => 3,
-        }
-    }
-}
-
-/// Address family of an instance.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Family {
-    /// IPv4.
-    Inet,
-    /// IPv6.
-    Inet6,
-}
-
-impl Family {
-    /// The family of an address.
-    #[must_use]
-    pub fn of(address: IpAddr) -> Self {
-        match address {
-            IpAddr::V4(_) => Self::Inet,
-            IpAddr::V6(_) => Self::Inet6,
-        }
-    }
-
-    /// Octets of one address.
-    #[must_use]
-    pub fn address_len(self) -> usize {
-        match self {
-            Self::Inet => 4,
-            Self::Inet6 => 16,
         }
     }
 }

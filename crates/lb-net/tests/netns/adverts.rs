@@ -5,7 +5,8 @@ use std::net::IpAddr;
 use crate::cable::{Cable, Capture, PATIENCE, interface, link, with_cable};
 use hex_literal::hex;
 use lb_net::{
-    AdvertSocket, Announcement, Announcer, ArpForm, Envelope, Family, Inbox, Poller, VridSet,
+    AdvertSocket, Announcement, Announcer, ArpForm, Envelope, Family, Inbox, Marking, Poller,
+    VridSet,
 };
 
 const IPV4: u16 = 0x0800;
@@ -25,7 +26,8 @@ fn envelope(family: Family) -> Envelope {
         Family::Inet => ("192.0.2.1", "224.0.0.18"),
         Family::Inet6 => ("2001:db8::1", "ff02::12"),
     };
-    Envelope { source: ip(source), destination: ip(destination), ttl: 255 }
+    let (source, destination) = (ip(source), ip(destination));
+    Envelope { source, destination, ttl: 255, marking: Marking::VRRP, through: None }
 }
 
 fn send(socket: &mut AdvertSocket, envelope: &Envelope, payloads: &[&[u8]]) {
@@ -166,7 +168,8 @@ fn a_unicast_advertisement_is_routed_and_heard_without_an_interface() {
         ] {
             let mut sender = AdvertSocket::open(family, None, &everyone()).unwrap();
             let socket = cable.in_b(|| AdvertSocket::open(family, None, &everyone()).unwrap());
-            let envelope = Envelope { source: ip(source), destination: ip(destination), ttl: 64 };
+            let (source, destination) = (ip(source), ip(destination));
+            let envelope = Envelope { source, destination, ttl: 64, ..envelope(family) };
             send(&mut sender, &envelope, &[b"\x31\x07"]);
             let expected = (envelope.source, envelope.destination, 64, b"\x31\x07".to_vec());
             assert_eq!(receive(&socket, 1), [expected]);
@@ -239,8 +242,10 @@ fn announcements_reach_everyone_on_the_link() {
             "0001 0800 06 04 0001 02000000000a c0000232 ffffffffffff c0000232"
         );
         assert_eq!(arp.next(), request);
-        let mut reply = request;
-        reply[21] = 2;
+        let reply = hex!(
+            "ffffffffffff 02000000000a 0806"
+            "0001 0800 06 04 0002 02000000000a c0000232 02000000000a c0000232"
+        );
         assert_eq!(arp.next(), reply);
         let na = std::iter::from_fn(|| Some(six.next())).find(|frame| frame[54] == 136).unwrap();
         assert_eq!(na[..6], hex!("333300000001"));

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::Read;
+use std::iter;
 use std::num::NonZeroU32;
 use std::process::Command;
 use std::sync::mpsc;
@@ -10,7 +11,7 @@ use std::time::Duration;
 
 use lb_net::{Event, Interface, Link, Monitor, Poller, RouteSocket};
 use nix::sched::{CloneFlags, setns, unshare};
-use nix::unistd::gettid;
+use nix::unistd::{Pid, gettid};
 use socket2::{Domain, Protocol, SockAddr, SockAddrStorage, Socket, Type};
 
 pub const PATIENCE: Duration = Duration::from_secs(10);
@@ -29,20 +30,10 @@ pub fn with_cable(test: impl FnOnce(&Cable) + Send + 'static) {
             return;
         }
         let a = own_namespace();
-        let b = thread::scope(|scope| {
-            let (tell, told) = mpsc::channel();
-            let (release, released) = mpsc::channel::<()>();
-            scope.spawn(move || {
-                unshare(CloneFlags::CLONE_NEWNET).unwrap();
-                tell.send((gettid(), own_namespace())).unwrap();
-                let _ = released.recv();
-            });
-            let (peer, b) = told.recv().unwrap();
+        let b = new_namespace(|peer| {
             ip(&format!(
                 "link add name a address 02:00:00:00:00:0a type veth peer name b netns {peer}"
             ));
-            drop(release);
-            b
         });
         let cable = Cable { a, b };
         cable.in_b(|| ip("link set dev b address 02:00:00:00:00:0b up"));
@@ -68,7 +59,24 @@ impl Cable {
     }
 }
 
-fn own_namespace() -> File {
+/// A new namespace, which `connect` may call by the number of a process in it.
+pub fn new_namespace(connect: impl FnOnce(Pid)) -> File {
+    thread::scope(|scope| {
+        let (tell, told) = mpsc::channel();
+        let (release, released) = mpsc::channel::<()>();
+        scope.spawn(move || {
+            unshare(CloneFlags::CLONE_NEWNET).unwrap();
+            tell.send((gettid(), own_namespace())).unwrap();
+            let _ = released.recv();
+        });
+        let (process, namespace) = told.recv().unwrap();
+        connect(process);
+        drop(release);
+        namespace
+    })
+}
+
+pub fn own_namespace() -> File {
     File::open("/proc/thread-self/ns/net").unwrap()
 }
 
@@ -88,7 +96,7 @@ pub fn interface(name: &str) -> Interface {
     Interface { index: NonZeroU32::new(link(name).index).unwrap(), name: name.into() }
 }
 
-fn wait_until_up(name: &str) {
+pub fn wait_until_up(name: &str) {
     let mut monitor = Monitor::open(0).unwrap();
     let mut poller = Poller::new().unwrap();
     poller.add(&monitor, 0).unwrap();
@@ -114,10 +122,23 @@ impl Capture {
     }
 
     pub fn next(&mut self) -> Vec<u8> {
+        self.try_next().unwrap()
+    }
+
+    /// `None` when nothing comes for the patience of the capture.
+    pub fn try_next(&mut self) -> Option<Vec<u8>> {
         let mut frame = vec![0; 2048];
-        let len = self.0.read(&mut frame).unwrap();
+        let len = self.0.read(&mut frame).ok()?;
         frame.truncate(len);
-        frame
+        Some(frame)
+    }
+
+    /// Whether a frame like this has arrived up to now.
+    pub fn has(&mut self, wanted: impl Fn(&[u8]) -> bool) -> bool {
+        self.0.set_nonblocking(true).unwrap();
+        let found = iter::from_fn(|| self.try_next()).any(|frame| wanted(&frame));
+        self.0.set_nonblocking(false).unwrap();
+        found
     }
 }
 

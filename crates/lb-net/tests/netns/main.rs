@@ -3,3 +3,8 @@
 mod addresses;
 mod adverts;
 mod cable;
+mod segment;
+mod shares;
+mod takeovers;
+mod vmacs;
+mod watches;

@@ -192,7 +192,13 @@ impl Network {
     pub fn resume(&mut self, links: LinkIndex, plan: Plan, masters: &[&str]) -> usize {
         let adopt = masters.iter().map(|name| (*name).to_owned()).collect();
         let (vips, announced, sent) = Default::default();
-        self.hosts.push(Host { node: Node::new(plan, &adopt), vips, announced, sent, alive: true });
+        self.hosts.push(Host {
+            node: Node::new(plan, &adopt, 0),
+            vips,
+            announced,
+            sent,
+            alive: true,
+        });
         let host = self.hosts.len() - 1;
         for link in 1..=links {
             let name = format!("eth{link}");
@@ -244,6 +250,10 @@ impl Network {
         self.tell(host, Input::Link { link, name: &format!("eth{link}"), up });
     }
 
+    pub fn now(&self) -> Instant {
+        self.now
+    }
+
     pub fn millis(&self) -> u64 {
         (self.now - self.epoch).as_millis() as u64
     }
@@ -291,8 +301,9 @@ impl Network {
         let millis = self.millis();
         match action {
             Action::Send { instance, advert } => {
-                let Advert::Vrrp(priority) = advert;
-                self.hosts[host].sent.push((millis, priority.0));
+                if let Advert::Vrrp(priority) = advert {
+                    self.hosts[host].sent.push((millis, priority.0));
+                }
                 let (mut payload, mut datagrams) = (Vec::new(), Vec::new());
                 self.hosts[host].node.emit(instance, advert, &mut payload, &mut datagrams);
                 for datagram in datagrams {
@@ -312,7 +323,7 @@ impl Network {
                 assert!(self.hosts[host].node.vips(instance).next().is_some());
                 self.hosts[host].announced.push((millis, rounds));
             }
-            Action::Sockets => {}
+            Action::Sockets | Action::Shares => {}
             Action::Event(event) => match *event {
                 EventKind::Interface { .. } | EventKind::Script { .. } => {}
                 event => self.log.push((millis, host, event.to_string())),

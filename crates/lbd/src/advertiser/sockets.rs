@@ -5,7 +5,7 @@ use std::collections::btree_map::{BTreeMap, Entry};
 use std::net::IpAddr;
 use std::num::NonZeroU32;
 
-use lb_net::{AdvertSocket, Envelope, Inbox, Interface, Poller, Received, VridSet};
+use lb_net::{AdvertSocket, Envelope, Inbox, Interface, Marking, Poller, Received, VridSet};
 
 use lb_node::Plan;
 use lb_node::{Datagram, LinkIndex, Socket, SocketFamily};
@@ -167,6 +167,8 @@ impl Sockets {
                 source: datagram.source,
                 destination: datagram.destination,
                 ttl: datagram.ttl.unwrap_or(DEFAULT_TTL),
+                marking: Marking::VRRP,
+                through: None,
             };
             open.socket.queue(&envelope, payload);
         }

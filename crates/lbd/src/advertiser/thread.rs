@@ -1,6 +1,7 @@
 //! The thread: one loop around one [`Node`].
 
 use std::error::Error as _;
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
 use std::mem;
 use std::sync::{Arc, PoisonError, mpsc};
@@ -75,7 +76,7 @@ impl Thread {
         let mut thread = Self {
             kernel: Kernel::open(&poller, KERNEL, Arc::clone(&waker))?,
             sockets: Sockets::new(&plan, FIRST_SOCKET),
-            node: Node::new(plan, &options.adopt),
+            node: Node::new(plan, &options.adopt, unguessable()),
             outgoing: Outgoing::default(),
             actions: Vec::new(),
             poller,
@@ -280,4 +281,9 @@ pub(super) fn with_sources(error: &lb_net::Error) -> String {
         Some(source) => format!("{error}: {source}"),
         None => error.to_string(),
     }
+}
+
+/// A number that nobody can guess: the keys of the standard library's hashers come from the kernel.
+fn unguessable() -> u64 {
+    RandomState::new().build_hasher().finish()
 }

@@ -1,0 +1,24 @@
+//! From a `carp_instance` to what `lb-carp` has to know.
+
+use lb_carp::{Config, Vhid};
+
+use super::peers;
+use crate::config::Carp;
+use crate::slot::MAX_SLACK;
+
+pub(super) fn config(carp: &Carp, grouped: bool) -> Config {
+    let instance = &carp.instance;
+    let vhid = Vhid::new(carp.node.vhid).expect("the model holds no vhid 0");
+    let addresses = instance.router.vips.iter().map(|vip| vip.address).collect();
+    let mut config = Config {
+        advbase: instance.advbase,
+        advskew: carp.node.advskew,
+        preempt: instance.preempt,
+        peers: peers(&instance.router.peers),
+        grouped,
+        ..Config::new(vhid, instance.key, addresses)
+    };
+    config.advert_slack = (config.pace().interval() / 100).min(MAX_SLACK);
+    config.handover = instance.router.handover.then(|| config.hold_time());
+    config
+}
