@@ -20,14 +20,15 @@
 //! - `preempt_delay`, at most `p`, runs from the first advertisement of a weaker master. If there
 //!   is none yet, there will be one within `D`; it is put up with for `p`, and for what is left of
 //!   the timer that the last advertisement within `p` has restarted, `D` again.
+//! - In CARP a router that preempts does so when it hears a slower master, and everybody's patience
+//!   is a matter of its own: 3 advbase and the advskew, which a demotion may raise to 254. Nothing
+//!   takes longer than above.
 //!
 //! So everybody agrees after `s + u + k + (1 + 2r) (D + p + D′) + n (d + l)` where `D′` is `D` with
 //! `preempt_delay` and 0 without, and `n` counts the exchanges above, the answers to them, and one
 //! for a wake-up that is shared (an advertisement may leave 1 ms early).
 
 use std::time::Duration;
-
-use lb_vrrp::Priority;
 
 use crate::scenario::{Scenario, Weather};
 use crate::table::Table;
@@ -45,10 +46,7 @@ pub(crate) fn agreement(scenario: &Scenario, table: &Table) -> Duration {
     for terms in all() {
         slowest[terms.vr] = slowest[terms.vr].max(terms.interval);
     }
-    let silence = all().map(|terms| {
-        let (slowest, adverts) = (slowest[terms.vr], terms.down_adverts);
-        lb_vrrp::master_down_interval(terms.version, Priority(1), slowest, adverts)
-    });
+    let silence = all().map(|terms| terms.patience.longest(slowest[terms.vr]));
     let silence = silence.max().unwrap_or_default();
     let patience = all().map(|terms| terms.preempt_delay).max().unwrap_or_default();
     let again = if patience.is_zero() { Duration::ZERO } else { silence };

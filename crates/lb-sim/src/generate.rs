@@ -10,10 +10,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lb_config::model::{
-    AddressFlags, Family, InitialState, Notify, Peers, Script, SyncGroup, Tracked, UnicastPeer,
-    VirtualAddress, VirtualRouter, VrrpInstance, VrrpScript, VrrpVersion,
+    AddressFlags, CarpInstance, Family, InitialState, Notify, Peers, Script, SyncGroup, Tracked,
+    UnicastPeer, VirtualAddress, VirtualRouter, VrrpInstance, VrrpScript, VrrpVersion,
 };
-use lb_node::{InstanceConfig, Plan};
+use lb_node::{Carp, InstanceConfig, Plan};
 
 use crate::bound;
 use crate::chance::Chance;
@@ -56,6 +56,7 @@ struct Maker {
 
 /// What instances of a virtual router have in common.
 struct Draft {
+    carp: bool,
     segment: usize,
     vrid: u8,
     version: VrrpVersion,
@@ -122,14 +123,23 @@ impl Maker {
         let v2 = whole && self.one_in(3);
         let family = if !v2 && self.one_in(6) { Family::Inet6 } else { Family::Inet };
         let few = self.chance.within(2..=254);
-        let ties = self.one_in(5);
+        let grouped = self.groups.iter().any(|group| group.contains(&index));
+        let carp = self.one_in(3) && (!grouped || self.beat.as_secs() > 0);
+        // Equals are told apart by their address in either protocol, but not in the same way.
+        let ties = !grouped && self.one_in(5);
         let priorities = (0..routers).map(|_| match ties {
             true => self.chance.within(few / 2 + 1..=few / 2 + 2) as u8,
             false => self.chance.within(1..=254) as u8,
         });
         let mut priorities: Vec<u8> = priorities.collect();
-        let grouped = self.groups.iter().any(|group| group.contains(&index));
-        if !grouped && self.one_in(20) {
+        if grouped {
+            // Halved by a reload they are even, and still nobody's equals.
+            let order = self.chance.below(routers as u64) as usize;
+            for (router, priority) in priorities.iter_mut().enumerate() {
+                *priority = ((router + order) % routers) as u8 * 8 + 101;
+            }
+        }
+        if !grouped && !carp && self.one_in(20) {
             priorities[0] = 255;
         }
         let stays = self.chance.below(10);
@@ -140,6 +150,7 @@ impl Maker {
         });
         let nopreempt = nopreempt.collect();
         Draft {
+            carp,
             segment: self.chance.below(self.segments as u64) as usize,
             vrid: index as u8 * 7 + 1,
             version: if v2 { VrrpVersion::V2 } else { VrrpVersion::V3 },
@@ -203,10 +214,13 @@ impl Maker {
         }
         for index in 0..self.virtual_routers.len() {
             let grouped = self.groups.iter().any(|group| group.contains(&index));
-            let mut instance = instance(&self.virtual_routers[index], index, router, routers);
+            let draft = &self.virtual_routers[index];
+            let mut instance = instance(draft, index, router, routers);
+            let carp = draft.carp;
             let common = &mut instance.router;
             if script && self.chance.below(2) == 0 {
-                let weight = if grouped { 0 } else { self.chance.within(0..=100) as i16 - 50 };
+                let heavy = self.chance.within(0..=100) as i16 - 50;
+                let weight = if grouped || carp { 0 } else { heavy };
                 common.track_scripts.push(Tracked {
                     name: SCRIPT.to_owned(),
                     weight,
@@ -214,14 +228,20 @@ impl Maker {
                 });
             }
             if follows && self.segments > 1 {
-                let weight = if grouped { 0 } else { -(self.chance.within(0..=60) as i16) };
+                let heavy = -(self.chance.within(0..=60) as i16);
+                let weight = if grouped || carp { 0 } else { heavy };
                 let name = format!("eth{}", self.segments - 1);
                 common.track_interfaces.push(Tracked { name, weight, reverse: false });
             }
             let intervals = self.virtual_routers[index].intervals;
             let times = if intervals { self.chance.within(1..=3) } else { 1 };
             instance.advert_int = self.beat * times as u32;
-            plan.instances.push(InstanceConfig::Vrrp(Arc::new(instance)));
+            plan.instances.extend(match carp {
+                true => {
+                    Carp::all_of(&Arc::new(self.carp(instance))).map(InstanceConfig::Carp).collect()
+                }
+                false => vec![InstanceConfig::Vrrp(Arc::new(instance))],
+            });
         }
         for (index, members) in self.groups.iter().enumerate() {
             plan.groups.push(SyncGroup {
@@ -233,6 +253,25 @@ impl Maker {
             });
         }
         plan
+    }
+
+    /// A CARP instance in the place of a VRRP instance: the better the priority, the faster.
+    fn carp(&self, vrrp: VrrpInstance) -> CarpInstance {
+        let slower = 254 - vrrp.priority.min(254);
+        let beat = (self.beat.as_millis() * 256 / 1_000) as u32;
+        let (advbase, advskew) = match self.beat.as_secs() {
+            0 => (0, (beat + beat * u32::from(slower) / 254).min(254) as u8),
+            seconds => (seconds as u8, slower),
+        };
+        CarpInstance {
+            vhid: vrrp.vrid,
+            key: *b"open sesame\0\0\0\0\0\0\0\0\0",
+            advbase,
+            advskew,
+            preempt: !vrrp.nopreempt,
+            router: vrrp.router,
+            ..CarpInstance::default()
+        }
     }
 
     /// Turns everything on and lets things happen until the network heals.
@@ -329,12 +368,24 @@ impl Maker {
         let weaker = self.chance.below(2) as u8;
         let stays = self.one_in(4);
         for instance in &mut plan.instances {
-            let InstanceConfig::Vrrp(vrrp) = instance;
-            let vrrp = Arc::make_mut(vrrp);
-            if vrrp.priority < 255 {
-                vrrp.priority = (vrrp.priority / (1 + weaker)).max(1);
+            match instance {
+                InstanceConfig::Vrrp(vrrp) => {
+                    let vrrp = Arc::make_mut(vrrp);
+                    if vrrp.priority < 255 {
+                        vrrp.priority = (vrrp.priority / (1 + weaker)).max(1);
+                    }
+                    vrrp.nopreempt |= stays && vrrp.priority < 255;
+                }
+                InstanceConfig::Carp(carp) => {
+                    let instance = Arc::make_mut(&mut carp.instance);
+                    let priority = ((254 - instance.advskew) / (1 + weaker)).max(1);
+                    if instance.advbase > 0 {
+                        instance.advskew = 254 - priority;
+                        carp.node.advskew = instance.advskew;
+                    }
+                    instance.preempt &= !stays;
+                }
             }
-            vrrp.nopreempt |= stays && vrrp.priority < 255;
         }
         if self.groups.is_empty() && plan.instances.len() > 1 && self.one_in(3) {
             plan.instances.pop();

@@ -1,5 +1,6 @@
 //! What must hold whatever befalls the network.
 
+use std::cmp::Reverse;
 use std::fmt;
 use std::time::Duration;
 
@@ -7,8 +8,9 @@ use lb_control::State;
 
 use crate::Time;
 use crate::host::Host;
+use crate::outcome::Said;
 use crate::scenario::Scenario;
-use crate::table::{Table, Terms};
+use crate::table::{Patience, Table, Terms};
 
 /// A promise, and with it what breaking it is called.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -69,11 +71,14 @@ impl fmt::Display for Promise {
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Seat {
     pub(crate) state: State,
+    /// Of VRRP.
     pub(crate) priority: u8,
-    /// When it last heard a master that goes on, and that one's interval.
+    /// When it last heard a master that it has to let be, and for how long it has to.
     heard: Option<(Time, Time)>,
     /// When it last advertised as MASTER.
     sent: Option<Time>,
+    /// What it said then.
+    said: Option<Said>,
 }
 
 /// Watches over the promises.
@@ -121,9 +126,19 @@ impl Judge {
         self.seats[router][vr] = Seat::default();
     }
 
-    /// The instance hears a master with this interval that it has to let be, or another one.
-    pub(crate) fn heard(&mut self, now: Time, router: usize, vr: usize, interval: Option<Time>) {
-        self.seats[router][vr].heard = interval.map(|interval| (now, interval));
+    /// The instance hears a master that it has to let be for so long, or another one.
+    pub(crate) fn heard(&mut self, now: Time, router: usize, vr: usize, patience: Option<Time>) {
+        self.seats[router][vr].heard = patience.map(|patience| (now, patience));
+    }
+
+    /// How good an instance is, as far as is known.
+    pub(crate) fn standing(&self, router: usize, terms: &Terms) -> Said {
+        let seat = self.seats[router][terms.vr];
+        match (terms.patience, seat.state, seat.said) {
+            (Patience::Vrrp { .. }, ..) => Said::Vrrp(seat.priority),
+            (Patience::Carp(_), State::Master, Some(said)) => said,
+            (Patience::Carp(pace), ..) => Said::Carp(Reverse(0), Reverse(pace.interval())),
+        }
     }
 
     pub(crate) fn priority(&mut self, router: usize, vr: usize, priority: u8) {
@@ -131,11 +146,23 @@ impl Judge {
     }
 
     /// An instance advertises.
-    pub(crate) fn sent(&mut self, now: Time, router: usize, host: &Host, terms: &Terms) {
+    pub(crate) fn sent(
+        &mut self,
+        now: Time,
+        router: usize,
+        host: &Host,
+        terms: &Terms,
+        said: Said,
+    ) {
         let seat = &mut self.seats[router][terms.vr];
-        let before = seat.sent.replace(now);
+        let before = std::mem::replace(&mut seat.sent, (said != Said::Stop).then_some(now));
+        let last = seat.said.replace(said);
         let Some(before) = before.filter(|before| *before >= host.awake_since) else { return };
-        let interval = terms.interval.as_nanos() as u64;
+        let interval = match last {
+            Some(Said::Carp(_, Reverse(interval))) => interval.max(terms.interval),
+            _ => terms.interval,
+        };
+        let interval = interval.as_nanos() as u64;
         // Its clock may be slow; a wake-up may be late at the end, and was early at the beginning.
         let longest = interval + interval / 500 + self.lateness + 1_000_000;
         if seat.state == State::Master && now - before > longest {
@@ -169,14 +196,13 @@ impl Judge {
                 format!("{name} enters {state} though nothing happened")
             });
         }
-        let Some((at, interval)) = heard
+        let Some((at, patience)) = heard
             .filter(|_| state == State::Master && terms.nopreempt && cause != Some(Cause::Resume))
         else {
             return;
         };
-        let dead_after = interval * u64::from(terms.down_adverts);
         // Fast clocks; and an advertisement counts when it is read, a little late.
-        if now - at + dead_after / 500 + self.lateness < dead_after {
+        if now - at + patience / 500 + self.lateness < patience {
             self.complain(now, Promise::NoPreempt, Some(terms.vr), || {
                 let ago = Duration::from_nanos(now - at);
                 format!("{name} takes over {ago:?} after it heard a master, in spite of nopreempt")
@@ -225,7 +251,7 @@ impl Judge {
                 let Some(terms) = host.terms.iter().find(|terms| terms.vr == vr) else { continue };
                 let seat = self.seats[router][vr];
                 if matches!(seat.state, State::Backup | State::Master) {
-                    able.push((router, seat, preempts(host, terms)));
+                    able.push((router, seat, preempts(host, terms), self.standing(router, terms)));
                 }
             }
             if able.is_empty() {
@@ -233,8 +259,8 @@ impl Judge {
             }
             let name = |router: usize| scenario.routers[router].name.as_str();
             let masters: Vec<_> =
-                able.iter().filter(|(_, seat, _)| seat.state == State::Master).collect();
-            let [(master, seat, _)] = masters[..] else {
+                able.iter().filter(|(_, seat, ..)| seat.state == State::Master).collect();
+            let [(master, _, _, said)] = masters[..] else {
                 self.complain(now, Promise::OneMaster, Some(vr), || {
                     let names: Vec<&str> =
                         masters.iter().map(|(router, ..)| name(*router)).collect();
@@ -245,17 +271,13 @@ impl Judge {
                 });
                 continue;
             };
-            let better = able
-                .iter()
-                .find(|(_, other, preempts)| *preempts && other.priority > seat.priority);
-            if let Some((better, other, _)) = better {
+            let better = able.iter().find(|(_, _, preempts, other)| *preempts && other > said);
+            if let Some((better, _, _, other)) = better {
                 self.complain(now, Promise::TheBest, Some(vr), || {
                     format!(
-                        "{} with {} is MASTER, not {} with {}",
+                        "{} with {said} is MASTER, not {} with {other}",
                         name(*master),
-                        seat.priority,
-                        name(*better),
-                        other.priority
+                        name(*better)
                     )
                 });
             }

@@ -21,11 +21,11 @@ mod world;
 pub use chance::Chance;
 pub use generate::generate;
 pub use judge::{Promise, Violation};
-pub use outcome::{Change, Count, Entry, Note, Outcome, View, Why};
+pub use outcome::{Change, Count, Entry, Note, Outcome, Said, View, Why};
 pub use scenario::{Deed, MAX_ROUTERS, Router, Scenario, Weather, What, Wire};
 pub use shrink::shrink;
 pub use story::tell;
-pub use table::{Table, Terms, VirtualRouter};
+pub use table::{Patience, Table, Terms, VirtualRouter};
 pub use world::run;
 
 /// Simulated nanoseconds since the beginning.

@@ -1,5 +1,6 @@
 //! What came of a scenario.
 
+use std::cmp::Reverse;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -105,6 +106,17 @@ pub enum Note {
     Serves { segment: usize, address: IpAddr, router: Option<usize> },
 }
 
+/// What an advertisement says of its sender, the better the greater.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Said {
+    /// It stops.
+    Stop,
+    /// The demotion and the interval of CARP.
+    Carp(Reverse<u8>, Reverse<Duration>),
+    /// The priority of VRRP.
+    Vrrp(u8),
+}
+
 /// Why an instance may change its state: the input that is being handled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the names of the fields say it")]
@@ -114,7 +126,7 @@ pub enum Why {
     /// The process starts and resumes what it was.
     Resume,
     /// An advertisement.
-    Heard { from: usize, priority: u8 },
+    Heard { from: usize, said: Said },
     /// A timer.
     Silence,
     /// A carrier came or went.

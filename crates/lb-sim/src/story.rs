@@ -1,5 +1,6 @@
 //! An outcome in words.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{self, Write as _};
 use std::time::Duration;
@@ -8,7 +9,7 @@ use lb_config::model::{Peers, VrrpInstance};
 use lb_control::State;
 use lb_node::{InstanceConfig, Plan};
 
-use crate::outcome::{Entry, Note, Outcome, Why};
+use crate::outcome::{Entry, Note, Outcome, Said, Why};
 use crate::scenario::{Router, Scenario, Weather, What};
 
 /// What happened, line by line, for an outcome with notes.
@@ -79,12 +80,11 @@ impl Story<'_> {
                 .iter()
                 .find(|group| group.members.iter().any(|member| member == config.name()));
             let group = group.map(|group| format!(", in group {}", group.name));
-            let InstanceConfig::Vrrp(vrrp) = config;
             writeln!(
                 self.text,
                 "  {}: {}{}",
                 config.name(),
-                terms(vrrp),
+                terms(config),
                 group.unwrap_or_default()
             )?;
         }
@@ -179,11 +179,11 @@ impl Story<'_> {
         match why {
             Why::Start => "for it starts".to_owned(),
             Why::Resume => "as before its failure".to_owned(),
-            Why::Heard { from, priority: 0 } => {
+            Why::Heard { from, said: Said::Stop } => {
                 format!("having heard that {} stops", self.router(from))
             }
-            Why::Heard { from, priority } => {
-                format!("having heard {priority} from {}", self.router(from))
+            Why::Heard { from, said } => {
+                format!("having heard {said} from {}", self.router(from))
             }
             Why::Silence => "having heard nobody".to_owned(),
             Why::Carrier { up: true, .. } => "for its cable is back".to_owned(),
@@ -217,10 +217,10 @@ impl Story<'_> {
                 format!("{} stalls for {}", name(router), seconds(*time))
             }
             What::Reload { router, plan } => {
-                let terms = plan.instances.iter().map(|config| {
-                    let InstanceConfig::Vrrp(vrrp) = config;
-                    format!("{}: {}", config.name(), terms(vrrp))
-                });
+                let terms = plan
+                    .instances
+                    .iter()
+                    .map(|config| format!("{}: {}", config.name(), terms(config)));
                 let terms: Vec<String> = terms.collect();
                 format!("{} reloads: {}", name(router), terms.join("; "))
             }
@@ -262,7 +262,28 @@ impl Story<'_> {
     }
 }
 
-fn terms(vrrp: &VrrpInstance) -> String {
+fn terms(config: &InstanceConfig) -> String {
+    let mut out = match config {
+        InstanceConfig::Vrrp(vrrp) => vrrp_terms(vrrp),
+        InstanceConfig::Carp(carp) => {
+            let preempt = if carp.instance.preempt { ", preempts" } else { "" };
+            let (advbase, advskew) = (carp.instance.advbase, carp.node.advskew);
+            format!("CARP, advbase {advbase}, advskew {advskew}{preempt}")
+        }
+    };
+    let router = config.router();
+    if matches!(router.peers, Peers::Unicast { .. }) {
+        out += ", unicast";
+    }
+    let scripts = router.track_scripts.iter().map(|tracked| ("script", tracked));
+    let links = router.track_interfaces.iter().map(|tracked| ("interface", tracked));
+    for (kind, tracked) in scripts.chain(links) {
+        let _ = write!(out, ", {kind} {} weighs {}", tracked.name, tracked.weight);
+    }
+    out
+}
+
+fn vrrp_terms(vrrp: &VrrpInstance) -> String {
     let mut out = format!("priority {}, every {}", vrrp.priority, seconds(vrrp.advert_int));
     if vrrp.down_timer_adverts != 3 {
         let _ = write!(out, ", dead after {}", vrrp.down_timer_adverts);
@@ -273,15 +294,22 @@ fn terms(vrrp: &VrrpInstance) -> String {
     if !vrrp.preempt_delay.is_zero() {
         let _ = write!(out, ", preempts after {}", seconds(vrrp.preempt_delay));
     }
-    if matches!(vrrp.router.peers, Peers::Unicast { .. }) {
-        out += ", unicast";
-    }
-    let scripts = vrrp.router.track_scripts.iter().map(|tracked| ("script", tracked));
-    let links = vrrp.router.track_interfaces.iter().map(|tracked| ("interface", tracked));
-    for (kind, tracked) in scripts.chain(links) {
-        let _ = write!(out, ", {kind} {} weighs {}", tracked.name, tracked.weight);
-    }
     out
+}
+
+impl fmt::Display for Said {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Stop => f.write_str("a stop"),
+            Self::Vrrp(priority) => priority.fmt(f),
+            Self::Carp(Reverse(0), Reverse(interval)) => {
+                write!(f, "an interval of {}", seconds(*interval))
+            }
+            Self::Carp(Reverse(demotion), Reverse(interval)) => {
+                write!(f, "an interval of {}, demoted by {demotion},", seconds(*interval))
+            }
+        }
+    }
 }
 
 fn weather(weather: &Weather) -> String {

@@ -3,9 +3,10 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
+use lb_carp::Pace;
 use lb_config::model::{Family, VirtualAddress, VrrpVersion};
 use lb_node::{InstanceConfig, Plan, ProtocolKind};
-use lb_vrrp::Version;
+use lb_vrrp::{Priority, Version};
 
 use crate::scenario::{Router, Scenario};
 
@@ -50,12 +51,50 @@ pub struct Terms {
     pub nopreempt: bool,
     /// How long a weaker master is put up with.
     pub preempt_delay: Duration,
-    /// How often it advertises.
+    /// How often it advertises at least.
     pub interval: Duration,
-    /// Intervals of silence that make a master dead.
-    pub down_adverts: u32,
-    /// Of VRRP: decides the skew.
-    pub version: Version,
+    /// When it takes a master for dead.
+    pub patience: Patience,
+}
+
+/// How long an instance waits for a master.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Patience {
+    /// By RFC 9568 §6.1: what the master says decides, and the priority.
+    Vrrp {
+        /// Decides the skew.
+        version: Version,
+        /// Intervals of silence.
+        adverts: u32,
+    },
+    /// By its own interval alone.
+    Carp(Pace),
+}
+
+/// Intervals of silence that make a CARP master dead.
+const DEAD_RATIO: u8 = 3;
+
+impl Patience {
+    /// The longest for a master with this interval, whatever the priority.
+    #[must_use]
+    pub fn longest(&self, interval: Duration) -> Duration {
+        match self {
+            Self::Vrrp { version, adverts } => {
+                lb_vrrp::master_down_interval(*version, Priority(1), interval, *adverts)
+            }
+            // Demotion and maintenance raise the advskew up to 254.
+            Self::Carp(pace) => Pace { advskew: 254, ..*pace }.master_down(DEAD_RATIO),
+        }
+    }
+
+    /// The shortest for a master with this interval, whatever the priority.
+    #[must_use]
+    pub fn shortest(&self, interval: Duration) -> Duration {
+        match self {
+            Self::Vrrp { adverts, .. } => interval * *adverts,
+            Self::Carp(pace) => pace.master_down(DEAD_RATIO),
+        }
+    }
 }
 
 impl Table {
@@ -121,7 +160,7 @@ impl Table {
             };
             let common = config.router();
             let vips = common.vips.iter().chain(&common.excluded_vips);
-            let vips = vips.filter_map(|vip| Some((on(vip)?, vip.address))).collect();
+            let vips = vips.filter_map(|vip| Some((on(vip)?, vip.address))).collect::<Vec<_>>();
             let name = config.name().to_owned();
             match config {
                 InstanceConfig::Vrrp(vrrp) => Some(Terms {
@@ -133,12 +172,29 @@ impl Table {
                     nopreempt: vrrp.nopreempt,
                     preempt_delay: vrrp.preempt_delay,
                     interval: vrrp.advert_int,
-                    down_adverts: vrrp.down_timer_adverts,
-                    version: match vrrp.version {
-                        VrrpVersion::V2 => Version::V2,
-                        VrrpVersion::V3 => Version::V3,
+                    patience: Patience::Vrrp {
+                        version: match vrrp.version {
+                            VrrpVersion::V2 => Version::V2,
+                            VrrpVersion::V3 => Version::V3,
+                        },
+                        adverts: vrrp.down_timer_adverts,
                     },
                 }),
+                InstanceConfig::Carp(carp) => {
+                    let pace = Pace { advbase: carp.instance.advbase, advskew: carp.node.advskew };
+                    Some(Terms {
+                        name,
+                        vr: vr.into(),
+                        group,
+                        // Everybody has the addresses of a balanced instance.
+                        vips: if carp.instance.nodes.is_empty() { vips } else { Vec::new() },
+                        owner: false,
+                        nopreempt: !carp.instance.preempt,
+                        preempt_delay: Duration::ZERO,
+                        interval: pace.interval(),
+                        patience: Patience::Carp(pace),
+                    })
+                }
             }
         };
         plan.instances.iter().filter_map(terms).collect()

@@ -7,6 +7,7 @@ use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use lb_carp::Pace;
 use lb_control::{EventKind, State};
 use lb_election::IpPacket;
 use lb_node::{Action, Datagram, Input, LinkIndex, Node, Plan, ProtocolKind, Socket, SocketFamily};
@@ -17,10 +18,10 @@ use crate::chance::Chance;
 use crate::client::Clients;
 use crate::host::{Change, Command, Host};
 use crate::judge::{Cause, Judge, Promise};
-use crate::outcome::{Count, Entry, Note, Outcome, Why};
+use crate::outcome::{Count, Entry, Note, Outcome, Said, Why};
 use crate::scenario::{Scenario, What};
 use crate::segment::{Fate, Segment};
-use crate::table::Table;
+use crate::table::{Table, Terms};
 
 /// One packet under way to any number of receivers.
 #[derive(Debug)]
@@ -31,24 +32,36 @@ pub(crate) struct Packet {
     vr: Option<usize>,
     source: IpAddr,
     destination: IpAddr,
+    protocol: ProtocolKind,
     ttl: Option<u8>,
     payload: Vec<u8>,
 }
 
 impl Packet {
-    /// Priority of a VRRP advertisement.
-    fn priority(&self) -> u8 {
-        self.payload.get(2).copied().unwrap_or_default()
+    /// What it says of its sender. RFC 9568 §5.2; `lb_carp::Advert`.
+    fn said(&self) -> Said {
+        match (self.protocol, &self.payload[..]) {
+            (ProtocolKind::Vrrp, [_, _, 0, ..]) => Said::Stop,
+            (ProtocolKind::Vrrp, [_, _, priority, ..]) => Said::Vrrp(*priority),
+            (ProtocolKind::Carp, [_, _, advskew, _, demotion, advbase, ..]) => {
+                match (Pace { advbase: *advbase, advskew: *advskew }) {
+                    Pace::BOW_OUT => Said::Stop,
+                    pace => Said::Carp(Reverse(*demotion), Reverse(pace.interval())),
+                }
+            }
+            _ => Said::Stop,
+        }
     }
 
-    /// Interval of a VRRP advertisement. RFC 9568 §5.2.7, RFC 3768 §5.3.7.
-    fn interval(&self) -> Time {
-        match self.payload[..] {
-            [head, _, _, _, high, low, ..] if head >> 4 == 3 => {
-                (u64::from(high & 0x0f) << 8 | u64::from(low)) * 10_000_000
+    /// Its sender's interval. RFC 9568 §5.2.7, RFC 3768 §5.3.7.
+    fn interval(&self) -> Duration {
+        match (self.said(), &self.payload[..]) {
+            (Said::Carp(_, Reverse(interval)), _) => interval,
+            (_, [head, _, _, _, high, low, ..]) if head >> 4 == 3 => {
+                Duration::from_millis((u64::from(high & 0x0f) << 8 | u64::from(*low)) * 10)
             }
-            [_, _, _, _, _, seconds, ..] => u64::from(seconds) * 1_000_000_000,
-            _ => 0,
+            (_, [_, _, _, _, _, seconds, ..]) => Duration::from_secs((*seconds).into()),
+            _ => Duration::ZERO,
         }
     }
 }
@@ -421,7 +434,7 @@ impl<'s> World<'s> {
         let legacy = mem::take(&mut host.legacy);
         let legacy = if adopt { legacy } else { BTreeSet::new() };
         host.terms = self.table.terms(spec, &host.plan);
-        host.node = Some(Node::new(host.plan.clone(), &legacy));
+        host.node = Some(Node::new(host.plan.clone(), &legacy, self.scenario.seed ^ router as u64));
         host.awake_since = self.now;
         let deaf = host.plan.startup_delay;
         host.deaf_until = self.now + nanos(deaf + bound::stretch(self.scenario, deaf));
@@ -550,15 +563,18 @@ impl<'s> World<'s> {
 
     fn hear(&mut self, router: usize, link: LinkIndex, packet: &Rc<Packet>) {
         let wire = link as usize - 1;
-        let better = packet.vr.and_then(|vr| self.better(router, wire, vr, packet));
+        let said = packet.said();
+        let mut better = false;
         if let Some(vr) = packet.vr {
-            let terms = self.hosts[router].terms.iter().find(|terms| terms.vr == vr);
-            let respects = packet.priority() > 0
-                && self.now > self.hosts[router].deaf_until
-                && terms.is_some_and(|terms| terms.nopreempt);
-            self.judge.heard(self.now, router, vr, respects.then(|| packet.interval()));
+            let host = &self.hosts[router];
+            if let Some(terms) = host.terms.iter().find(|terms| terms.vr == vr) {
+                better = self.is_better(router, wire, terms, packet);
+                let patience =
+                    self.has_to_let_be(terms, packet).filter(|_| self.now > host.deaf_until);
+                self.judge.heard(self.now, router, vr, patience.map(nanos));
+            }
         }
-        self.why = Why::Heard { from: packet.from, priority: packet.priority() };
+        self.why = Why::Heard { from: packet.from, said };
         let input = IpPacket {
             source: packet.source,
             destination: packet.destination,
@@ -567,27 +583,46 @@ impl<'s> World<'s> {
             payload: &packet.payload,
         };
         self.tell(router, Input::Packet { link, packet: input });
-        if let Some(vr) = better
+        if let Some(vr) = packet.vr.filter(|_| better)
             && self.judge.seat(router, vr).state == State::Master
         {
             let name = &self.scenario.routers[router].name;
             self.judge.complain(self.now, Promise::Yield, Some(vr), || {
-                format!("{name} stays MASTER though it heard {}", packet.priority())
+                format!("{name} stays MASTER though it heard {said}")
             });
         }
     }
 
-    /// The virtual router, if the packet is from a better master than this one.
-    fn better(&self, router: usize, wire: usize, vr: usize, packet: &Packet) -> Option<usize> {
-        let seat = self.judge.seat(router, vr);
-        let owner = seat.priority == 255;
-        if seat.state != State::Master || owner || packet.priority() == 0 {
+    /// How long an instance has to let the sender of a packet be if it does not preempt.
+    fn has_to_let_be(&self, terms: &Terms, packet: &Packet) -> Option<Duration> {
+        if !terms.nopreempt {
             return None;
         }
+        let patience = terms.patience.shortest(packet.interval());
+        match packet.said() {
+            Said::Stop => None,
+            Said::Vrrp(_) => Some(patience),
+            // Somebody demoted, or too slow, need not be put up with.
+            Said::Carp(Reverse(0), Reverse(interval)) => (interval <= patience).then_some(patience),
+            Said::Carp(..) => None,
+        }
+    }
+
+    /// Whether a packet is from a better master than this one.
+    fn is_better(&self, router: usize, wire: usize, terms: &Terms, packet: &Packet) -> bool {
+        if self.judge.seat(router, terms.vr).state != State::Master || terms.owner {
+            return false;
+        }
+        let (ours, theirs) = (self.judge.standing(router, terms), packet.said());
         let addresses = &self.scenario.routers[router].wires[wire].addresses;
-        let ours = addresses.iter().find(|ours| ours.is_ipv4() == packet.source.is_ipv4())?;
-        let better = (packet.priority(), packet.source) > (seat.priority, *ours);
-        better.then_some(vr)
+        let like = |ours: &&IpAddr| ours.is_ipv4() == packet.source.is_ipv4();
+        let wins = addresses.iter().find(like).is_some_and(|ours| match theirs {
+            Said::Vrrp(_) => packet.source > *ours,
+            // Compared from the last octet, the lower wins: `lb_carp::Instance`.
+            Said::Carp(..) => backwards(packet.source) < backwards(*ours),
+            Said::Stop => false,
+        });
+        theirs != Said::Stop && (theirs > ours || theirs == ours && wins)
     }
 
     /// Gives a node an input now and does what it says.
@@ -637,7 +672,7 @@ impl<'s> World<'s> {
                 }
             }
             Action::Announce { instance, rounds } => self.announce(router, instance, rounds),
-            Action::Sockets => {}
+            Action::Sockets | Action::Shares => {}
             Action::Event(event) => self.event(router, &event),
         }
     }
@@ -702,14 +737,15 @@ impl<'s> World<'s> {
         let Datagram { source, destination, ttl, protocol, .. } = *datagram;
         let id = payload.get(1).copied().unwrap_or_default();
         let vr = self.table.find(segment, source, protocol, id);
-        let packet =
-            Packet { from, segment, vr, source, destination, ttl, payload: payload.to_vec() };
+        let payload = payload.to_vec();
+        let packet = Packet { from, segment, vr, source, destination, protocol, ttl, payload };
+        let said = packet.said();
         if let Some(vr) = vr {
             let host = &self.hosts[from];
             if let Some(terms) = host.terms.iter().find(|terms| terms.vr == vr) {
-                self.judge.sent(self.now, from, host, terms);
+                self.judge.sent(self.now, from, host, terms, said);
             }
-            if protocol == ProtocolKind::Vrrp && packet.priority() == 0 {
+            if said == Said::Stop {
                 self.note(|| Note::SaysStop { router: from, virtual_router: vr });
             }
         }
@@ -820,6 +856,13 @@ impl<'s> World<'s> {
                     && host.carriers[wire]
                     && host.vips.contains(&(wire as LinkIndex + 1, address))
             })
+    }
+}
+
+fn backwards(address: IpAddr) -> u128 {
+    match address {
+        IpAddr::V4(address) => u32::from_le_bytes(address.octets()).into(),
+        IpAddr::V6(address) => u128::from_le_bytes(address.octets()),
     }
 }
 
