@@ -7,7 +7,7 @@ use std::time::Instant;
 use lb_control::{EventKind, State};
 use lb_election::{Input, IpPacket, Role};
 
-use super::protocol::{self, Advert};
+use super::protocol::{self, Advert, WireError};
 use super::slot::{MAX_SLACK, Since, Slot};
 use super::{Action, InstanceConfig, InstanceId, LinkIndex, Node, Phase};
 use crate::group::{self, Member};
@@ -217,10 +217,14 @@ impl Node {
             }
             protocol::Action::Willing | protocol::Action::Weaker { .. } => {}
             protocol::Action::Report { from, error } => {
-                out.push(Action::event(EventKind::VrrpPacketError {
-                    name: slot.config.name().to_owned(),
-                    from: from.to_string(),
-                    reason: error.to_string(),
+                let (name, from) = (slot.config.name().to_owned(), from.to_string());
+                let reason = error.to_string();
+                out.push(Action::event(match error {
+                    WireError::Vrrp(_) => EventKind::VrrpPacketError { name, from, reason },
+                    WireError::Carp(error) => {
+                        let severity = error.severity();
+                        EventKind::CarpPacketError { name, from, severity, reason }
+                    }
                 }));
             }
         }

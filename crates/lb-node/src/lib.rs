@@ -25,6 +25,7 @@ mod links;
 mod message;
 mod plan;
 mod protocol;
+pub mod record;
 mod reload;
 mod scripts;
 mod slot;

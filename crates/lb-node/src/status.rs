@@ -27,6 +27,17 @@ pub struct Status {
 }
 
 impl Node {
+    /// The last changes of role of an instance, oldest first; `None` when there is none of that name.
+    #[must_use]
+    pub fn why(
+        &self,
+        name: &str,
+        _: Instant,
+        _: Timestamp,
+    ) -> Option<Vec<lb_control::status::Transition>> {
+        self.living().any(|slot| slot.config.name() == name).then(Vec::new)
+    }
+
     pub(crate) fn snapshot(&self, now: Instant, wall: Timestamp) -> Status {
         let mut status = Status::default();
         for slot in self.living() {

@@ -119,6 +119,17 @@ pub struct Args {
         help_heading = "Files and surroundings"
     )]
     pub socket: Option<PathBuf>,
+    /// Directory of what outlives a restart, such as `lbctl maintenance on --persist`
+    #[arg(
+        long,
+        value_name = "DIR",
+        default_value = DEFAULT_STATE_DIR,
+        help_heading = "Files and surroundings"
+    )]
+    pub state_dir: PathBuf,
+    /// Write everything the advertiser is told to FILE, for `lbctl replay`
+    #[arg(long, value_name = "FILE", help_heading = "Files and surroundings")]
+    pub record: Option<PathBuf>,
     /// PID file
     #[arg(short = 'p', long, value_name = "FILE", help_heading = "Files and surroundings")]
     pub pid: Option<PathBuf>,
@@ -216,6 +227,8 @@ pub struct Args {
 
 /// Configuration unless `-f` names another.
 pub const DEFAULT_CONFIG: &str = "/etc/keepalived/keepalived.conf";
+/// State directory unless `--state-dir` names another.
+pub const DEFAULT_STATE_DIR: &str = "/var/lib/lbd";
 const DEFAULT_LOG_FILE: &str = "/tmp/keepalived.log";
 
 impl ValueEnum for DataplaneChoice {
