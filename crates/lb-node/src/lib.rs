@@ -267,6 +267,12 @@ impl Node {
         self.slot(instance).into_iter().flat_map(|slot| slot.vips(&self.links))
     }
 
+    /// Name of an instance; those that the last input removed are still known.
+    #[must_use]
+    pub fn name(&self, instance: InstanceId) -> Option<&str> {
+        Some(self.slot(instance)?.config.name())
+    }
+
     /// The sockets to have open now.
     #[must_use]
     pub fn sockets(&self) -> &BTreeSet<Socket> {

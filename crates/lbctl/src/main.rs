@@ -5,6 +5,7 @@ mod client;
 mod config;
 mod lab;
 mod order;
+mod replay;
 mod status;
 mod text;
 mod why;
@@ -55,6 +56,7 @@ enum Command {
     Maintenance(order::Maintenance),
     Why(why::Args),
     Carp(carp::Args),
+    Replay(replay::Args),
     Config(config::Args),
     Lab(lab::Args),
     #[command(hide = true)]
@@ -73,6 +75,7 @@ fn main() -> ExitCode {
         Command::Maintenance(args) => order::maintenance(&socket, args).map(|()| ExitCode::SUCCESS),
         Command::Why(args) => why::run(&socket, args).map(|()| ExitCode::SUCCESS),
         Command::Carp(args) => carp::run(&socket, args).map(|()| ExitCode::SUCCESS),
+        Command::Replay(args) => replay::run(&args),
         Command::Config(args) => config::run(&socket, args),
         Command::Lab(args) => lab::run(args),
         Command::LabServer(args) => lab::serve(&args),

@@ -163,14 +163,15 @@ impl Tape {
 
     /// Whether there was room.
     fn send(&mut self, line: Line) -> bool {
-        match self.recorder.as_ref().map(|recorder| recorder.0.try_send(line)) {
-            Some(Err(TrySendError::Full(_))) => false,
-            Some(Err(TrySendError::Disconnected(_))) => {
+        let Some(recorder) = &self.recorder else { return true };
+        match recorder.0.try_send(line) {
+            Ok(()) => true,
+            Err(TrySendError::Full(_)) => false,
+            Err(TrySendError::Disconnected(_)) => {
                 // The writer has said why.
                 self.recorder = None;
                 true
             }
-            Some(Ok(())) | None => true,
         }
     }
 }
