@@ -54,7 +54,7 @@ pub struct Model {
     /// `virtual_server_group` blocks.
     pub virtual_server_groups: Vec<VirtualServerGroup>,
     /// `virtual_server` blocks.
-    pub virtual_servers: Vec<VirtualServer>,
+    pub virtual_servers: Vec<Arc<VirtualServer>>,
     /// `track_file` blocks.
     pub track_files: Vec<TrackFile>,
     /// `vrrp_track_process` blocks.
@@ -77,6 +77,14 @@ pub struct Model {
     pub link_delays: Vec<LinkDelays>,
     /// `SSL`
     pub tls: Option<TlsFiles>,
+}
+
+impl Model {
+    /// What every VRRP and CARP instance has in common, in this order.
+    pub fn routers(&self) -> impl Iterator<Item = &VirtualRouter> {
+        let vrrp = self.vrrp_instances.iter().map(|instance| &instance.router);
+        vrrp.chain(self.carp_instances.iter().map(|instance| &instance.router))
+    }
 }
 
 /// Settings of the whole daemon.

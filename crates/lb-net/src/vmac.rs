@@ -1,11 +1,13 @@
 //! Virtual MACs: macvlans that come and go with the instances that want them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::net::{IpAddr, Ipv6Addr};
 use std::{fs, io};
 
+use crate::before::Before;
 use crate::link::{LinkChange, LinkDetails, MacvlanMode, Setting};
 use crate::netlink::{Address, Change};
+use crate::quiet::{self, Quiet};
 use crate::{Error, Family, Outcome, RouteSocket};
 
 /// Virtual MAC of a VRRP router. RFC 9568 §7.3.
@@ -44,14 +46,19 @@ pub struct VmacSpec {
 
 /// The virtual MACs of an engine, with the settings that they need around them.
 ///
-/// A virtual MAC answers ARP for its own addresses only (`arp_ignore` 1), takes packets from another
-/// router's same addresses (`accept_local`), has no reverse path filter and keeps secondary
-/// addresses when a primary one goes. Its base answers for its own addresses only and on the right
-/// link (`arp_ignore`, `arp_filter`) until the last IPv4 virtual MAC on it goes. Unlike with
-/// keepalived it also asks in the name of its own addresses only (`arp_announce` 2): answering a
-/// client from the virtual address, it would else ask for the client's MAC in that address's name
-/// with its real MAC, and the client would believe it. Because the filter
-/// of `all` would count for each link, it is moved to the other links for as long.
+/// A virtual MAC is in the link group and the VRF of its base. It answers ARP for its own addresses
+/// only (`arp_ignore` 1), takes packets from another router's same addresses (`accept_local`), has
+/// no reverse path filter and keeps secondary addresses when a primary one goes. Its base answers
+/// for its own addresses only and on the right link (`arp_ignore`, `arp_filter`) until the last IPv4
+/// virtual MAC on it goes. Unlike with keepalived it also asks in the name of its own addresses only
+/// (`arp_announce` 2): answering a client from the virtual address, it would else ask for the
+/// client's MAC in that address's name with its real MAC, and the client would believe it. Because
+/// the reverse path filter of `all` would count for each link, it is moved to the other links for as
+/// long.
+///
+/// What a link with IPv6, or in private mode, says by itself, such as listener reports, leaves with
+/// the MAC of its base: rules of nftables see to it, in a table `lbd_vmac_if` and the index of the
+/// base. Without `nft` this is missing, with a warning.
 ///
 /// What was set before is written into the alias of each link (`ip link show`), so that whoever
 /// adopts the links after a crash restores it. Dropping this leaves everything as it is:
@@ -61,30 +68,15 @@ pub struct Vmacs {
     route: RouteSocket,
     made: BTreeMap<String, Made>,
     before: Before,
+    quiet: quiet::Bases,
 }
 
 #[derive(Clone, Debug)]
 struct Made {
     index: u32,
     spec: VmacSpec,
-}
-
-/// Settings as they were without virtual MACs.
-#[derive(Debug, Default)]
-struct Before {
-    /// Those in [`OF_BASE`] of bases, by index.
-    bases: BTreeMap<u32, [u32; 3]>,
-    rp_filter: Option<RpFilter>,
-}
-
-/// `rp_filter` as it was, where we have changed it.
-#[derive(Debug, Default)]
-struct RpFilter {
-    all: u32,
-    /// Unknown after a crash: it stays as it is, which means the same once `all` is back.
-    default: Option<u32>,
-    /// By index of the link.
-    links: BTreeMap<u32, u32>,
+    /// It has its settings.
+    settled: bool,
 }
 
 impl Vmacs {
@@ -93,7 +85,12 @@ impl Vmacs {
     /// # Errors
     /// When the process is out of descriptors or memory.
     pub fn open() -> Result<Self, Error> {
-        Ok(Self { route: RouteSocket::open()?, made: BTreeMap::new(), before: Before::default() })
+        Ok(Self {
+            route: RouteSocket::open()?,
+            made: BTreeMap::new(),
+            before: Before::default(),
+            quiet: quiet::Bases::new(),
+        })
     }
 
     /// Makes what is wanted and not there, adopts a macvlan of the same name, base, MAC and mode,
@@ -117,17 +114,20 @@ impl Vmacs {
     }
 
     fn try_reconcile(&mut self, wanted: &[VmacSpec]) -> io::Result<Vec<Result<u32, Error>>> {
+        let names: HashSet<_> = wanted.iter().map(|spec| spec.name.as_str()).collect();
         let there = self.route.link_details()?;
-        let by_name = |name: &str| there.iter().find(|details| details.link.name == name);
-        self.made.retain(|name, made| by_name(name).is_some_and(|it| it.link.index == made.index));
+        let by_name = by_name(&there);
+        self.made.retain(|name, made| {
+            by_name.get(name.as_str()).is_some_and(|it| it.link.index == made.index)
+        });
 
-        let gone = self.made.iter().filter(|(name, _)| !wanted.iter().any(|it| it.name == **name));
+        let gone = self.made.iter().filter(|(name, _)| !names.contains(name.as_str()));
         let mut leaving: Vec<u32> = gone.map(|(_, made)| made.index).collect();
         let mut found: Vec<Result<(), Error>> = Vec::with_capacity(wanted.len());
         let mut missing = Vec::new();
         for (place, spec) in wanted.iter().enumerate() {
-            let old = by_name(&spec.name);
-            if let Some(kind) = old.and_then(LinkDetails::other_kind) {
+            let old = by_name.get(spec.name.as_str());
+            if let Some(kind) = old.and_then(|old| old.other_kind()) {
                 let (name, kind) = (spec.name.clone(), kind.to_owned());
                 found.push(Err(Error::NameTaken { name, kind }));
                 continue;
@@ -146,7 +146,9 @@ impl Vmacs {
         let first = changes.len();
         changes.extend(missing.iter().map(|&place| {
             let VmacSpec { ref name, base, hardware, mode, .. } = wanted[place];
-            LinkChange::Create { name, base, hardware, mode }
+            let belonging = there.iter().find(|it| it.link.index == base).map(|it| it.belonging);
+            let belonging = belonging.unwrap_or_default();
+            LinkChange::Create { name, base, hardware, mode, belonging }
         }));
         let errors = self.route.change_links(&changes)?;
         for (place, errno) in missing.into_iter().zip(&errors[first..]) {
@@ -155,7 +157,7 @@ impl Vmacs {
                 found[place] = Err(Error::system(what, "CAP_NET_ADMIN")(errno.into()));
             }
         }
-        self.made.retain(|name, _| wanted.iter().any(|spec| spec.name == *name));
+        self.made.retain(|name, _| names.contains(name.as_str()));
         let there = if changes.is_empty() { there } else { self.route.link_details()? };
         self.settle(wanted, found, &there)
     }
@@ -167,30 +169,42 @@ impl Vmacs {
         found: Vec<Result<(), Error>>,
         there: &[LinkDetails],
     ) -> io::Result<Vec<Result<u32, Error>>> {
+        let by_name = by_name(there);
         let mut results = Vec::with_capacity(wanted.len());
         let mut fresh = Vec::new();
+        let mut addresses = Vec::new();
         for (spec, found) in wanted.iter().zip(found) {
-            let details = there.iter().find(|details| details.link.name == spec.name);
+            let details = by_name.get(spec.name.as_str()).copied();
             results.push(match (found, details) {
                 (Err(error), _) => Err(error),
                 // Somebody has deleted it meanwhile.
                 (Ok(()), None) => Err(Error::NoInterface(spec.name.clone())),
                 (Ok(()), Some(details)) => {
-                    let made = Made { index: details.link.index, spec: spec.clone() };
+                    let index = details.link.index;
+                    let made = Made { index, spec: spec.clone(), settled: true };
                     let old = self.made.insert(spec.name.clone(), made);
-                    if old.is_none_or(|old| old.index != details.link.index || old.spec != *spec) {
-                        fresh.push((results.len(), details));
+                    let old = old.filter(|old| old.index == index);
+                    if !old.as_ref().is_some_and(|old| old.settled && old.spec == *spec) {
+                        let place = results.len();
+                        fresh.push((place, details));
+                        let former = old.and_then(|old| old.spec.link_local);
+                        let former = former.filter(|it| Some(*it) != spec.link_local);
+                        let own = spec.link_local.filter(|_| spec.ipv6);
+                        addresses.extend(
+                            former.map(|it| (place, Change::Remove(link_local(index, it)))),
+                        );
+                        addresses.extend(own.map(|it| (place, Change::Add(link_local(index, it)))));
                     }
-                    Ok(details.link.index)
+                    Ok(index)
                 }
             });
         }
         self.before.recall(fresh.iter().map(|(_, details)| *details));
         self.set_around(there)?;
+        self.keep_quiet(there);
         let aliases: Vec<_> =
             fresh.iter().map(|&(place, _)| self.before.alias(wanted[place].base)).collect();
         let mut changes = Vec::new();
-        let mut addresses = Vec::new();
         for (&(place, details), alias) in fresh.iter().zip(&aliases) {
             let (spec, index) = (&wanted[place], details.link.index);
             switch_ipv6(spec);
@@ -200,8 +214,6 @@ impl Vmacs {
                 LinkChange::Set { index, settings: if spec.ipv4 { &FOR_IPV4 } else { &ALWAYS } },
                 LinkChange::Up { index },
             ]);
-            let address = spec.link_local.filter(|_| spec.ipv6);
-            addresses.extend(address.map(|address| (place, link_local(index, address))));
         }
         let errors = self.route.change_links(&changes)?;
         for (&(place, _), errors) in fresh.iter().zip(errors.chunks(4)) {
@@ -211,48 +223,45 @@ impl Vmacs {
                 results[place] = Err(setting_up(&wanted[place], (*errno).into()));
             }
         }
-        let additions: Vec<_> =
-            addresses.iter().map(|(_, address)| Change::Add(*address)).collect();
-        for ((place, _), outcome) in addresses.iter().zip(self.route.change(&additions)?) {
+        let (places, changes): (Vec<usize>, Vec<_>) = addresses.into_iter().unzip();
+        for (place, outcome) in places.into_iter().zip(self.route.change(&changes)?) {
             if let Outcome::Refused(error) = outcome {
-                results[*place] = Err(setting_up(&wanted[*place], error));
+                results[place] = Err(setting_up(&wanted[place], error));
+            }
+        }
+        for (spec, result) in wanted.iter().zip(&results) {
+            if let (Err(_), Some(made)) = (result, self.made.get_mut(&spec.name)) {
+                // To be tried again.
+                made.settled = false;
             }
         }
         Ok(results)
     }
 
-    /// Sets and restores what is around the virtual MACs.
-    fn set_around(&mut self, there: &[LinkDetails]) -> io::Result<()> {
-        let in_use: Vec<u32> =
-            self.made.values().filter(|made| made.spec.ipv4).map(|made| made.spec.base).collect();
-        let mut settings: Vec<(u32, Vec<(Setting, u32)>)> = Vec::new();
-        for details in there {
-            let index = details.link.index;
-            if !in_use.contains(&index) {
+    /// Sees to it that nothing but what the advertiser sends has a virtual MAC as source.
+    fn keep_quiet(&mut self, there: &[LinkDetails]) {
+        let mut bases = quiet::Bases::new();
+        for (name, Made { index, spec, .. }) in &self.made {
+            // Without IPv6 there is nothing to say, and in bridge mode no socket joins groups here.
+            if !spec.ipv6 && spec.mode == MacvlanMode::Bridge {
                 continue;
             }
-            if let [Some(ignore), Some(filter), Some(announce)] =
-                OF_BASE.map(|(setting, ..)| details.setting(setting))
-            {
-                self.before.bases.entry(index).or_insert([ignore, filter, announce]);
-                settings
-                    .push((index, OF_BASE.map(|(setting, _, number)| (setting, number)).into()));
+            let base = there.iter().find(|details| details.link.index == spec.base);
+            if let Some(own) = base.and_then(|base| base.link.hardware) {
+                let quiet = bases.entry(spec.base);
+                let quiet = quiet.or_insert_with(|| Quiet { own, links: Vec::new() });
+                quiet.links.push((*index, name.clone()));
             }
         }
-        self.before.bases.retain(|index, was| {
-            let keep = in_use.contains(index);
-            if !keep && there.iter().any(|details| details.link.index == *index) {
-                let was = OF_BASE.iter().zip(was).map(|((setting, ..), was)| (*setting, *was));
-                settings.push((*index, was.collect()));
-            }
-            keep
-        });
-        if in_use.is_empty() {
-            self.before.restore_rp_filter(&mut settings);
-        } else {
-            let others = there.iter().filter(|it| !self.made.contains_key(&it.link.name));
-            self.before.move_rp_filter(others, &mut settings);
-        }
+        quiet::change(&self.quiet, &bases);
+        self.quiet = bases;
+    }
+
+    /// Sets and restores what is around the virtual MACs.
+    fn set_around(&mut self, there: &[LinkDetails]) -> io::Result<()> {
+        let in_use: BTreeSet<u32> =
+            self.made.values().filter(|made| made.spec.ipv4).map(|made| made.spec.base).collect();
+        let settings = self.before.settings(&in_use, there, |name| self.made.contains_key(name));
         let changes: Vec<_> = settings
             .iter()
             .map(|(index, settings)| LinkChange::Set { index: *index, settings })
@@ -263,20 +272,13 @@ impl Vmacs {
                 tracing::debug!("{change:?}: {errno}");
             }
         }
-        if !in_use.is_empty() && self.before.rp_filter.is_some() {
-            // Only now that each link has its own.
-            write_rp_filter("all", 0);
+        if !in_use.is_empty() {
+            self.before.end_filter_of_all();
         }
         Ok(())
     }
 }
 
-/// What a base is given, and its names in an alias.
-const OF_BASE: [(Setting, &str, u32); 3] = [
-    (Setting::ArpIgnore, "arp_ignore", 1),
-    (Setting::ArpFilter, "arp_filter", 1),
-    (Setting::ArpAnnounce, "arp_announce", 2),
-];
 const ALWAYS: [(Setting, u32); 1] = [(Setting::ArpIgnore, 1)];
 const FOR_IPV4: [(Setting, u32); 4] = [
     (Setting::ArpIgnore, 1),
@@ -294,105 +296,20 @@ fn setting_up(spec: &VmacSpec, error: io::Error) -> Error {
     Error::system(format!("setting up the virtual MAC {}", spec.name), "CAP_NET_ADMIN")(error)
 }
 
-/// IPv6 on or off, before the link is switched on and says that it is there.
+/// IPv6 on or off, before the link is switched on and says that it is there. What routers advertise
+/// is the base's business.
 fn switch_ipv6(spec: &VmacSpec) {
-    let path = format!("/proc/sys/net/ipv6/conf/{}/disable_ipv6", spec.name);
-    // Not there without IPv6; read-only in some containers, where the link then has IPv6 and no
-    // address of it.
-    if let Err(error) = fs::write(path, if spec.ipv6 { "0" } else { "1" }) {
-        tracing::debug!("disable_ipv6 of {}: {error}", spec.name);
+    let settings = [("disable_ipv6", if spec.ipv6 { "0" } else { "1" }), ("accept_ra", "0")];
+    for (name, value) in settings {
+        let path = format!("/proc/sys/net/ipv6/conf/{}/{name}", spec.name);
+        // Not there without IPv6; read-only in some containers, where the link then has IPv6 and no
+        // address of it.
+        if let Err(error) = fs::write(path, value) {
+            tracing::debug!("{name} of {}: {error}", spec.name);
+        }
     }
 }
 
-impl Before {
-    const MARK: &str = "lbd before:";
-
-    /// What `alias` writes, for the virtual MACs of this base.
-    fn alias(&self, base: u32) -> String {
-        let mut text = Self::MARK.to_owned();
-        for ((_, name, _), was) in OF_BASE.iter().zip(self.bases.get(&base).into_iter().flatten()) {
-            text += &format!(" {name}={was}");
-        }
-        if let Some(rp_filter) = &self.rp_filter {
-            text += &format!(" rp_filter={}", rp_filter.all);
-        }
-        text
-    }
-
-    /// Reads what a predecessor wrote, where we do not know better.
-    fn recall<'a>(&mut self, adopted: impl Iterator<Item = &'a LinkDetails>) {
-        for details in adopted {
-            let Some(text) = details.alias.as_deref().and_then(|it| it.strip_prefix(Self::MARK))
-            else {
-                continue;
-            };
-            let number = |name: &str| {
-                let words = text.split_ascii_whitespace();
-                words
-                    .filter_map(|word| word.split_once('='))
-                    .find(|(key, _)| *key == name)?
-                    .1
-                    .parse()
-                    .ok()
-            };
-            if let (Some(base), [Some(ignore), Some(filter), Some(announce)]) =
-                (details.link.parent, OF_BASE.map(|(_, name, _)| number(name)))
-            {
-                self.bases.entry(base).or_insert([ignore, filter, announce]);
-            }
-            if let (None, Some(all)) = (&self.rp_filter, number("rp_filter")) {
-                self.rp_filter = Some(RpFilter { all, ..RpFilter::default() });
-            }
-        }
-    }
-
-    /// Gives each link the reverse path filter that it has by that of `all`.
-    fn move_rp_filter<'a>(
-        &mut self,
-        links: impl Iterator<Item = &'a LinkDetails>,
-        settings: &mut Vec<(u32, Vec<(Setting, u32)>)>,
-    ) {
-        let Some(all) = read_rp_filter("all").filter(|all| *all != 0) else { return };
-        let default = read_rp_filter("default").filter(|default| *default < all);
-        let before = self.rp_filter.get_or_insert_default();
-        before.all = all;
-        if let Some(default) = default {
-            before.default = Some(default);
-            write_rp_filter("default", all);
-        }
-        for details in links {
-            let own = details.setting(Setting::RpFilter).filter(|own| *own < all);
-            if let Some(own) = own {
-                before.links.entry(details.link.index).or_insert(own);
-                settings.push((details.link.index, vec![(Setting::RpFilter, all)]));
-            }
-        }
-    }
-
-    fn restore_rp_filter(&mut self, settings: &mut Vec<(u32, Vec<(Setting, u32)>)>) {
-        let Some(before) = self.rp_filter.take() else { return };
-        write_rp_filter("all", before.all);
-        if let Some(default) = before.default {
-            write_rp_filter("default", default);
-        }
-        let links = before.links.into_iter();
-        settings.extend(links.map(|(index, own)| (index, vec![(Setting::RpFilter, own)])));
-    }
-}
-
-fn rp_filter_path(of: &str) -> String {
-    format!("/proc/sys/net/ipv4/conf/{of}/rp_filter")
-}
-
-fn read_rp_filter(of: &str) -> Option<u32> {
-    fs::read_to_string(rp_filter_path(of)).ok()?.trim().parse().ok()
-}
-
-fn write_rp_filter(of: &str, number: u32) {
-    if let Err(error) = fs::write(rp_filter_path(of), number.to_string()) {
-        tracing::warn!(
-            "rp_filter of {of} cannot be set to {number} ({error}): packets to virtual MACs may be \
-             dropped; set net.ipv4.conf.all.rp_filter to 0 by sysctl"
-        );
-    }
+fn by_name(there: &[LinkDetails]) -> HashMap<&str, &LinkDetails> {
+    there.iter().map(|details| (details.link.name.as_str(), details)).collect()
 }

@@ -109,7 +109,8 @@ pub enum Input<'a> {
     },
     /// A new configuration is in force. After [`Input::Start`].
     Reload(Plan),
-    /// End: masters say so and let go. [`Node::stopped`](crate::Node::stopped) tells when it is done.
+    /// End: masters say so and let go; again: they wait for no successor any longer.
+    /// [`Node::stopped`](crate::Node::stopped) tells when it is done.
     Stop,
 }
 
@@ -147,6 +148,8 @@ pub enum Action {
     },
     /// [`Node::sockets`](crate::Node::sockets) is another set now: open and close the difference.
     Sockets,
+    /// [`Node::shares`](crate::Node::shares) says something else now.
+    Shares,
     /// Tell the world.
     Event(Box<EventKind>),
 }

@@ -27,17 +27,6 @@ pub struct Status {
 }
 
 impl Node {
-    /// The last changes of role of an instance, oldest first; `None` when there is none of that name.
-    #[must_use]
-    pub fn why(
-        &self,
-        name: &str,
-        _: Instant,
-        _: Timestamp,
-    ) -> Option<Vec<lb_control::status::Transition>> {
-        self.living().any(|slot| slot.config.name() == name).then(Vec::new)
-    }
-
     pub(crate) fn snapshot(&self, now: Instant, wall: Timestamp) -> Status {
         let mut status = Status::default();
         for slot in self.living() {
@@ -93,8 +82,8 @@ impl Node {
                 priority: priority.0,
             }),
             faults: self.reasons(slot),
-            maintenance: None,
-            conflicts: Vec::new(),
+            maintenance: slot.maintenance.clone(),
+            conflicts: slot.conflicts(),
             counters: counters(instance.counters()),
         }
     }
@@ -145,8 +134,8 @@ impl Node {
             vips: vips(&settings.router),
             master: if role == Role::Master { ours() } else { heard() },
             faults: self.reasons(slot),
-            maintenance: None,
-            conflicts: Vec::new(),
+            maintenance: slot.maintenance.clone(),
+            conflicts: slot.conflicts(),
             counters: carp_counters(instance.counters()),
         }
     }

@@ -205,7 +205,7 @@ impl Stage {
                     let wall = SignedDuration::try_from(now.duration_since(self.start)).ok();
                     let wall = wall.and_then(|past| self.wall.checked_add(past).ok());
                     let past = self.node.why(&name, now, wall.unwrap_or(self.wall));
-                    let why = past.and_then(|past| past.into_iter().rfind(|t| t.to == to));
+                    let why = past.and_then(|past| past.into_iter().find(|t| t.to == to));
                     let from = why.as_ref().map_or(from, |why| why.from);
                     self.note(What::Role { name, from, to, why });
                 }

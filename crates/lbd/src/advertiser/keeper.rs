@@ -9,9 +9,16 @@ use std::io;
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 
-use lb_net::{Address, Announcement, Announcer, Change, Outcome, RouteSocket, Waker};
+use lb_net::{
+    Address, Announcement, Announcer, Change, Outcome, RouteSocket, Share, SharedAddress, Waker,
+};
 
 use lb_node::Vip;
+
+use crate::advertiser::thread::with_sources;
+
+/// Name of our nftables tables.
+const SHARE_TABLE: &str = "lbd";
 
 /// One VIP to be there or not.
 #[derive(Clone, Debug)]
@@ -26,6 +33,8 @@ enum Task {
     /// Each with its number of rounds: a round of all, then the next, because the repetitions are
     /// for what gets lost in a burst.
     Announce(Vec<(Announcement, u32)>),
+    /// Take exactly these shares of the load.
+    Share(Vec<SharedAddress>),
     Then(Box<dyn FnOnce() + Send>),
 }
 
@@ -47,7 +56,7 @@ impl Keeper {
     ) -> io::Result<Self> {
         let (tasks, inbox) = mpsc::channel();
         let (report, exceptions) = mpsc::channel();
-        let hands = Hands { route, announcer, report, waker };
+        let hands = Hands { route, announcer, share: None, report, waker };
         let thread = std::thread::Builder::new()
             .name("lbd-addresses".into())
             .spawn(move || hands.run(&inbox))?;
@@ -62,6 +71,11 @@ impl Keeper {
     /// Announces each as often as it says.
     pub(super) fn announce(&self, announcements: Vec<(Announcement, u32)>) -> io::Result<()> {
         self.give(Task::Announce(announcements))
+    }
+
+    /// Takes exactly these shares of the load.
+    pub(super) fn share(&self, shares: Vec<SharedAddress>) -> io::Result<()> {
+        self.give(Task::Share(shares))
     }
 
     /// Calls `f` when everything before it is done.
@@ -94,6 +108,8 @@ impl Drop for Keeper {
 struct Hands {
     route: RouteSocket,
     announcer: Announcer,
+    /// Once there was something to share.
+    share: Option<Share>,
     report: mpsc::Sender<(VipChange, Outcome)>,
     waker: Arc<Waker>,
 }
@@ -104,6 +120,11 @@ impl Hands {
             match task {
                 Task::Change(changes) => self.change(changes),
                 Task::Announce(announcements) => self.announce(announcements),
+                Task::Share(shares) => {
+                    if let Err(error) = self.share(&shares) {
+                        tracing::error!("cannot balance: {}", with_sources(&error));
+                    }
+                }
                 Task::Then(f) => f(),
             }
         }
@@ -129,6 +150,14 @@ impl Hands {
         if any {
             self.waker.wake();
         }
+    }
+
+    fn share(&mut self, shares: &[SharedAddress]) -> Result<(), lb_net::Error> {
+        let share = match &mut self.share {
+            Some(share) => share,
+            None => self.share.insert(Share::open(SHARE_TABLE)?),
+        };
+        share.apply(shares)
     }
 
     fn announce(&mut self, mut announcements: Vec<(Announcement, u32)>) {

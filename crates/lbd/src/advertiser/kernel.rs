@@ -3,15 +3,17 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::io;
 use std::net::IpAddr;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 
+use lb_config::model;
 use lb_net::{
-    Announcement, Announcer, ArpForm, Event, InterfaceAddress, Link, Monitor, Outcome, Poller,
-    RouteSocket, Waker,
+    Announcement, Announcer, ArpForm, Balancing, Event, Interface, InterfaceAddress, Link, Monitor,
+    Outcome, Poller, RouteSocket, SharedAddress, Waker,
 };
 
 use crate::advertiser::keeper::{Keeper, VipChange};
-use lb_node::{Input, LinkIndex};
+use lb_node::{Input, LinkIndex, Shared};
 
 /// Knows the kernel's links and addresses as of the last [`Kernel::drain`], our own changes included
 /// from the moment they were asked for.
@@ -185,6 +187,30 @@ impl Kernel {
     /// Has each announced as often as it says, after the changes before it.
     pub(super) fn announce(&self, announcements: Vec<(Announcement, u32)>) -> io::Result<()> {
         self.keeper.announce(announcements)
+    }
+
+    /// Has exactly these shares of the load taken.
+    pub(super) fn share(&self, shares: Vec<Shared>) -> io::Result<()> {
+        let shares = shares.into_iter().filter_map(|share| {
+            let link = self.links.get(&share.link)?;
+            let name = link.name.clone();
+            Some(SharedAddress {
+                interface: Interface { index: NonZeroU32::new(share.link)?, name },
+                hardware: link.hardware?,
+                addresses: share.addresses,
+                vhids: share.vhids,
+                held: share.held.into_iter().collect(),
+                mode: match share.balancing {
+                    model::Balancing::Ip => Balancing::Ip,
+                    model::Balancing::IpStealth => Balancing::IpStealth,
+                    model::Balancing::IpUnicast => Balancing::IpUnicast,
+                    model::Balancing::Arp => Balancing::Arp,
+                },
+                seed: share.seed,
+                reverse: false,
+            })
+        });
+        self.keeper.share(shares.collect())
     }
 
     /// Calls `f` when the changes and announcements before it are done.

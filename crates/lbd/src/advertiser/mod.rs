@@ -144,7 +144,7 @@ impl Advertiser {
         self.send(Command::Demote { group: group.into(), by });
     }
 
-    /// Asks for the last changes of role of an instance, oldest first; `None` when there is none of
+    /// Asks for the last changes of role of an instance, the latest first; `None` when there is none of
     /// that name.
     pub fn why(&self, name: &str) -> oneshot::Receiver<Option<Vec<Transition>>> {
         let (reply, answer) = oneshot::channel();
@@ -159,7 +159,8 @@ impl Advertiser {
         answer
     }
 
-    /// Lets go: masters say so, then the VIPs go away, then the thread ends and this resolves.
+    /// Lets go: masters say so and wait for a successor, then the VIPs go away, then the thread ends
+    /// and this resolves. Asked a second time, they wait no longer.
     pub fn stop(&self) -> oneshot::Receiver<()> {
         let (reply, answer) = oneshot::channel();
         self.send(Command::Stop { reply });

@@ -64,6 +64,10 @@ impl Outgoing {
                 self.announced.insert(instance);
                 self.announcements.push((instance, rounds));
             }
+            Action::Shares => {
+                self.flush(node, sockets, kernel)?;
+                kernel.share(node.shares())?;
+            }
             Action::Sockets | Action::Event(_) => {}
         }
         Ok(())

@@ -73,14 +73,12 @@ impl Register {
         all.chain(single.map(|(name, m)| (Some(name.clone()), m.clone()))).collect()
     }
 
-    /// What holds for all instances.
-    pub fn of_all(&self) -> Option<&Maintenance> {
-        self.state.all.as_ref()
-    }
-
-    /// What holds for one instance alone.
-    pub fn of(&self, name: &str) -> Option<&Maintenance> {
-        self.state.instances.get(name)
+    /// What was said of all instances (`None`), or of one by its name.
+    pub fn of(&self, name: Option<&str>) -> Option<&Maintenance> {
+        match name {
+            None => self.state.all.as_ref(),
+            Some(name) => self.state.instances.get(name),
+        }
     }
 
     /// Begins or ends the maintenance of all instances (`None`) or of one. When it ends for all, it
@@ -200,6 +198,6 @@ mod tests {
         assert_eq!(register.entries(), []);
         register.set(None, by("anna", false)).unwrap();
         assert!(register.set(Some("VI_1"), by("anna", true)).is_err());
-        assert_eq!(register.of("VI_1"), None);
+        assert_eq!(register.of(Some("VI_1")), None);
     }
 }

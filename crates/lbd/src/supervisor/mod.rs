@@ -46,6 +46,8 @@ use tracker::{ScriptResult, Tracker};
 
 /// A stop may take so long if the configuration does not say otherwise (`child_wait_time`).
 const STOP: Duration = Duration::from_secs(5);
+/// The last part of it, which is enough to let go without a successor.
+const LET_GO: Duration = Duration::from_millis(500);
 /// How long the last notify scripts are waited for.
 const LAST_SCRIPTS: Duration = Duration::from_secs(1);
 /// How long the last lines of a record are waited for.
@@ -203,10 +205,7 @@ pub async fn run(
 impl Supervisor {
     fn wants_advertiser(&self, model: &Model) -> bool {
         // -C without -P leaves VRRP out, and the reverse; both together mean both.
-        (!self.args.check || self.args.vrrp)
-            && (self.args.all
-                || !model.vrrp_instances.is_empty()
-                || !model.carp_instances.is_empty())
+        (!self.args.check || self.args.vrrp) && (self.args.all || model.routers().next().is_some())
     }
 
     fn wants_balancer(&self, model: &Model) -> bool {
@@ -235,7 +234,7 @@ impl Supervisor {
         }
         if !self.advertiser.is_on() && !self.balancer.is_on() {
             tracing::warn!(
-                "{} has no vrrp_instance, no carp_instance and no virtual_server: there is nothing to do until a reload",
+                "{} has no vrrp_instance, carp_instance or virtual_server: there is nothing to do until a reload",
                 self.args.config.display()
             );
         }
@@ -463,8 +462,8 @@ impl Supervisor {
             return Err(reason);
         }
         self.tracker.apply(&model);
-        self.tell_maintenance(&self.model);
         self.model = Arc::new(model);
+        self.renew_maintenance(inbox).await;
         lb_net::release_memory();
         Ok(match complaints.len() {
             0 => "the new configuration is in force".to_owned(),
@@ -502,8 +501,15 @@ impl Supervisor {
         tell_systemd(&[NotifyState::Stopping]);
         let deadline = Instant::now() + self.model.global.child_wait_time.unwrap_or(STOP);
         self.tracker.stop();
-        let ended = self.advertiser.stop(deadline - Instant::now());
-        if !self.meanwhile(inbox, ended).await {
+        // Masters forward until they have heard a successor; when the time is nearly over, they let
+        // go without one.
+        let patience = (deadline - Instant::now()).saturating_sub(LET_GO);
+        let handed_over = self.advertiser.stop(patience);
+        let ended = self.meanwhile(inbox, handed_over).await || {
+            let let_go = self.advertiser.stop(deadline - Instant::now());
+            self.meanwhile(inbox, let_go).await
+        };
+        if !ended {
             tracing::error!("the advertiser did not end in time");
         }
         let ended = self.balancer.stop(deadline - Instant::now());

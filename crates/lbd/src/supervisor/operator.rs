@@ -12,8 +12,8 @@ use lb_node::{InstanceConfig, Plan};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
-use super::Supervisor;
 use super::control::{Answer, Order};
+use super::{Inbox, Supervisor};
 
 /// Names that a message lists at most.
 const NAMES: usize = 12;
@@ -87,62 +87,70 @@ impl Supervisor {
     pub(super) fn maintenance(&mut self, order: Order) -> Result<String, String> {
         let Order { name, on, persist, by } = order;
         let whose = name.clone().unwrap_or_else(|| "every instance".to_owned());
-        if let Some(name) = &name {
-            // What has left the configuration can still be taken off the list.
-            if on || self.maintenance.of(name).is_none() {
-                self.instance(name)?;
-            }
-        }
-        let before = match &name {
-            Some(name) => self.maintenance.of(name),
-            None => self.maintenance.of_all(),
-        };
-        let after = on.then(|| {
+        let key = name.map(|name| self.registered(&name)).transpose()?;
+        let (before, all) = (self.maintenance.of(key.as_deref()), self.maintenance.of(None));
+        let after = on.then(|| match before {
             // Who asks for it again changes how long it holds, not whose it is.
-            let (by, since) = match before {
-                Some(before) => (before.by.clone(), before.since),
-                None => (by.clone(), Timestamp::now()),
-            };
-            Maintenance { by, since, persistent: persist }
+            Some(before) => Maintenance { persistent: persist, ..before.clone() },
+            None => Maintenance { by: by.clone(), since: Timestamp::now(), persistent: persist },
         });
-        let same = before == after.as_ref();
-        if let (Some(name), None, None, Some(all)) =
-            (&name, &after, before, self.maintenance.of_all())
-        {
-            return Err(format!(
-                "{name} is in maintenance because every instance is, by {} since {}; \
-                 `lbctl maintenance off` ends it for all",
-                all.by, all.since
-            ));
+        match (before, &after, all) {
+            (Some(before), Some(after), _) if before == after => {
+                return Ok(format!("{whose} is in maintenance already"));
+            }
+            (None, None, Some(all)) => {
+                return Err(format!(
+                    "{whose} is in maintenance because every instance is, by {} since {}; \
+                     `lbctl maintenance off` ends it for all",
+                    all.by,
+                    all.since.strftime("%Y-%m-%d %H:%M UTC")
+                ));
+            }
+            (None, None, None) if key.is_some() || self.maintenance.entries().is_empty() => {
+                return Ok(format!("{whose} is not in maintenance"));
+            }
+            _ => {}
         }
-        if same && !(name.is_none() && !on && !self.maintenance.entries().is_empty()) {
-            return Ok(match on {
-                true => format!("{whose} is in maintenance already"),
-                false => format!("{whose} is not in maintenance"),
-            });
-        }
-        let freed: Vec<_> = if on { Vec::new() } else { self.maintenance.entries() };
-        self.maintenance.set(name.as_deref(), after.clone()).map_err(|error| {
+        // What holds for all holds for one of them that is taken off the list.
+        let rest = all.filter(|_| key.is_some()).cloned();
+        self.maintenance.set(key.as_deref(), after.clone()).map_err(|error| {
             format!(
-                "cannot write the state directory {}: {error}; nothing has changed. Without \
+                "cannot write to the state directory {}: {error}; nothing has changed. Without \
                  --persist no file is needed",
                 self.args.state_dir.display()
             )
         })?;
+        let stays = after.is_none() && rest.is_some();
         if let Some(advertiser) = self.advertiser.engine() {
-            advertiser.maintenance(name.as_deref(), after);
-            let single = freed.into_iter().filter_map(|(single, _)| single);
-            for single in single.filter(|_| name.is_none()) {
-                advertiser.maintenance(Some(&single), None);
-            }
+            advertiser.maintenance(key.as_deref(), after.or(rest));
         }
-        let verb = if on { "is in maintenance now" } else { "is no longer in maintenance" };
-        tracing::info!("{whose} {verb}, by {by}");
-        Ok(match (on, persist) {
-            (true, true) => format!("{whose} {verb}, over restarts too"),
-            (true, false) => format!("{whose} {verb}, until lbd is restarted"),
-            (false, _) => format!("{whose} {verb}"),
-        })
+        let message = match (on, persist) {
+            (true, true) => format!("{whose} is in maintenance now, over restarts too"),
+            (true, false) => format!("{whose} is in maintenance now, until lbd is restarted"),
+            (false, _) if stays => format!("{whose} stays in maintenance, as every instance is"),
+            (false, _) => format!("{whose} is no longer in maintenance"),
+        };
+        tracing::info!("{by} says: {message}");
+        Ok(message)
+    }
+
+    /// The name under which an instance is in maintenance, or would be: that of any member of its
+    /// sync group.
+    fn registered(&self, name: &str) -> Result<String, String> {
+        let in_register = |name: &str| self.maintenance.of(Some(name)).is_some();
+        // What has left the configuration can still be taken off the list.
+        if in_register(name) {
+            return Ok(name.to_owned());
+        }
+        let instance = self.instance(name)?;
+        let of_group = |other: &InstanceConfig| {
+            let members = self.model.sync_groups.iter().map(|group| &group.members);
+            let mut members = members.filter(|members| members.contains(&instance.router().name));
+            members.any(|members| members.contains(&other.router().name))
+        };
+        let together = instances(&self.model).into_iter().filter(of_group);
+        let mut names = together.map(|other| other.name().to_owned());
+        Ok(names.find(|name| in_register(name)).unwrap_or_else(|| name.to_owned()))
     }
 
     /// Complains of names in maintenance that the configuration does not have.
@@ -158,14 +166,21 @@ impl Supervisor {
         }
     }
 
-    /// Tells an advertiser that has got new instances what of them is in maintenance.
-    pub(super) fn tell_maintenance(&self, old: &Model) {
-        let Some(advertiser) = self.advertiser.engine() else { return };
-        let old = Plan::from(old);
-        for (name, maintenance) in self.maintenance.entries() {
-            let known = |name: &String| old.instances.iter().any(|one| one.name() == name);
-            if let Some(name) = name.filter(|name| !known(name)) {
-                advertiser.maintenance(Some(&name), Some(maintenance));
+    /// Tells an advertiser that has got a new configuration which of its new instances are in
+    /// maintenance.
+    pub(super) async fn renew_maintenance(&mut self, inbox: &mut Inbox) {
+        if self.maintenance.entries().iter().all(|(name, _)| name.is_none()) {
+            return;
+        }
+        let status = self.advertiser.status();
+        let lb_node::Status { vrrp, carp } = self.meanwhile(inbox, status).await;
+        let vrrp = vrrp.iter().map(|instance| (&instance.name, &instance.maintenance));
+        let vhids = carp.iter().flat_map(|carp| &carp.instances);
+        let vhids = vhids.map(|instance| (&instance.name, &instance.maintenance));
+        for (name, _) in vrrp.chain(vhids).filter(|(_, maintenance)| maintenance.is_none()) {
+            let order = self.maintenance.of(Some(name));
+            if let (Some(order), Some(advertiser)) = (order, self.advertiser.engine()) {
+                advertiser.maintenance(Some(name), Some(order.clone()));
             }
         }
     }
@@ -214,7 +229,10 @@ impl Supervisor {
         };
         tokio::spawn(async move {
             let verdict = match timeout(ANSWER, asked).await {
-                Ok(Ok(Some(transitions))) => Ok(transitions),
+                Ok(Ok(Some(mut transitions))) => {
+                    transitions.reverse(); // the oldest first
+                    Ok(transitions)
+                }
                 _ => Err("the advertiser does not answer; see the log".to_owned()),
             };
             let _ = answer.send(verdict); // the client may have gone
