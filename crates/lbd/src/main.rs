@@ -191,7 +191,7 @@ fn make_absolute(args: &mut Args) -> io::Result<()> {
         args.pid.as_mut(),
         args.vrrp_pid.as_mut(),
         args.checkers_pid.as_mut(),
-        Some(&mut args.state_dir),
+        args.state_dir.as_mut(),
         args.record.as_mut(),
     ];
     for path in paths.into_iter().flatten() {

@@ -152,7 +152,7 @@ pub async fn run(
             .map(|(recorder, writer)| (Some(recorder), Some(writer)))
             .map_err(|e| fatal(&format!("cannot record to {}", path.display()), e))?,
     };
-    let (maintenance, complaint) = Register::open(&args.state_dir);
+    let (maintenance, complaint) = Register::open(&args.state_dir());
     if let Some(complaint) = complaint {
         tracing::error!("{complaint}");
     }

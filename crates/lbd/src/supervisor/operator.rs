@@ -117,7 +117,7 @@ impl Supervisor {
             format!(
                 "cannot write to the state directory {}: {error}; nothing has changed. Without \
                  --persist no file is needed",
-                self.args.state_dir.display()
+                self.args.state_dir().display()
             )
         })?;
         let stays = after.is_none() && rest.is_some();
@@ -210,6 +210,7 @@ impl Supervisor {
             let groups = carp.iter().flat_map(|carp| &carp.groups);
             let now = groups.into_iter().find(|known| known.name == group);
             let verdict = match now {
+                Some(now) if now.demotion == 0 => Ok(format!("group {group} is not demoted")),
                 Some(now) => Ok(format!(
                     "group {group} is demoted by {}, {} of it by the operator",
                     now.demotion, now.by_operator
