@@ -3,7 +3,7 @@
 mod check;
 mod convert;
 mod diff;
-mod load;
+pub mod load;
 mod report;
 mod show;
 
@@ -42,7 +42,7 @@ pub fn run(socket: &Path, args: Args) -> anyhow::Result<ExitCode> {
 }
 
 /// Writes to the output; whoever reads it may stop at any time.
-fn print(text: &str) -> anyhow::Result<()> {
+pub fn print(text: &str) -> anyhow::Result<()> {
     match anstream::stdout().write_all(text.as_bytes()) {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error.into()),
         _ => Ok(()),

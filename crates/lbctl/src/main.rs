@@ -3,6 +3,7 @@
 mod client;
 mod config;
 mod lab;
+mod simulate;
 mod status;
 
 use std::path::{Path, PathBuf};
@@ -36,7 +37,9 @@ const EXAMPLES: &str = "Examples:
   lbctl config check FILE       would lbd run with this file?
   lbctl config diff             what would a reload change?
   lbctl reload                  put the changed configuration in force
-  lbctl lab                     see a failover in network namespaces";
+  lbctl lab                     see a failover in network namespaces
+  lbctl simulate gw1.conf gw2.conf
+                                what happens when each of them fails?";
 
 #[derive(Subcommand)]
 enum Command {
@@ -47,6 +50,7 @@ enum Command {
     Reload,
     Config(config::Args),
     Lab(lab::Args),
+    Simulate(simulate::Args),
     #[command(hide = true)]
     LabServer(lab::ServerArgs),
 }
@@ -59,6 +63,7 @@ fn main() -> ExitCode {
         Command::Reload => reload(&socket),
         Command::Config(args) => config::run(&socket, args),
         Command::Lab(args) => lab::run(args),
+        Command::Simulate(args) => simulate::run(&args),
         Command::LabServer(args) => lab::serve(&args),
     };
     done.unwrap_or_else(|error| {
