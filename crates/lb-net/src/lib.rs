@@ -1,11 +1,27 @@
-//! Contact with the kernel's network: links, addresses, gratuitous ARP and raw sockets.
+//! Contact with the kernel's network, for everything that makes an address virtual.
+//!
+//! | To | there is |
+//! |---|---|
+//! | send and hear advertisements | [`AdvertSocket`] with [`Envelope`] and [`Inbox`]; one that only sends, through any link: [`AdvertSocket::open_sender`] |
+//! | add and remove addresses, list them and the links | [`RouteSocket`] |
+//! | be told when links and addresses change | [`Monitor`] |
+//! | have links with a virtual MAC | [`Vmacs`] |
+//! | tell the neighbours where an address is | [`Announcer`] |
+//! | hear who else says to have it | [`Watch`] |
+//! | have it on several nodes at a time | [`Share`] |
+//! | wait for all of this, exactly and undisturbed | [`Poller`], [`Timer`], [`Waker`], [`set_realtime`] and its neighbours |
 //!
 //! Everything here is synchronous and made for a thread with an event loop of its own: a [`Poller`]
 //! says which descriptor is ready, a [`Timer`] wakes it to the nanosecond, a [`Waker`] lets other
 //! threads in. Packets leave and arrive in batches; what the steady state needs is allocated once.
+//! [`RouteSocket`], [`Vmacs`] and [`Share`] wait for the kernel, for milliseconds as a rule: they
+//! belong on a thread that may wait.
 //!
-//! [`RouteSocket`] changes addresses and [`Announcer`] tells the neighbours; nothing else here
-//! changes anything outside of the process.
+//! Every socket belongs to the network namespace of the thread that opens it.
+//!
+//! What outlives the process: addresses ([`RouteSocket`]), links and settings ([`Vmacs`]) and rules
+//! ([`Share`]). None of them goes when its owner is dropped, so that a successor can adopt it; each
+//! has a call that removes it. Everything else is gone with its descriptor.
 
 mod advert;
 mod announce;
@@ -25,6 +41,7 @@ mod schedule;
 mod share;
 mod timer;
 mod vmac;
+mod watch;
 
 pub use advert::{AdvertSocket, Family, Inbox, Interface, Received};
 pub use announce::{Announcement, Announcer, ArpForm, is_ipv6_router};
@@ -41,3 +58,4 @@ pub use schedule::{lock_memory, prefer_latency, release_memory, set_nice, set_re
 pub use share::{Balancing, Buckets, Share, SharedAddress};
 pub use timer::Timer;
 pub use vmac::{VmacSpec, Vmacs, carp_mac, vrrp_mac};
+pub use watch::{Claim, Watch};

@@ -14,12 +14,13 @@ pub enum MacvlanMode {
     ///
     /// A broadcast or multicast frame from the wire whose source is the macvlan's own MAC, which is
     /// how another router of the same virtual MAC sends, is handed to that macvlan **only**: sockets
-    /// on the base do not hear it.
-    #[default]
+    /// on the base do not hear it, and its kernel answers a gratuitous ARP request
+    /// ([`ArpForm`](crate::ArpForm)).
     Private,
     /// Macvlans of one base hear each other. A frame of the same virtual MAC from the wire is heard
     /// by the base and not by the macvlan: one socket on the base hears all routers' advertisements,
     /// and the kernel of an old master never answers the announcement of the new one.
+    #[default]
     Bridge,
 }
 

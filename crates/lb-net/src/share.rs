@@ -36,13 +36,14 @@ pub enum Balancing {
     /// The node whose share the asker's MAC falls into answers ARP, with the virtual MAC of that
     /// share: a client stays with a node. Only for clients on the segment.
     Arp,
-    /// The address has a multicast MAC, 01:00:5e:00:01 and the first vhid, that switches flood.
+    /// The address has a multicast MAC, 01:00:5e:00:01 and the first vhid, that switches flood. An
+    /// IPv6 address has the MAC of [`Balancing::IpStealth`].
     Ip,
     /// The address has the virtual MAC of the first vhid, which is never the source of a frame, so
     /// that switches do not learn where it is and flood.
     IpStealth,
-    /// The address has the virtual MAC of the first vhid as every other does: it is on a
-    /// [`Vmacs`](crate::Vmacs) link, and hub or switch is set to give all nodes its packets.
+    /// The address has the virtual MAC of the first vhid, as a source too: hub or switch is set to
+    /// give all nodes its packets.
     IpUnicast,
 }
 
@@ -51,8 +52,10 @@ pub enum Balancing {
 pub struct SharedAddress {
     /// Where its packets arrive; the base of a virtual MAC, never the virtual MAC itself.
     pub interface: Interface,
-    /// The addresses; on each node all are on the interface, on the virtual MAC for
-    /// [`Balancing::IpUnicast`].
+    /// MAC of the interface.
+    pub hardware: [u8; 6],
+    /// The addresses. On each node all are on the interface; IPv6 ones, and with
+    /// [`Balancing::IpUnicast`] all, are on the [`Vmacs`](crate::Vmacs) link of the first vhid.
     pub addresses: Vec<IpAddr>,
     /// A vhid for each share, in the same order on all nodes; the first one leads. 1 to 32.
     pub vhids: Vec<u8>,
@@ -68,12 +71,15 @@ pub struct SharedAddress {
 }
 
 impl SharedAddress {
-    /// What the neighbours believe to be the MAC of the address, unless it differs by neighbour.
+    fn leader(&self) -> u8 {
+        self.vhids.first().copied().unwrap_or_default()
+    }
+
+    /// The MAC that ARP tells, unless it differs by asker.
     fn mac(&self) -> [u8; 6] {
-        let [.., leader] = carp_mac(self.vhids.first().copied().unwrap_or_default());
         match self.mode {
-            Balancing::Ip => [1, 0, 0x5E, 0, 1, leader],
-            Balancing::Arp | Balancing::IpStealth | Balancing::IpUnicast => carp_mac(leader),
+            Balancing::Ip => [1, 0, 0x5E, 0, 1, self.leader()],
+            Balancing::Arp | Balancing::IpStealth | Balancing::IpUnicast => carp_mac(self.leader()),
         }
     }
 
@@ -81,7 +87,8 @@ impl SharedAddress {
     fn macs(&self) -> Vec<[u8; 6]> {
         match self.mode {
             Balancing::Arp => self.vhids.iter().copied().map(carp_mac).collect(),
-            _ => vec![self.mac()],
+            Balancing::Ip => vec![self.mac(), carp_mac(self.leader())],
+            Balancing::IpStealth | Balancing::IpUnicast => vec![self.mac()],
         }
     }
 
@@ -96,8 +103,7 @@ impl SharedAddress {
 
     /// Name of its chains, unique as long as a vhid is on its interface.
     fn name(&self) -> String {
-        let leader = self.vhids.first().copied().unwrap_or_default();
-        format!("if{}_vhid{leader}", self.interface.index)
+        format!("if{}_vhid{}", self.interface.index, self.leader())
     }
 
     /// A hash expression of this selector.
@@ -105,13 +111,13 @@ impl SharedAddress {
         format!("jhash {selector} mod {} seed 0x{:08x}", self.vhids.len(), self.seed)
     }
 
-    fn held(&self) -> impl Iterator<Item = usize> {
+    fn places(&self) -> impl Iterator<Item = usize> {
         (0..self.vhids.len()).filter(|place| self.held.contains(*place))
     }
 
     /// The rule that passes what hashes into a share of ours, if there is one.
     fn accept_held(&self, selector: &str) -> Option<String> {
-        let held: Vec<_> = self.held().map(|place| place.to_string()).collect();
+        let held: Vec<_> = self.places().map(|place| place.to_string()).collect();
         match held.len() {
             0 => None,
             len if len == self.vhids.len() => Some("accept".into()),
@@ -128,9 +134,13 @@ impl SharedAddress {
 /// discovery, VRRP and CARP, and what is for a group. Who answers ARP, and with which MAC, is said
 /// by [`Balancing`]; in all but [`Balancing::Arp`] the node that has the first share does.
 ///
-/// IPv6 packets are shared alike, but neighbour solicitations are answered by the kernel with the
-/// interface's own MAC, because a rule cannot rewrite an option of ICMPv6: except on a virtual MAC
-/// the node that has the answering share gets all that it has answered for.
+/// A switch must not learn where the MAC of [`Balancing::IpStealth`] is: the rules come before the
+/// link that has it, and go after it.
+///
+/// For IPv4 the kernel's answer is rewritten. A rule cannot rewrite the MAC in a neighbour
+/// advertisement, so an IPv6 address is on a link that has the MAC which is to be told. Only
+/// [`Balancing::Arp`] tells the interface's own for it: after the loss of a node its clients come
+/// to another when they find it unreachable.
 ///
 /// Dropping this leaves the rules as they are; [`Share::clear`] removes them, and the first
 /// [`Share::apply`] replaces what a crash has left.
@@ -154,7 +164,7 @@ impl Share {
 
     /// Shares exactly these from now on, in one transaction of the kernel: no packet sees half of
     /// it. When only [`SharedAddress::held`] differs from before, only the rules that say so are
-    /// replaced.
+    /// replaced. Either takes some ten milliseconds, most of it to start nft.
     ///
     /// # Errors
     /// [`Error::Shares`] when there are not 1 to 32 vhids; [`Error::NoNft`], or [`Error::Nft`] with
@@ -165,7 +175,8 @@ impl Share {
                 return Err(Error::Shares(vhids.len()));
             }
         }
-        if let Some(script) = self.moves(wanted) {
+        let applied = self.applied.as_deref();
+        if let Some(script) = applied.and_then(|applied| moves(&self.table, applied, wanted)) {
             if !script.is_empty() {
                 nft::run(&script)?;
             }
@@ -192,26 +203,28 @@ impl Share {
     pub fn clear(&mut self) -> Result<(), Error> {
         self.apply(&[])
     }
+}
 
-    /// The script that gives and takes shares, if that is all there is to do.
-    fn moves(&self, wanted: &[SharedAddress]) -> Option<String> {
-        let applied = self.applied.as_ref().filter(|applied| applied.len() == wanted.len())?;
-        let mut script = String::new();
-        for (old, new) in applied.iter().zip(wanted) {
-            if !old.is_same_but_for_what_is_held(new) {
-                return None;
-            }
-            if old.held != new.held {
-                for (family, chain, rules) in held_chains(new) {
-                    let _ = writeln!(script, "flush chain {family} {} {chain}", self.table);
-                    for rule in rules {
-                        let _ = writeln!(script, "add rule {family} {} {chain} {rule}", self.table);
-                    }
+/// The script that gives and takes shares, if that is all there is to do.
+fn moves(table: &str, applied: &[SharedAddress], wanted: &[SharedAddress]) -> Option<String> {
+    if applied.len() != wanted.len() {
+        return None;
+    }
+    let mut script = String::new();
+    for (old, new) in applied.iter().zip(wanted) {
+        if !old.is_same_but_for_what_is_held(new) {
+            return None;
+        }
+        if old.held != new.held {
+            for (family, chain, rules) in held_chains(new) {
+                let _ = writeln!(script, "flush chain {family} {table} {chain}");
+                for rule in rules {
+                    let _ = writeln!(script, "add rule {family} {table} {chain} {rule}");
                 }
             }
         }
-        Some(script)
     }
+    Some(script)
 }
 
 /// Family, name and rules of each chain that depends on the shares this node has.
@@ -220,7 +233,7 @@ fn held_chains(it: &SharedAddress) -> Vec<(&'static str, String, Vec<String>)> {
     let leads = it.held.contains(0);
     let (packets, requests, solicitations) = match it.mode {
         Balancing::Arp => {
-            let macs: Vec<_> = it.held().map(|place| mac(carp_mac(it.vhids[place]))).collect();
+            let macs: Vec<_> = it.places().map(|place| mac(carp_mac(it.vhids[place]))).collect();
             let ours =
                 (!macs.is_empty()).then(|| format!("ether daddr {{ {} }} accept", macs.join(", ")));
             // The MAC in the option of a solicitation, which is the first as Linux and BSD send it.
@@ -271,21 +284,12 @@ fn ruleset(table: &str, shared: &[SharedAddress]) -> String {
             push_ingress(&mut script, it);
         }
         let _ = writeln!(script, "}}");
-        if here().any(|it| it.mode == Balancing::Arp) {
-            let _ = writeln!(script, "chain if{index}_out {{");
-            let _ = writeln!(script, "type filter hook egress device \"{name}\" priority -150;");
-            for it in here().filter(|it| it.mode == Balancing::Arp) {
-                // The switch learns from an answer where the MAC is that it tells.
-                let same: Vec<_> =
-                    it.macs().into_iter().map(mac).map(|mac| format!("{mac} : {mac}")).collect();
-                let _ = writeln!(
-                    script,
-                    "ether saddr set arp saddr ether map {{ {} }}",
-                    same.join(", ")
-                );
-            }
-            let _ = writeln!(script, "}}");
+        let _ = writeln!(script, "chain if{index}_out {{");
+        let _ = writeln!(script, "type filter hook egress device \"{name}\" priority -150;");
+        for it in here() {
+            push_egress(&mut script, it);
         }
+        let _ = writeln!(script, "}}");
     }
     let _ = writeln!(script, "}}\ntable arp {table} {{");
     for it in shared {
@@ -334,6 +338,25 @@ fn push_ingress(script: &mut String, it: &SharedAddress) {
     }
     let macs: Vec<_> = it.macs().into_iter().map(mac).collect();
     let _ = writeln!(script, "ether daddr {{ {} }} goto {name}", macs.join(", "));
+}
+
+/// What the switch is to learn from our frames.
+fn push_egress(script: &mut String, it: &SharedAddress) {
+    let _ = match it.mode {
+        // From an answer, where the MAC is that it tells.
+        Balancing::Arp => {
+            let same: Vec<_> =
+                it.macs().into_iter().map(mac).map(|mac| format!("{mac} : {mac}")).collect();
+            let same = same.join(", ");
+            writeln!(script, "ether saddr set arp saddr ether map {{ {same} }}")
+        }
+        // Never where the shared MAC is.
+        Balancing::Ip | Balancing::IpStealth => {
+            let (shared, own) = (mac(carp_mac(it.leader())), mac(it.hardware));
+            writeln!(script, "ether saddr {shared} ether saddr set {own}")
+        }
+        Balancing::IpUnicast => Ok(()),
+    };
 }
 
 /// Who answers ARP, and with which MAC.
@@ -389,4 +412,53 @@ fn hex(address: &IpAddr) -> String {
 
 fn mac(mac: [u8; 6]) -> String {
     mac.map(|octet| format!("{octet:02x}")).join(":")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroU32;
+
+    use super::*;
+
+    fn shared(places: &[usize]) -> SharedAddress {
+        SharedAddress {
+            interface: Interface { index: NonZeroU32::MIN, name: "eth0".into() },
+            hardware: [2, 0, 0, 0, 0, 1],
+            addresses: vec![[192, 0, 2, 100].into()],
+            vhids: vec![7, 8, 9],
+            held: places.iter().copied().collect(),
+            mode: Balancing::Ip,
+            seed: 0xBEEF,
+            reverse: false,
+        }
+    }
+
+    #[test]
+    fn a_share_that_moves_changes_nothing_else() {
+        let (old, new) = ([shared(&[0])], [shared(&[0, 2])]);
+        assert_eq!(moves("lbd", &old, &old).as_deref(), Some(""));
+        let expected = "\
+flush chain netdev lbd if1_vhid7_held
+add rule netdev lbd if1_vhid7_held jhash ip saddr . ip daddr mod 3 seed 0x0000beef { 0, 2 } accept
+add rule netdev lbd if1_vhid7_held jhash ip6 saddr . ip6 daddr mod 3 seed 0x0000beef { 0, 2 } accept
+add rule netdev lbd if1_vhid7_held drop
+flush chain netdev lbd if1_vhid7_solicited
+add rule netdev lbd if1_vhid7_solicited accept
+add rule netdev lbd if1_vhid7_solicited drop
+flush chain arp lbd if1_vhid7_asked
+add rule arp lbd if1_vhid7_asked accept
+add rule arp lbd if1_vhid7_asked drop
+";
+        assert_eq!(moves("lbd", &old, &new).as_deref(), Some(expected));
+        let [new] = new;
+        assert_eq!(moves("lbd", &old, &[SharedAddress { seed: 1, ..new.clone() }]), None);
+        assert_eq!(moves("lbd", &old, &[new.clone(), new]), None);
+    }
+
+    #[test]
+    fn buckets_are_places_below_32() {
+        let set: Buckets = [0, 31, 32, 99].into_iter().collect();
+        assert_eq!(set, Buckets(0x8000_0001));
+        assert!(set.contains(31) && !set.contains(32) && !set.contains(1));
+    }
 }

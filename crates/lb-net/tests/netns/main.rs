@@ -7,3 +7,4 @@ mod segment;
 mod shares;
 mod takeovers;
 mod vmacs;
+mod watches;

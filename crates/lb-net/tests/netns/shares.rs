@@ -44,13 +44,15 @@ impl<'a> Cluster<'a> {
             ip(&format!("-batch {file}"));
             std::fs::remove_file(file).unwrap();
         });
-        let mut vmacs = Vec::new();
+        let (mut vmacs, mut shares) = (Vec::new(), Vec::new());
         for node in NODES {
             segment.on(node, || {
+                let mut share = Share::open("lbd_test").unwrap();
+                share.apply(&[shared(mode, &[usize::from(node) - 1])]).unwrap();
+                shares.push(share);
                 ip("route add 198.51.100.0/24 via 192.0.2.4");
                 ip("-6 route add 2001:db8:1::/64 via 2001:db8::4");
-                let mut device = "e";
-                if mode == Balancing::IpUnicast {
+                if mode != Balancing::Arp {
                     let mut links = Vmacs::open().unwrap();
                     let spec = VmacSpec {
                         name: "v".into(),
@@ -63,10 +65,11 @@ impl<'a> Cluster<'a> {
                     };
                     assert!(links.reconcile(&[spec]).unwrap()[0].is_ok());
                     vmacs.push(links);
-                    device = "v";
                 }
-                ip(&format!("address add {VIP}/32 dev {device}"));
-                ip(&format!("address add {VIP6}/128 dev {device} nodad"));
+                let four = if mode == Balancing::IpUnicast { "v" } else { "e" };
+                let six = if mode == Balancing::Arp { "e" } else { "v" };
+                ip(&format!("address add {VIP}/32 dev {four}"));
+                ip(&format!("address add {VIP6}/128 dev {six} nodad"));
             });
         }
         let mut port = 0;
@@ -79,12 +82,7 @@ impl<'a> Cluster<'a> {
             })
         };
         let sockets = NODES.map(&mut bind).into();
-        let shares = NODES.map(|node| segment.on(node, || Share::open("lbd_test").unwrap())).into();
-        let mut cluster = Self { segment, mode, shares, sockets, _vmacs: vmacs };
-        for node in NODES {
-            cluster.hold(node, &[usize::from(node) - 1]);
-        }
-        cluster
+        Self { segment, mode, shares, sockets, _vmacs: vmacs }
     }
 
     fn hold(&mut self, node: u8, places: &[usize]) {
@@ -162,6 +160,7 @@ fn tempfile(text: String) -> String {
 fn shared(mode: Balancing, places: &[usize]) -> SharedAddress {
     SharedAddress {
         interface: interface("e"),
+        hardware: link("e").hardware.unwrap(),
         addresses: vec![VIP.into(), VIP6.into()],
         vhids: vec![7, 8, 9],
         held: places.iter().copied().collect(),
@@ -197,6 +196,12 @@ fn packets_are_shared(mode: Balancing) {
         };
         assert_eq!(segment.on(CLIENT, || neighbour(VIP.into())).as_deref(), Some(expected));
 
+        // IPv6 alike, with the MAC that a neighbour advertisement can tell.
+        let vmac = text(carp_mac(7));
+        assert_eq!(segment.on(CLIENT, || neighbour(VIP6.into())), Some(vmac));
+        let owners: BTreeSet<_> = cluster.owners(VIP6.into()).into_values().collect();
+        assert_eq!(owners, BTreeSet::from(NODES));
+
         let before = cluster.owners(VIP.into());
         for node in NODES {
             let share = before.values().filter(|owner| **owner == node).count();
@@ -217,6 +222,10 @@ fn packets_are_shared(mode: Balancing) {
             })
         });
         assert!((1..=6).all(|n| connects(segment, n, port)));
+
+        if mode != Balancing::IpUnicast {
+            assert_eq!(segment.port_of(carp_mac(7)), None, "the switch never learns it");
+        }
 
         // Node 3 hands its share to node 1: nothing else moves.
         let start = Instant::now();
@@ -263,31 +272,25 @@ fn packets_on_a_hub_are_shared() {
 }
 
 #[test]
-fn ipv6_packets_are_shared_alike() {
+fn a_solicitation_is_answered_by_the_hash_of_the_asker() {
     with_segment(4, |segment| {
-        let cluster = Cluster::new(segment, Balancing::IpStealth);
-        segment.on(CLIENT, || {
-            ip(&format!("-6 neighbour replace {VIP6} lladdr 00:00:5e:00:01:07 dev e"));
-        });
-        let owners: BTreeSet<_> = cluster.owners(VIP6.into()).into_values().collect();
-        assert_eq!(owners, BTreeSet::from(NODES));
-    });
-}
-
-#[test]
-fn only_the_first_share_answers_neighbour_solicitations() {
-    with_segment(4, |segment| {
-        let mut cluster = Cluster::new(segment, Balancing::Ip);
-        for leader in [1, 2] {
-            cluster.hold(leader, &[0, 1]);
+        let mut cluster = Cluster::new(segment, Balancing::Arp);
+        let ask = || {
             segment.on(CLIENT, || {
                 ip("neighbour flush dev e");
-                output(&format!("ping -n -c 1 -W 3 {VIP6}"));
-                let expected = text(mac(leader));
-                assert_eq!(neighbour(VIP6.into()), Some(expected));
-            });
-            cluster.hold(leader, &[1]);
-        }
+                let ping = output(&format!("ping -n -c 1 -W 3 {VIP6}"));
+                assert!(ping.contains("1 received") && !ping.contains("DUP"), "{ping}");
+                neighbour(VIP6.into()).unwrap()
+            })
+        };
+        let first = ask();
+        let owner = NODES.into_iter().find(|node| text(mac(*node)) == first).unwrap();
+        assert_eq!(ask(), first);
+        // Its share goes to the next.
+        let next = owner % 3 + 1;
+        cluster.hold(owner, &[]);
+        cluster.hold(next, &[usize::from(owner) - 1, usize::from(next) - 1]);
+        assert_eq!(ask(), text(mac(next)));
     });
 }
 
@@ -360,7 +363,7 @@ fn what_cannot_be_is_refused_and_nothing_changes() {
         segment.on(1, || {
             let mut share = Share::open("lbd_test").unwrap();
             let good = shared(Balancing::Ip, &[0]);
-            share.apply(&[good.clone()]).unwrap();
+            share.apply(std::slice::from_ref(&good)).unwrap();
             let before = output("nft list ruleset");
             let none = SharedAddress { vhids: vec![], ..good.clone() };
             assert!(matches!(share.apply(&[none]), Err(Error::Shares(0))));
