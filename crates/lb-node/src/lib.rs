@@ -32,6 +32,7 @@ mod status;
 #[cfg(test)]
 mod tests;
 pub mod track;
+mod vmac;
 
 use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
@@ -46,6 +47,7 @@ pub use message::{Action, Datagram, Input, InstanceId, LinkIndex, Socket, Socket
 pub use plan::Plan;
 pub use protocol::Advert;
 pub use status::Status;
+pub use vmac::{Vmac, VmacPrefixes};
 
 use deadlines::Deadlines;
 use demotion::Demotions;
@@ -53,6 +55,7 @@ use demux::Demux;
 use links::Links;
 use scripts::Scripts;
 use slot::Slot;
+use vmac::Vmacs;
 
 /// All instances of this host. See the [module](self).
 #[derive(Debug)]
@@ -77,6 +80,7 @@ pub struct Node {
     source_users: HashMap<IpAddr, Vec<InstanceId>>,
     demux: Demux,
     sockets: BTreeSet<Socket>,
+    vmacs: Vmacs,
     deadlines: Deadlines,
     /// Removed by the last input.
     departed: Vec<InstanceId>,
@@ -141,6 +145,7 @@ impl Node {
             source_users: HashMap::new(),
             demux: Demux::default(),
             sockets: BTreeSet::new(),
+            vmacs: Vmacs::default(),
             deadlines: Deadlines::default(),
             departed: Vec::new(),
             free: Vec::new(),
@@ -205,8 +210,12 @@ impl Node {
                 batch(&mut out[first..]);
             }
             (Phase::New, Input::Stop) => self.phase = Phase::Stopped,
+            (Phase::New | Phase::Running, Input::VmacFailed { name, reason, taken }) => {
+                self.vmac_failed(now, name, reason, taken, out);
+            }
             (Phase::New | Phase::Running | Phase::Stopped, _) => {}
         }
+        self.ask_for_vmacs(out);
     }
 
     /// When to give [`Input::Timer`]; `None` while nothing is timed. Never later than any timer,
@@ -235,12 +244,13 @@ impl Node {
                 return;
             }
         }
+        let through = slot.speaks_through(&self.links);
         let mut send = |source: IpAddr, destination: IpAddr, ttl: Option<u8>| {
             let start = payload.len();
             slot.protocol.emit(advert, source, destination, payload);
             let payload = start..payload.len();
             let (link, protocol) = (slot.link, slot.config.kind());
-            datagrams.push(Datagram { link, source, destination, protocol, ttl, payload });
+            datagrams.push(Datagram { link, through, source, destination, protocol, ttl, payload });
         };
         match &router.peers {
             Peers::Multicast { .. } => {
@@ -314,6 +324,7 @@ fn batch(actions: &mut [Action]) {
         Action::AddVips { .. } => 3,
         Action::Announce { .. } => 4,
         Action::Event(_) => 5,
+        Action::Vmacs => 6,
     };
     if !actions.is_sorted_by_key(rank) {
         actions.sort_by_key(rank);

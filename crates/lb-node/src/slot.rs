@@ -12,6 +12,7 @@ use lb_election::Role;
 use super::config::InstanceConfig;
 use super::links::Links;
 use super::protocol::{Protocol, Sources};
+use super::vmac::Named;
 use super::{LinkIndex, Vip};
 
 /// How early a master's advertisement may leave at most, to share a wake-up with others.
@@ -45,6 +46,8 @@ pub(crate) struct Slot {
     pub(crate) sources: Sources,
     /// The link of its interface, while that exists.
     pub(crate) link: Option<LinkIndex>,
+    /// Its virtual MACs.
+    pub(crate) vmacs: Vec<Named>,
     /// Its sync group: an index into the node's.
     pub(crate) group: Option<usize>,
     /// Why it has to be in FAULT, a sentence each.
@@ -143,6 +146,7 @@ impl Slot {
             config,
             sources: Sources::default(),
             link: None,
+            vmacs: Vec::new(),
             group: None,
             faults: Vec::new(),
             unfit: 0,
@@ -177,7 +181,7 @@ impl Slot {
     ) -> impl Iterator<Item = (LinkIndex, &'a VirtualAddress)> {
         self.config.router().vips.iter().chain(&self.config.router().excluded_vips).filter_map(
             |vip| {
-                let link = match &vip.interface {
+                let link = match self.vmac_of(vip).or(vip.interface.as_deref()) {
                     Some(name) => links.named(name)?.0,
                     None => self.link?,
                 };
