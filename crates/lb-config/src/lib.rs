@@ -27,7 +27,7 @@ pub use diagnostic::{Class, Diagnostic, Diagnostics, Label, Place, Severity};
 pub use elsewhere::AnyInterface;
 pub use meaning::Use;
 pub use model::Model;
-pub use reference::{Block, Keyword, Kind, tables};
+pub use reference::{Block, Keyword, Kind, OWN, tables};
 pub use render::{Message, MessageLabel, MessagePlace};
 pub use source::{FileId, Position, Source, Sources, Span};
 pub use statement::{Statement, What};

@@ -79,6 +79,14 @@ pub struct Model {
     pub tls: Option<TlsFiles>,
 }
 
+impl Model {
+    /// What every VRRP and CARP instance has in common, in this order.
+    pub fn routers(&self) -> impl Iterator<Item = &VirtualRouter> {
+        let vrrp = self.vrrp_instances.iter().map(|instance| &instance.router);
+        vrrp.chain(self.carp_instances.iter().map(|instance| &instance.router))
+    }
+}
+
 /// Settings of the whole daemon.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Global {

@@ -2,6 +2,9 @@
 
 pub use crate::meaning::tables;
 
+/// [`Keyword::since`] of what keepalived does not know.
+pub const OWN: &str = "lbd";
+
 /// A kind of block, or of line with options.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Block {
@@ -74,7 +77,7 @@ pub struct Keyword {
     pub default: &'static str,
     /// Whether the daemon acts on it; if not it is read and kept in the model.
     pub acted_on: bool,
-    /// The release of keepalived that has it first; empty for always or not known.
+    /// The release of keepalived that has it first, [`OWN`] for none; empty for always or not known.
     pub since: &'static str,
     /// What it means, one sentence.
     pub meaning: &'static str,

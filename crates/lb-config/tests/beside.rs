@@ -198,7 +198,7 @@ fn other_peoples_files_have_the_same_status() {
 /// Whether a release of keepalived is at most Debian's, 2.2.7.
 fn is_old(since: &str) -> bool {
     let number = |part: &str| part.parse().unwrap_or(0_u32);
-    since.split('.').map(number).collect::<Vec<_>>() <= vec![2, 2, 7]
+    since != lb_config::OWN && since.split('.').map(number).collect::<Vec<_>>() <= vec![2, 2, 7]
 }
 
 #[test]
@@ -212,6 +212,10 @@ fn the_example_of_each_keyword_has_the_same_status() {
     let mut files = Vec::new();
     for block in lb_config::tables() {
         for keyword in block.keywords.iter().filter(|keyword| is_old(keyword.since)) {
+            // None of its keywords is keepalived's where it is.
+            if block.path == "carp_instance" {
+                continue;
+            }
             let found = common::sections(block.path)
                 .into_iter()
                 .find_map(|section| examples.get(&(section, keyword.name)));

@@ -296,13 +296,13 @@ fn an_unknown_block_ends_the_block_around_it() {
 fn what_nothing_acts_on_is_in_the_model_and_said_once() {
     let found = instance(
         "virtual_routes {\n10.1.0.0/16 via 10.0.0.9 dev eth0\n10.2.0.0/16 via 10.0.0.9 dev eth0\n}\n\
-         use_vmac\nuse_vmac vrrp.1\npriority 7",
+         use_ipvlan\nuse_ipvlan vrrp.1\npriority 7",
         &["not-acted-on", "not-acted-on"],
     );
     assert_eq!(found.priority, 7);
     assert_eq!(found.router.routes.len(), 2);
     assert_eq!(found.router.routes[1].gateway, Some([10, 0, 0, 9].into()));
-    assert_eq!(found.router.vmac.and_then(|vmac| vmac.name).as_deref(), Some("vrrp.1"));
+    assert_eq!(found.router.ipvlan.and_then(|ipvlan| ipvlan.name).as_deref(), Some("vrrp.1"));
 }
 
 #[test]

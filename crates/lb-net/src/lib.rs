@@ -36,6 +36,7 @@ mod netlink;
 mod nft;
 mod packet;
 mod poll;
+mod quiet;
 mod route;
 mod schedule;
 mod share;

@@ -38,3 +38,8 @@ fn output(script: &str) -> io::Result<std::process::Output> {
     }
     child.wait_with_output()
 }
+
+/// A MAC as nft writes it.
+pub(crate) fn mac(mac: [u8; 6]) -> String {
+    mac.map(|octet| format!("{octet:02x}")).join(":")
+}

@@ -5,7 +5,8 @@ use std::fmt::Write;
 use std::net::IpAddr;
 
 use crate::membership::Memberships;
-use crate::{Error, Interface, carp_mac, nft};
+use crate::nft::{self, mac};
+use crate::{Error, Interface, carp_mac};
 
 /// Shares of an address, as a set of the places 0 to 31 among the vhids.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -408,10 +409,6 @@ fn hex(address: &IpAddr) -> String {
         IpAddr::V4(address) => format!("{:08x}", address.to_bits()),
         IpAddr::V6(address) => format!("{:032x}", address.to_bits()),
     }
-}
-
-fn mac(mac: [u8; 6]) -> String {
-    mac.map(|octet| format!("{octet:02x}")).join(":")
 }
 
 #[cfg(test)]

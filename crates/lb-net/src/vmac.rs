@@ -1,11 +1,12 @@
 //! Virtual MACs: macvlans that come and go with the instances that want them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::{IpAddr, Ipv6Addr};
 use std::{fs, io};
 
 use crate::link::{LinkChange, LinkDetails, MacvlanMode, Setting};
 use crate::netlink::{Address, Change};
+use crate::quiet::{self, Quiet};
 use crate::{Error, Family, Outcome, RouteSocket};
 
 /// Virtual MAC of a VRRP router. RFC 9568 §7.3.
@@ -53,6 +54,10 @@ pub struct VmacSpec {
 /// with its real MAC, and the client would believe it. Because the filter
 /// of `all` would count for each link, it is moved to the other links for as long.
 ///
+/// What a link with IPv6, or in private mode, says by itself, such as listener reports, leaves with
+/// the MAC of its base: rules of nftables see to it, in a table `lbd_vmac_if` and the index of the
+/// base. Without `nft` this is missing, with a warning.
+///
 /// What was set before is written into the alias of each link (`ip link show`), so that whoever
 /// adopts the links after a crash restores it. Dropping this leaves everything as it is:
 /// [`Vmacs::clear`] ends it.
@@ -61,12 +66,15 @@ pub struct Vmacs {
     route: RouteSocket,
     made: BTreeMap<String, Made>,
     before: Before,
+    quiet: quiet::Bases,
 }
 
 #[derive(Clone, Debug)]
 struct Made {
     index: u32,
     spec: VmacSpec,
+    /// It has its settings.
+    settled: bool,
 }
 
 /// Settings as they were without virtual MACs.
@@ -93,7 +101,12 @@ impl Vmacs {
     /// # Errors
     /// When the process is out of descriptors or memory.
     pub fn open() -> Result<Self, Error> {
-        Ok(Self { route: RouteSocket::open()?, made: BTreeMap::new(), before: Before::default() })
+        Ok(Self {
+            route: RouteSocket::open()?,
+            made: BTreeMap::new(),
+            before: Before::default(),
+            quiet: quiet::Bases::new(),
+        })
     }
 
     /// Makes what is wanted and not there, adopts a macvlan of the same name, base, MAC and mode,
@@ -117,17 +130,20 @@ impl Vmacs {
     }
 
     fn try_reconcile(&mut self, wanted: &[VmacSpec]) -> io::Result<Vec<Result<u32, Error>>> {
+        let names: HashSet<_> = wanted.iter().map(|spec| spec.name.as_str()).collect();
         let there = self.route.link_details()?;
-        let by_name = |name: &str| there.iter().find(|details| details.link.name == name);
-        self.made.retain(|name, made| by_name(name).is_some_and(|it| it.link.index == made.index));
+        let by_name = by_name(&there);
+        self.made.retain(|name, made| {
+            by_name.get(name.as_str()).is_some_and(|it| it.link.index == made.index)
+        });
 
-        let gone = self.made.iter().filter(|(name, _)| !wanted.iter().any(|it| it.name == **name));
+        let gone = self.made.iter().filter(|(name, _)| !names.contains(name.as_str()));
         let mut leaving: Vec<u32> = gone.map(|(_, made)| made.index).collect();
         let mut found: Vec<Result<(), Error>> = Vec::with_capacity(wanted.len());
         let mut missing = Vec::new();
         for (place, spec) in wanted.iter().enumerate() {
-            let old = by_name(&spec.name);
-            if let Some(kind) = old.and_then(LinkDetails::other_kind) {
+            let old = by_name.get(spec.name.as_str());
+            if let Some(kind) = old.and_then(|old| old.other_kind()) {
                 let (name, kind) = (spec.name.clone(), kind.to_owned());
                 found.push(Err(Error::NameTaken { name, kind }));
                 continue;
@@ -155,7 +171,7 @@ impl Vmacs {
                 found[place] = Err(Error::system(what, "CAP_NET_ADMIN")(errno.into()));
             }
         }
-        self.made.retain(|name, _| wanted.iter().any(|spec| spec.name == *name));
+        self.made.retain(|name, _| names.contains(name.as_str()));
         let there = if changes.is_empty() { there } else { self.route.link_details()? };
         self.settle(wanted, found, &there)
     }
@@ -167,26 +183,30 @@ impl Vmacs {
         found: Vec<Result<(), Error>>,
         there: &[LinkDetails],
     ) -> io::Result<Vec<Result<u32, Error>>> {
+        let by_name = by_name(there);
         let mut results = Vec::with_capacity(wanted.len());
         let mut fresh = Vec::new();
         for (spec, found) in wanted.iter().zip(found) {
-            let details = there.iter().find(|details| details.link.name == spec.name);
+            let details = by_name.get(spec.name.as_str()).copied();
             results.push(match (found, details) {
                 (Err(error), _) => Err(error),
                 // Somebody has deleted it meanwhile.
                 (Ok(()), None) => Err(Error::NoInterface(spec.name.clone())),
                 (Ok(()), Some(details)) => {
-                    let made = Made { index: details.link.index, spec: spec.clone() };
+                    let index = details.link.index;
+                    let made = Made { index, spec: spec.clone(), settled: true };
                     let old = self.made.insert(spec.name.clone(), made);
-                    if old.is_none_or(|old| old.index != details.link.index || old.spec != *spec) {
+                    let same = |old: Made| old.settled && old.index == index && old.spec == *spec;
+                    if !old.is_some_and(same) {
                         fresh.push((results.len(), details));
                     }
-                    Ok(details.link.index)
+                    Ok(index)
                 }
             });
         }
         self.before.recall(fresh.iter().map(|(_, details)| *details));
         self.set_around(there)?;
+        self.keep_quiet(there);
         let aliases: Vec<_> =
             fresh.iter().map(|&(place, _)| self.before.alias(wanted[place].base)).collect();
         let mut changes = Vec::new();
@@ -218,7 +238,32 @@ impl Vmacs {
                 results[*place] = Err(setting_up(&wanted[*place], error));
             }
         }
+        for (spec, result) in wanted.iter().zip(&results) {
+            if let (Err(_), Some(made)) = (result, self.made.get_mut(&spec.name)) {
+                // To be tried again.
+                made.settled = false;
+            }
+        }
         Ok(results)
+    }
+
+    /// Sees to it that nothing but what the advertiser sends has a virtual MAC as source.
+    fn keep_quiet(&mut self, there: &[LinkDetails]) {
+        let mut bases = quiet::Bases::new();
+        for (name, Made { index, spec, .. }) in &self.made {
+            // Without IPv6 there is nothing to say, and in bridge mode no socket joins groups here.
+            if !spec.ipv6 && spec.mode == MacvlanMode::Bridge {
+                continue;
+            }
+            let base = there.iter().find(|details| details.link.index == spec.base);
+            if let Some(own) = base.and_then(|base| base.link.hardware) {
+                let quiet = bases.entry(spec.base);
+                let quiet = quiet.or_insert_with(|| Quiet { own, links: Vec::new() });
+                quiet.links.push((*index, name.clone()));
+            }
+        }
+        quiet::change(&self.quiet, &bases);
+        self.quiet = bases;
     }
 
     /// Sets and restores what is around the virtual MACs.
@@ -294,14 +339,22 @@ fn setting_up(spec: &VmacSpec, error: io::Error) -> Error {
     Error::system(format!("setting up the virtual MAC {}", spec.name), "CAP_NET_ADMIN")(error)
 }
 
-/// IPv6 on or off, before the link is switched on and says that it is there.
+/// IPv6 on or off, before the link is switched on and says that it is there. What routers advertise
+/// is the base's business.
 fn switch_ipv6(spec: &VmacSpec) {
-    let path = format!("/proc/sys/net/ipv6/conf/{}/disable_ipv6", spec.name);
-    // Not there without IPv6; read-only in some containers, where the link then has IPv6 and no
-    // address of it.
-    if let Err(error) = fs::write(path, if spec.ipv6 { "0" } else { "1" }) {
-        tracing::debug!("disable_ipv6 of {}: {error}", spec.name);
+    let settings = [("disable_ipv6", if spec.ipv6 { "0" } else { "1" }), ("accept_ra", "0")];
+    for (name, value) in settings {
+        let path = format!("/proc/sys/net/ipv6/conf/{}/{name}", spec.name);
+        // Not there without IPv6; read-only in some containers, where the link then has IPv6 and no
+        // address of it.
+        if let Err(error) = fs::write(path, value) {
+            tracing::debug!("{name} of {}: {error}", spec.name);
+        }
     }
+}
+
+fn by_name(there: &[LinkDetails]) -> HashMap<&str, &LinkDetails> {
+    there.iter().map(|details| (details.link.name.as_str(), details)).collect()
 }
 
 impl Before {

@@ -8,6 +8,7 @@ use lb_control::{EventKind, State};
 use lb_election::{Input, IpPacket, Role};
 
 use super::protocol::{self, Advert};
+use super::shares;
 use super::slot::{MAX_SLACK, Since, Slot};
 use super::{Action, InstanceConfig, InstanceId, LinkIndex, Node, Phase};
 use crate::group::{self, Member};
@@ -165,6 +166,7 @@ impl Node {
             self.carry_out(now, id, action, out);
         }
         self.scratch = actions;
+        self.reshare(id, out);
         // A timer that is being handled is put back when all are.
         if !matches!(input, Input::Timer) || group_cares {
             self.arm(id);
@@ -181,7 +183,15 @@ impl Node {
     ) {
         let links = &self.links;
         let Some(slot) = self.slots.get_mut(id.index()).and_then(Option::as_mut) else { return };
+        let shared = shares::balanced(slot).is_some();
         match action {
+            // Those are there for as long as it takes part, and stay where they are.
+            protocol::Action::AddVips
+            | protocol::Action::RemoveVips
+            | protocol::Action::ReleaseVips
+            | protocol::Action::Announce
+            | protocol::Action::AnnounceAgain
+                if shared => {}
             protocol::Action::Send(advert) => out.push(Action::Send { instance: id, advert }),
             protocol::Action::AddVips => {
                 let vips = slot.owned_vips(links);

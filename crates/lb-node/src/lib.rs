@@ -27,6 +27,7 @@ mod plan;
 mod protocol;
 mod reload;
 mod scripts;
+mod shares;
 mod slot;
 mod status;
 #[cfg(test)]
@@ -46,6 +47,7 @@ pub use config::{Carp, InstanceConfig, ProtocolKind};
 pub use message::{Action, Datagram, Input, InstanceId, LinkIndex, Socket, SocketFamily, Vip};
 pub use plan::Plan;
 pub use protocol::Advert;
+pub use shares::Shared;
 pub use status::Status;
 pub use vmac::{Vmac, VmacPrefixes};
 
@@ -81,6 +83,7 @@ pub struct Node {
     demux: Demux,
     sockets: BTreeSet<Socket>,
     vmacs: Vmacs,
+    shares_said: shares::Said,
     deadlines: Deadlines,
     /// Removed by the last input.
     departed: Vec<InstanceId>,
@@ -146,6 +149,7 @@ impl Node {
             demux: Demux::default(),
             sockets: BTreeSet::new(),
             vmacs: Vmacs::default(),
+            shares_said: shares::Said::new(),
             deadlines: Deadlines::default(),
             departed: Vec::new(),
             free: Vec::new(),
@@ -322,9 +326,10 @@ fn batch(actions: &mut [Action]) {
         Action::Send { .. } => 1,
         Action::RemoveVips { .. } => 2,
         Action::AddVips { .. } => 3,
-        Action::Announce { .. } => 4,
-        Action::Event(_) => 5,
-        Action::Vmacs => 6,
+        Action::Shares => 4,
+        Action::Announce { .. } => 5,
+        Action::Event(_) => 6,
+        Action::Vmacs => 7,
     };
     if !actions.is_sorted_by_key(rank) {
         actions.sort_by_key(rank);

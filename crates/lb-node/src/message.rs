@@ -159,6 +159,8 @@ pub enum Action {
     /// [`Node::vmacs`](crate::Node::vmacs) are others now, or one of them has gone: make and delete
     /// the difference, after everything before it. [`Input::Link`] tells when one is there.
     Vmacs,
+    /// [`Node::shares`](crate::Node::shares) says something else now.
+    Shares,
     /// Tell the world.
     Event(Box<EventKind>),
 }

@@ -14,6 +14,7 @@ use lb_config::model::{self, Family, Peers, VirtualAddress, VirtualRouter};
 
 use super::config::{InstanceConfig, ProtocolKind};
 use super::links::Links;
+use super::shares;
 use super::slot::Slot;
 use super::{Action, InstanceId, LinkIndex, Node, Phase};
 
@@ -255,7 +256,10 @@ impl Node {
                     .cloned()
                     .or_else(|| before.map(str::to_owned))
             };
-            let all: Vec<Named> = bases(router)
+            // What several routers hold at once is not behind the MAC of any.
+            let balanced = shares::balanced(slot).is_some();
+            let bases = if balanced { Vec::new() } else { bases(router) };
+            let all: Vec<Named> = bases
                 .into_iter()
                 .map(|base| {
                     let name = name(base).filter(|name| !given.contains(name)).unwrap_or_default();

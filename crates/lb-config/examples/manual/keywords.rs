@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use lb_config::{Keyword, Kind};
+use lb_config::{Keyword, Kind, OWN};
 
 /// Words in capitals that stand for themselves in a synopsis; others stand for what the operator puts
 /// there.
@@ -70,8 +70,10 @@ fn sentences(keyword: &Keyword) -> Vec<String> {
     if !keyword.deprecated.is_empty() {
         said.push(format!("Deprecated: {}.", names(keyword.deprecated)));
     }
-    if !keyword.since.is_empty() && keyword.since > "2" {
-        said.push(format!("Since keepalived {}.", keyword.since));
+    match keyword.since {
+        OWN => said.push("An extension of lbd.".to_owned()),
+        since if since > "2" => said.push(format!("Since keepalived {since}.")),
+        _ => {}
     }
     said
 }

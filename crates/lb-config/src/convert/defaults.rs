@@ -34,17 +34,23 @@ pub(super) fn add(statements: &mut Vec<Statement>) {
     }
     let blocks = reference::tables();
     let blocks = blocks.iter().map(|block| (block.path, block)).collect();
-    // Instances take what they lack from the keyword of `global_defs` that starts with `vrrp_`.
-    let mut global = Outer::new();
+    // Instances take what they lack from the keyword of `global_defs` that starts with `vrrp_`, those of
+    // CARP from one with `carp_` too, and some from the same keyword.
+    let (mut global, mut carp) = (Outer::new(), Outer::new());
     let inner = statements.iter().filter(|statement| statement.name() == Some("global_defs"));
     for statement in inner.flat_map(|statement| statement.block.iter().flatten()) {
-        if let Some(name) = statement.name().and_then(|name| name.strip_prefix("vrrp_")) {
-            global.insert(name, (statement.words[1..].to_vec(), "global_defs"));
-        }
+        let Some(name) = statement.name() else { continue };
+        let set = || (statement.words[1..].to_vec(), "global_defs");
+        match name.strip_prefix("carp_") {
+            Some(name) => carp.insert(name, set()),
+            None => global.insert(name.strip_prefix("vrrp_").unwrap_or(name), set()),
+        };
     }
+    carp.extend(global.clone());
     for statement in statements {
         let outer = match statement.name() {
             Some("vrrp_instance") => &global,
+            Some("carp_instance") => &carp,
             _ => &Outer::new(),
         };
         complete("", statement, &blocks, outer);
@@ -76,7 +82,8 @@ fn complete(
     let mut prose = Vec::new();
     let first = block.len();
     for keyword in &table.keywords {
-        if block.iter().any(|statement| statement.name() == Some(keyword.name)) {
+        let has = |name: &str| block.iter().any(|statement| statement.name() == Some(name));
+        if has(keyword.name) || (keyword.name == "advskew" && has("carpnodes")) {
             continue;
         }
         let what = What::Keyword { name: keyword.name, kind: keyword.kind };
@@ -113,6 +120,7 @@ fn complete(
 
 /// Whether a keyword of a block takes what it lacks from the same keyword further out.
 fn is_inherited(path: &str, keyword: &str) -> bool {
+    let of_instance = matches!(path, "vrrp_instance" | "carp_instance");
     match keyword {
         "weight" | "inhibit_on_failure" => path == "virtual_server/real_server",
         "alpha" | "retry" | "delay_before_retry" | "warmup" | "delay_loop" | "connect_timeout"
@@ -123,12 +131,14 @@ fn is_inherited(path: &str, keyword: &str) -> bool {
         | "lower_prio_no_advert"
         | "higher_prio_send_advert"
         | "owner_ignore_adverts" => path == "vrrp_instance",
-        _ => path == "vrrp_instance" && keyword.starts_with("garp_"),
+        "preempt" => path == "carp_instance",
+        "handover" => of_instance,
+        _ => of_instance && keyword.starts_with("garp_"),
     }
 }
 
 /// Defaults that are words of the language.
-const WORDS: [&str; 8] = ["wlc", "NAT", "UDP", "SOA", "ipip", "global", "time", "enforce"];
+const WORDS: [&str; 9] = ["carp", "wlc", "NAT", "UDP", "SOA", "ipip", "global", "time", "enforce"];
 
 /// A default as a word of the language; empty if there is none, `None` if it takes more to say it.
 fn literal(keyword: &Keyword) -> Option<&'static str> {
@@ -136,7 +146,14 @@ fn literal(keyword: &Keyword) -> Option<&'static str> {
     let seconds = default.strip_suffix(" seconds").or_else(|| default.strip_suffix(" second"));
     let word = seconds.unwrap_or(default);
     let number = word.bytes().all(|byte| byte.is_ascii_digit() || matches!(byte, b'-' | b'.'));
-    (number || WORDS.contains(&word) || word.parse::<IpAddr>().is_ok()).then_some(word)
+    // Some can be off, but not be said to be.
+    let sayable = match keyword.kind {
+        Kind::Seconds { min, .. } => min == 0 || word != "0",
+        _ => true,
+    };
+    let switch = keyword.kind == Kind::Switch && matches!(word, "on" | "off");
+    let address = word.parse::<IpAddr>().is_ok();
+    (number && sayable || switch || address || WORDS.contains(&word)).then_some(word)
 }
 
 fn made(what: What, words: Vec<String>) -> Statement {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::script::Command;
 use super::table::{Keyword, Table, Takes};
-use super::{Context, Draft, daemon, group, lvs, top, vrrp, vrrp_script};
+use super::{Context, Draft, carp, daemon, group, lvs, top, vrrp, vrrp_script};
 use crate::diagnostic::Class;
 use crate::model::{ExtraGarp, FlushOnStop, Global, LvsTimeouts, Scheduling, VrrpVersion};
 use crate::syntax::{Checks, Line};
@@ -39,6 +39,7 @@ pub(crate) struct Globals {
     pub(crate) alert_vrrp: Option<bool>,
     pub(crate) alert_checker: Option<bool>,
     pub(crate) notify_priority_changes: bool,
+    pub(crate) handover: bool,
     pub(crate) garp_extra: Option<ExtraGarp>,
     pub(crate) snmp_real_servers: Option<Duration>,
     /// Of all notifications, of VRRP's and of LVS's.
@@ -86,6 +87,7 @@ impl Default for Globals {
             alert_vrrp: None,
             alert_checker: None,
             notify_priority_changes: false,
+            handover: true,
             garp_extra: None,
             snmp_real_servers: None,
             fifo_scripts: [None, None, None],
@@ -99,6 +101,7 @@ pub(crate) static TOP: Table<Draft> = Table {
     keywords: &[
         Keyword::new("global_defs", Takes::Block { words: 0, read: global_defs }),
         Keyword::new("vrrp_instance", Takes::Block { words: 0, read: vrrp::read }),
+        Keyword::new("carp_instance", Takes::Block { words: 0, read: carp::read }),
         Keyword::new("vrrp_sync_group", Takes::Block { words: 1, read: group::read }),
         Keyword::new("vrrp_script", Takes::Block { words: 1, read: vrrp_script::read }),
         Keyword::new("virtual_server_group", Takes::Block { words: 1, read: lvs::read_group }),
@@ -222,6 +225,14 @@ pub(super) static GLOBAL_DEFS: Table<Globals> = Table {
         Keyword::new(
             "vrrp_owner_ignore_adverts",
             Takes::Switch(|g, on| g.owner_ignore_adverts = on),
+        ),
+        Keyword::or("handover", "on", Takes::Switch(|g, on| g.handover = on)),
+        Keyword::or("carp_allow", "on", Takes::Switch(|g, on| g.model.carp.allow = on)),
+        Keyword::or("carp_preempt", "off", Takes::Switch(|g, on| g.model.carp.preempt = on)),
+        Keyword::or(
+            "carp_log",
+            "2",
+            Takes::Integer { min: 0, max: 7, set: |g, n| g.model.carp.log = n as u8 },
         ),
         Keyword::new("vrrp_strict", Takes::Switch(|g, on| g.strict = on)),
         Keyword::or(

@@ -2,12 +2,12 @@
 
 use std::collections::HashSet;
 
+use super::router::Notifies;
 use super::script::Command;
 use super::table::{Keyword, Table, Takes};
 use super::tracking::{
     Tracking, track_bfd, track_file, track_interface, track_process, track_script,
 };
-use super::vrrp::Notifies;
 use super::{Context, Draft};
 use crate::diagnostic::Place;
 use crate::model::TrackGroup;
@@ -58,11 +58,11 @@ pub(super) static TABLE: Table<Group> = Table {
 };
 
 const LATER: &[Keyword<Group>] = &[
-    Keyword::idle(
+    Keyword::new(
         "track_file",
         Takes::List { entry: |g, context, line| track_file(&mut g.track, context, line) },
     ),
-    Keyword::idle(
+    Keyword::new(
         "track_process",
         Takes::List { entry: |g, context, line| track_process(&mut g.track, context, line) },
     ),

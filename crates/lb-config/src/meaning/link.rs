@@ -1,34 +1,61 @@
 //! Links of an instance: `use_vmac`, `use_ipvlan` and what belongs to them.
 
+use std::marker::PhantomData;
+
 use super::Context;
 use super::route::prefix;
+use super::router::Router;
 use super::table::{Keyword, Takes};
-use super::vrrp::Instance;
 use crate::diagnostic::Class;
 use crate::model::{Ipvlan, IpvlanMode, Vmac};
 use crate::syntax::Line;
 
-pub(super) const KEYWORDS: &[Keyword<Instance>] = &[
-    Keyword::idle("use_vmac", Takes::Words { words: 0, read: use_vmac }),
-    Keyword::idle("use_vmac_addr", Takes::Flag(|i| i.vmac_addresses = true)),
-    Keyword::idle("vmac_xmit_base", Takes::Flag(|i| i.vmac_xmit_base = true)),
-    Keyword::idle("use_ipvlan", Takes::Words { words: 0, read: use_ipvlan }),
-    Keyword::idle("vrf", Takes::Words { words: 1, read: vrf }),
-    Keyword::idle("promote_secondaries", Takes::Flag(|i| i.promote_secondaries = true)),
-    Keyword::idle("linkbeat_use_polling", Takes::Words { words: 0, read: use_polling }),
-];
+/// Keywords of every block `B` that has a [`Router`] in it.
+pub(super) struct Shared<B>(PhantomData<B>);
 
-fn use_polling(instance: &mut Instance, context: &mut Context<'_>, line: &Line) {
+impl<B: AsMut<Router> + 'static> Shared<B> {
+    pub(super) const KEYWORDS: &'static [Keyword<B>] = &[
+        Keyword::new(
+            "use_vmac",
+            Takes::Words { words: 0, read: |b, context, line| use_vmac(b.as_mut(), context, line) },
+        ),
+        Keyword::new("use_vmac_addr", Takes::Flag(|b| b.as_mut().vmac_addresses = true)),
+        Keyword::new("vmac_xmit_base", Takes::Flag(|b| b.as_mut().vmac_xmit_base = true)),
+        Keyword::idle(
+            "use_ipvlan",
+            Takes::Words {
+                words: 0,
+                read: |b, context, line| use_ipvlan(b.as_mut(), context, line),
+            },
+        ),
+        Keyword::idle(
+            "vrf",
+            Takes::Words {
+                words: 1,
+                read: |b, context, line| b.as_mut().vrf = context.interface(line, 1),
+            },
+        ),
+        Keyword::idle(
+            "promote_secondaries",
+            Takes::Flag(|b| b.as_mut().promote_secondaries = true),
+        ),
+        Keyword::idle(
+            "linkbeat_use_polling",
+            Takes::Words {
+                words: 0,
+                read: |b, context, line| use_polling(b.as_mut(), context, line),
+            },
+        ),
+    ];
+}
+
+fn use_polling(router: &mut Router, context: &mut Context<'_>, line: &Line) {
     context
         .diags
         .warn("deprecated", line.keyword_place(), "`linkbeat_use_polling` of an instance is old")
         .class(Class::Deprecated)
         .hint("write `linkbeat_interfaces { INTERFACE }` outside of it");
-    instance.linkbeat_use_polling = true;
-}
-
-fn vrf(instance: &mut Instance, context: &mut Context<'_>, line: &Line) {
-    instance.vrf = context.interface(line, 1);
+    router.linkbeat_use_polling = true;
 }
 
 /// The name after an optional `name`, if there is one that can be the name of an interface.
@@ -55,7 +82,7 @@ fn mac(text: &str) -> Option<[u8; 6]> {
 }
 
 /// `[[name] IF] [MAC] [netlink_notify_msg] [group G]`
-fn use_vmac(instance: &mut Instance, context: &mut Context<'_>, line: &Line) {
+fn use_vmac(router: &mut Router, context: &mut Context<'_>, line: &Line) {
     let mut vmac = Vmac::default();
     let mut index = 1;
     while let Some(word) = line.word(index) {
@@ -86,11 +113,11 @@ fn use_vmac(instance: &mut Instance, context: &mut Context<'_>, line: &Line) {
         }
         index += 1;
     }
-    instance.vmac = Some(vmac);
+    router.vmac = Some(vmac);
 }
 
 /// `[[name] IF] [ADDRESS/LENGTH] [bridge|private|vepa] [group G]`
-fn use_ipvlan(instance: &mut Instance, context: &mut Context<'_>, line: &Line) {
+fn use_ipvlan(router: &mut Router, context: &mut Context<'_>, line: &Line) {
     let mut ipvlan = Ipvlan::default();
     let mut index = 1;
     while let Some(word) = line.word(index) {
@@ -125,5 +152,5 @@ fn use_ipvlan(instance: &mut Instance, context: &mut Context<'_>, line: &Line) {
         }
         index += 1;
     }
-    instance.ipvlan = Some(ipvlan);
+    router.ipvlan = Some(ipvlan);
 }

@@ -5,19 +5,19 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
-use super::Context;
-use super::vrrp::Instance;
+use super::instances::Instances;
+use super::router::Router;
+use super::{Context, carp, lint_carp, vrrp};
 use crate::diagnostic::Place;
 use crate::model::{
     CheckerKind, Family, LvsMethod, Peers, RealServer, SyncGroup, Tracked, VirtualAddress,
-    VirtualServer, VrrpInstance, VrrpScript,
+    VirtualRouter, VirtualServer, VrrpInstance, VrrpScript,
 };
 
 /// Where the parts of an instance are that something may be said about.
-pub(super) struct Places {
+pub(super) struct VrrpPlaces {
     block: Place,
     vrid: Place,
     interval: Place,
@@ -25,43 +25,80 @@ pub(super) struct Places {
     vips: Vec<Place>,
 }
 
-impl Places {
+/// The same of CARP.
+pub(super) struct CarpPlaces {
+    pub(super) block: Place,
+    /// Of each vhid, in the order of the model.
+    pub(super) vhids: Vec<Place>,
+    pub(super) advskew: Place,
+    pub(super) vips: Vec<Place>,
+}
+
+/// The same of every instance, in the order of the model.
+#[derive(Default)]
+pub(super) struct AllPlaces {
+    pub(super) vrrp: Vec<VrrpPlaces>,
+    pub(super) carp: Vec<CarpPlaces>,
+}
+
+/// Those of its VIPs, in the order of the model.
+fn vips(router: &Router) -> Vec<Place> {
+    router.vips.iter().chain(&router.excluded).map(|(_, place)| *place).collect()
+}
+
+impl VrrpPlaces {
     /// Those of an instance as it was read.
-    pub(super) fn of(draft: &Instance) -> Places {
-        let or_block = |place: Place| if place.span.is_some() { place } else { draft.place };
-        Places {
-            block: draft.place,
+    pub(super) fn of(draft: &vrrp::Instance) -> VrrpPlaces {
+        let block = draft.router.place;
+        let or_block = |place: Place| if place.span.is_some() { place } else { block };
+        VrrpPlaces {
+            block,
             vrid: or_block(draft.vrid_place),
             interval: or_block(draft.advert_int_place),
-            authentication: draft.authentication.as_ref().map_or(draft.place, |a| a.place),
-            vips: draft.vips.iter().chain(&draft.excluded).map(|(_, place)| *place).collect(),
+            authentication: draft.authentication.as_ref().map_or(block, |a| a.place),
+            vips: vips(&draft.router),
+        }
+    }
+}
+
+impl CarpPlaces {
+    /// Those of an instance as it was read.
+    pub(super) fn of(draft: &carp::Instance) -> CarpPlaces {
+        let block = draft.router.place;
+        let mut nodes: Vec<_> =
+            draft.nodes.iter().map(|(node, place)| (node.vhid, *place)).collect();
+        nodes.sort_by_key(|(vhid, _)| *vhid);
+        let vhids = match draft.vhid {
+            Some((_, place)) if nodes.is_empty() => vec![place],
+            _ => nodes.into_iter().map(|(_, place)| place).collect(),
+        };
+        CarpPlaces {
+            block,
+            advskew: draft.advskew.or(draft.vhid).map_or(block, |(_, place)| place),
+            vhids,
+            vips: vips(&draft.router),
         }
     }
 }
 
 /// Says what is odd about instances and their groups.
-pub(super) fn instances(
-    context: &mut Context<'_>,
-    instances: &[Arc<VrrpInstance>],
-    places: &[Places],
-    groups: &[SyncGroup],
-) {
+pub(super) fn instances(context: &mut Context<'_>, all: &Instances, places: &AllPlaces) {
     let mut subnets = Subnets::default();
-    for (instance, places) in instances.iter().zip(places) {
+    for (instance, places) in all.vrrp.iter().zip(&places.vrrp) {
         plain_password(context, instance, places);
-        subnets.check(context, instance, places);
+        subnets.check(context, &instance.router, &places.vips);
         weights(context, instance, places);
     }
-    shared_vrids(context, instances, places);
-    let known: HashMap<&str, usize> =
-        instances.iter().enumerate().map(|(index, i)| (i.router.name.as_str(), index)).collect();
-    for group in groups {
-        group_intervals(context, instances, places, &known, group);
+    for (instance, places) in all.carp.iter().zip(&places.carp) {
+        subnets.check(context, &instance.router, &places.vips);
+        lint_carp::instance(context, instance, places);
     }
+    shared_numbers(context, all, places);
+    group_intervals(context, all, places);
 }
 
 /// Anybody on the way reads the password; it helps against mistakes on one link only.
-fn plain_password(context: &mut Context<'_>, instance: &VrrpInstance, places: &Places) {
+fn plain_password(context: &mut Context<'_>, instance: &VrrpInstance, places: &VrrpPlaces) {
     if instance.password.is_some() && matches!(instance.router.peers, Peers::Unicast { .. }) {
         let message = format!(
             "({}) sends its password in the clear beyond its own link",
@@ -79,9 +116,9 @@ fn plain_password(context: &mut Context<'_>, instance: &VrrpInstance, places: &P
 struct Subnets(HashMap<String, Vec<(IpAddr, u8)>>);
 
 impl Subnets {
-    fn check(&mut self, context: &mut Context<'_>, instance: &VrrpInstance, places: &Places) {
-        let vips = instance.router.vips.iter().chain(&instance.router.excluded_vips);
-        for (vip, place) in vips.zip(&places.vips) {
+    fn check(&mut self, context: &mut Context<'_>, router: &VirtualRouter, places: &[Place]) {
+        let vips = router.vips.iter().chain(&router.excluded_vips);
+        for (vip, place) in vips.zip(places) {
             let Some(interface) = vip.interface.as_deref() else { continue };
             let addresses = self
                 .0
@@ -104,7 +141,7 @@ impl Subnets {
     }
 }
 
-fn is_link_local(address: IpAddr) -> bool {
+pub(super) fn is_link_local(address: IpAddr) -> bool {
     matches!(address, IpAddr::V6(address) if address.is_unicast_link_local())
 }
 
@@ -118,7 +155,7 @@ fn in_subnet(vip: &VirtualAddress, address: IpAddr, length: u8) -> bool {
 }
 
 /// A priority stays between 1 and 254 whatever the weights say.
-fn weights(context: &mut Context<'_>, instance: &VrrpInstance, places: &Places) {
+fn weights(context: &mut Context<'_>, instance: &VrrpInstance, places: &VrrpPlaces) {
     if instance.priority == 255 {
         return;
     }
@@ -146,56 +183,70 @@ fn weights(context: &mut Context<'_>, instance: &VrrpInstance, places: &Places) 
     }
 }
 
-/// Where VRRP and CARP meet, they share the numbers too.
-fn shared_vrids(context: &mut Context<'_>, instances: &[Arc<VrrpInstance>], places: &[Places]) {
-    let mut seen: HashMap<(&str, Family, u8), usize> = HashMap::new();
-    for (index, instance) in instances.iter().enumerate() {
-        let Some(interface) = instance.router.interface.as_deref() else { continue };
-        let key = (interface, instance.family, instance.vrid);
-        let first = *seen.entry(key).or_insert(index);
-        // The same destination too is an error, and said.
-        if first == index || instances[first].router.peers == instance.router.peers {
+/// Someone who uses a number on an interface.
+struct User<'a> {
+    name: &'a str,
+    peers: &'a Peers,
+    is_carp: bool,
+    place: Place,
+}
+
+/// VRRP over IPv4 and CARP have one space of numbers, and of virtual MAC addresses.
+fn shared_numbers(context: &mut Context<'_>, all: &Instances, places: &AllPlaces) {
+    let mut seen: HashMap<(&str, Family, u8), User<'_>> = HashMap::new();
+    let vrrp = all.vrrp.iter().zip(&places.vrrp).map(|(instance, places)| {
+        (&instance.router, instance.family, instance.vrid, places.vrid, false)
+    });
+    let carp = all.carp.iter().zip(&places.carp).flat_map(|(instance, places)| {
+        let numbers = instance.vhids().zip(&places.vhids);
+        numbers.map(|(vhid, place)| (&instance.router, Family::Inet, vhid, *place, true))
+    });
+    for (router, family, number, place, is_carp) in vrrp.chain(carp) {
+        let Some(interface) = router.interface.as_deref() else { continue };
+        let user = User { name: &router.name, peers: &router.peers, is_carp, place };
+        let Some(first) = seen.get(&(interface, family, number)) else {
+            seen.insert((interface, family, number), user);
+            continue;
+        };
+        // Twice in CARP is an error and said, and so is one destination twice in VRRP.
+        if first.is_carp == is_carp && (is_carp || first.peers == user.peers) {
             continue;
         }
-        let message = format!(
-            "({}) shares number {} on {interface} with `{}`",
-            instance.router.name, instance.vrid, instances[first].router.name
-        );
+        let message =
+            format!("({}) shares number {number} on {interface} with `{}`", user.name, first.name);
         context
             .diags
-            .note("vrid-shared", places[index].vrid, message)
+            .note("vrid-shared", place, message)
             .hint("they have one virtual MAC address; another number costs nothing")
-            .label(places[first].vrid, "used here first");
+            .label(first.place, "used here first");
     }
 }
 
 /// Members that notice a failure at different times fail over in pieces.
-fn group_intervals(
-    context: &mut Context<'_>,
-    instances: &[Arc<VrrpInstance>],
-    places: &[Places],
-    known: &HashMap<&str, usize>,
-    group: &SyncGroup,
-) {
-    let mut members = group.members.iter().filter_map(|name| known.get(name.as_str()).copied());
-    let Some(first) = members.next() else { return };
-    for member in members {
-        let (one, other) = (&instances[first], &instances[member]);
-        if one.advert_int == other.advert_int {
-            continue;
+fn group_intervals(context: &mut Context<'_>, all: &Instances, places: &AllPlaces) {
+    let vrrp = all.vrrp.iter().zip(&places.vrrp).map(|(instance, places)| {
+        (instance.router.name.as_str(), (instance.advert_int, places.interval))
+    });
+    let carp = all.carp.iter().zip(&places.carp).map(|(instance, places)| {
+        let interval = Duration::from_secs(instance.advbase.into());
+        (instance.router.name.as_str(), (interval, places.block))
+    });
+    let known: HashMap<&str, (Duration, Place)> = vrrp.chain(carp).collect();
+    for SyncGroup { name: group, members, .. } in &all.groups {
+        let mut members =
+            members.iter().filter_map(|name| Some((name, *known.get(name.as_str())?)));
+        let Some((first, (interval, _))) = members.next() else { continue };
+        for (member, (other, place)) in members.filter(|(_, (other, _))| *other != interval) {
+            let message = format!(
+                "group `{group}`: `{first}` advertises every {} s, and `{member}` every {} s",
+                interval.as_secs_f64(),
+                other.as_secs_f64()
+            );
+            context
+                .diags
+                .note("group-advert-int", place, message)
+                .hint("give the members of a group one `advert_int`, or one `advbase`");
         }
-        let message = format!(
-            "group `{}`: `{}` advertises every {} s, and `{}` every {} s",
-            group.name,
-            one.router.name,
-            one.advert_int.as_secs_f64(),
-            other.router.name,
-            other.advert_int.as_secs_f64()
-        );
-        context
-            .diags
-            .note("group-advert-int", places[member].interval, message)
-            .hint("give the members of a group one `advert_int`");
     }
 }
 

@@ -4,18 +4,24 @@
 //! take their defaults and become the model. What keepalived complains of is complained of here, and
 //! then skipped or adjusted as there.
 
+mod carp;
+mod carp_finish;
 mod check;
 mod check_more;
 mod daemon;
 mod global;
 mod group;
 mod hmac;
+mod instances;
 mod link;
 mod lint;
+mod lint_carp;
 mod lvs;
 mod lvs_finish;
 mod reference;
 mod route;
+mod router;
+mod router_finish;
 mod rule;
 mod script;
 mod statements;
@@ -90,7 +96,10 @@ pub(crate) struct Trackable {
 pub(crate) struct Draft {
     #[expect(clippy::vec_box, reason = "each is let go when it has become part of the model")]
     instances: Vec<Box<vrrp::Instance>>,
-    instance_places: HashMap<String, Place>,
+    #[expect(clippy::vec_box, reason = "the same")]
+    carp_instances: Vec<Box<carp::Instance>>,
+    /// Names of instances, and which block has them where.
+    instance_places: HashMap<String, (&'static str, Place)>,
     groups: Vec<group::Group>,
     group_names: HashSet<String>,
     scripts: Vec<vrrp_script::Script>,
@@ -152,20 +161,25 @@ pub(crate) fn read<'a>(
 fn finish(context: &mut Context<'_>, draft: Draft) -> Model {
     context.check_interfaces();
     let scripts = vrrp_script::finish(context, draft.scripts);
-    let (vrrp_instances, sync_groups) =
-        vrrp_finish::finish(context, draft.instances, draft.groups, &scripts);
+    let drafts = instances::Drafts {
+        vrrp: draft.instances,
+        carp: draft.carp_instances,
+        groups: draft.groups,
+    };
+    let instances = instances::finish(context, drafts, &scripts);
     let top = draft.top;
     let virtual_servers = lvs_finish::finish(context, draft.servers, &draft.server_groups);
-    let names = vrrp_instances.iter().map(|instance| instance.router.name.as_str());
+    let names = instances.vrrp.iter().map(|instance| instance.router.name.as_str());
+    let names = names.chain(instances.carp.iter().map(|instance| instance.router.name.as_str()));
     let track_groups = group::finish_track_groups(context, top.track_groups, &names.collect());
     group::check_track_groups(context, &track_groups, &top.group_uses);
     let global = global::finish(context);
     context.complain_of_security();
     Model {
-        carp_instances: Vec::new(),
         global,
-        vrrp_instances,
-        sync_groups,
+        vrrp_instances: instances.vrrp,
+        carp_instances: instances.carp,
+        sync_groups: instances.groups,
         vrrp_scripts: scripts,
         virtual_server_groups: draft.server_groups,
         virtual_servers,
@@ -445,7 +459,9 @@ impl Context<'_> {
                 }
             }
             Takes::Part { read, .. } => return read(draft, self, line, at),
-            Takes::Words { read, .. } | Takes::Block { read, .. } => read(draft, self, line),
+            Takes::Word(read) | Takes::Words { read, .. } | Takes::Block { read, .. } => {
+                read(draft, self, line);
+            }
             Takes::List { entry } => {
                 self.list(line, 0, |context, line| entry(draft, context, line));
             }

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 
 use super::table::{Keyword, Table, Takes};
 use super::{
-    check, check_more, daemon, global, group, hmac, lvs, route, rule, top, track, tracking, uses,
-    vip, vrrp, vrrp_script,
+    carp, check, check_more, daemon, global, group, hmac, lvs, route, router, rule, top, track,
+    tracking, uses, vip, vrrp, vrrp_script,
 };
 use crate::reference::{self, Block, Kind};
 
@@ -28,7 +28,7 @@ pub fn tables() -> Vec<Block> {
     add("vrrp_instance", describe(&vrrp::TABLE, "vrrp_instance", &text));
     add("vrrp_instance/authentication", describe(&vrrp::AUTHENTICATION, "authentication", &text));
     add("vrrp_instance/auth_hmac", describe(&hmac::TABLE, "auth_hmac", &text));
-    add("vrrp_instance/unicast_peer", describe(&vrrp::UNICAST_PEER, "unicast_peer", &text));
+    add("vrrp_instance/unicast_peer", describe(&router::UNICAST_PEER, "unicast_peer", &text));
     add("vrrp_instance/virtual_ipaddress", describe(&vip::VIRTUAL, "virtual_ipaddress", &text));
     add("vrrp_instance/virtual_routes", describe(&route::VIRTUAL, "virtual_routes", &text));
     add("vrrp_instance/virtual_routes/nexthop", describe(&route::NEXT_HOP, "nexthop", &text));
@@ -44,6 +44,7 @@ pub fn tables() -> Vec<Block> {
         // Some of these lists are called as the blocks they refer to.
         add(path, describe_as(table, ["tracked", "tracked"], &text));
     }
+    add("carp_instance", describe(&carp::TABLE, "vrrp_instance", &text));
     add("vrrp_script", describe(&vrrp_script::TABLE, "vrrp_script", &text));
     add("vrrp_track_process", describe(&track::TRACK_PROCESS, "vrrp_track_process", &text));
     add("track_file", describe(&track::TRACK_FILE, "track_file", &text));
@@ -195,7 +196,7 @@ pub(super) fn kind<B>(takes: &Takes<B>) -> Kind {
         Takes::Integer { min, max, .. } => Kind::Integer { min, max },
         Takes::Seconds { min, max, .. } => Kind::Seconds { min, max },
         Takes::Milliseconds { min, max, .. } => Kind::Milliseconds { min, max },
-        Takes::Text(_) => Kind::Text,
+        Takes::Text(_) | Takes::Word(_) => Kind::Text,
         Takes::Address(_) => Kind::Address,
         Takes::Command(_) => Kind::Command,
         Takes::Words { .. } | Takes::Part { .. } => Kind::Words,

@@ -104,6 +104,8 @@ pub(crate) enum Takes<B: 'static> {
     Milliseconds { min: u64, max: u64, set: fn(&mut B, Duration) },
     /// One word.
     Text(fn(&mut B, &str)),
+    /// One word in a form of its own, which may hold blanks.
+    Word(Read<B>),
     /// An address.
     Address(fn(&mut B, IpAddr)),
     /// A command, its user and group.

@@ -35,9 +35,9 @@ impl Top {
 }
 
 pub(super) const KEYWORDS: &[Keyword<Draft>] = &[
-    Keyword::idle("track_file", Takes::Block { words: 1, read: track::file })
+    Keyword::new("track_file", Takes::Block { words: 1, read: track::file })
         .aliases(&["vrrp_track_file"]),
-    Keyword::idle("vrrp_track_process", Takes::Block { words: 1, read: track::process }),
+    Keyword::new("vrrp_track_process", Takes::Block { words: 1, read: track::process }),
     Keyword::idle("bfd_instance", Takes::Block { words: 1, read: track::bfd }),
     Keyword::idle("track_group", Takes::Block { words: 1, read: track_group }),
     Keyword::idle("garp_group", Takes::Block { words: 0, read: garp_group }),

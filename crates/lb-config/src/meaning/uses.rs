@@ -8,11 +8,8 @@ use crate::diagnostic::{Diagnostics, Place};
 use crate::source::Span;
 
 /// Blocks and lines nothing acts on, whatever they say.
-const IDLE: [&str; 24] = [
-    "track_file",
-    "track_process",
+const IDLE: [&str; 21] = [
     "track_bfd",
-    "vrrp_track_process",
     "bfd_instance",
     "track_group",
     "garp_group",

@@ -42,7 +42,7 @@ const OPTIONS: &[Keyword<StaticAddress>] = &[
     flag("mngtmpaddr", |a| a.address.flags.manage_temporary = true),
     flag("noprefixroute", |a| a.address.flags.no_prefix_route = true),
     flag("autojoin", |a| a.address.flags.autojoin = true),
-    flag("use_vmac", |a| a.address.flags.vmac = true),
+    Keyword::new("use_vmac", Takes::Flag(|a| a.address.flags.vmac = true)),
 ];
 
 /// Reads an address and its options; `None` if it is no address.

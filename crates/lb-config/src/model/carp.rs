@@ -28,6 +28,14 @@ pub struct CarpInstance {
     pub balancing: Balancing,
 }
 
+impl CarpInstance {
+    /// Every vhid, in ascending order; one without a balanced load.
+    pub fn vhids(&self) -> impl Iterator<Item = u8> {
+        let only = self.nodes.is_empty().then_some(self.vhid);
+        only.into_iter().chain(self.nodes.iter().map(|node| node.vhid))
+    }
+}
+
 /// One of the vhids that share a load.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct CarpNode {

@@ -39,9 +39,18 @@ impl Names {
         Names { blocks }
     }
 
+    /// The keys of a block; parts that several blocks have in common are those of `vrrp_instance`.
+    fn keys(&self, path: &str) -> Option<&HashMap<String, Name>> {
+        self.blocks.get(path).or_else(|| {
+            let (_, part) = path.split_once('/')?;
+            let part = part.strip_suffix("_excluded").unwrap_or(part);
+            self.blocks.get(&*format!("vrrp_instance/{part}"))
+        })
+    }
+
     /// The keyword of a key in a block.
     pub(super) fn find(&self, path: &str, key: &str) -> Option<Name> {
-        self.blocks.get(path)?.get(key).copied()
+        self.keys(path)?.get(key).copied()
     }
 
     /// The key of a block that looks most like another.
@@ -49,7 +58,7 @@ impl Names {
         if key.len() > 64 {
             return None;
         }
-        let keys = self.blocks.get(path)?.keys();
+        let keys = self.keys(path)?.keys();
         let near = |name: &&String| {
             let distance = strsim::damerau_levenshtein(key, name);
             (distance <= (name.len() / 3).clamp(1, 4)).then_some(distance)
@@ -82,6 +91,7 @@ pub(crate) enum Head {
 pub(crate) fn head(path: &str) -> Head {
     match path {
         "vrrp_instance"
+        | "carp_instance"
         | "vrrp_sync_group"
         | "vrrp_script"
         | "vrrp_track_process"

@@ -40,6 +40,10 @@ fn frame(path: &str) -> (String, &'static [&'static str]) {
             "vrrp_instance V {\nHOLE\n}\n".to_owned(),
             &["interface eth0", "virtual_router_id 1", "virtual_ipaddress {\n10.0.0.1\n}"],
         ),
+        "carp_instance" => (
+            "carp_instance V {\nHOLE\n}\n".to_owned(),
+            &["interface eth0", "vhid 1", "virtual_ipaddress {\n10.0.0.1\n}"],
+        ),
         "vrrp_instance/authentication" => {
             (instance("authentication {\nHOLE\n}"), &["auth_type PASS", "auth_pass x"])
         }
@@ -142,6 +146,7 @@ pub fn examples() -> HashMap<(&'static str, &'static str), Example> {
 /// Sections that may have the example of a keyword.
 pub fn sections(path: &str) -> [&str; 2] {
     let shared = match path {
+        "carp_instance" => "vrrp_instance",
         "vrrp_instance/virtual_ipaddress" | "static_ipaddress" => "address",
         "vrrp_instance/virtual_routes" | "static_routes" => "route",
         "vrrp_instance/virtual_routes/nexthop" => "nexthop",

@@ -30,7 +30,7 @@ struct Cluster<'a> {
     mode: Balancing,
     shares: Vec<Share>,
     sockets: Vec<UdpSocket>,
-    _vmacs: Vec<Vmacs>,
+    vmacs: Vec<Vmacs>,
 }
 
 impl<'a> Cluster<'a> {
@@ -82,7 +82,7 @@ impl<'a> Cluster<'a> {
             })
         };
         let sockets = NODES.map(&mut bind).into();
-        Self { segment, mode, shares, sockets, _vmacs: vmacs }
+        Self { segment, mode, shares, sockets, vmacs }
     }
 
     fn hold(&mut self, node: u8, places: &[usize]) {
@@ -250,8 +250,12 @@ fn packets_are_shared(mode: Balancing) {
         });
         assert!(cluster.owners(VIP.into()).values().all(|owner| *owner == 2));
         for node in NODES {
-            segment.on(node, || cluster.shares[usize::from(node) - 1].clear().unwrap());
-            assert_eq!(segment.on(node, || output("nft list ruleset")), "");
+            let place = usize::from(node) - 1;
+            segment.on(node, || {
+                cluster.vmacs[place].clear().unwrap();
+                cluster.shares[place].clear().unwrap();
+                assert_eq!(output("nft list ruleset"), "");
+            });
         }
     });
 }

@@ -1,6 +1,7 @@
 //! A takeover as a switch and a client see it, while the old holder still has the address.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::iter;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use lb_net::{Announcement, Announcer, ArpForm, Family, MacvlanMode, VmacSpec, Vmacs, vrrp_mac};
 
@@ -122,5 +123,34 @@ fn a_client_keeps_its_connection_to_the_address_through_a_takeover() {
         });
         segment.on(OLD, || ip("link set dev e down"));
         assert!(segment.on(CLIENT, || pings(VIP)));
+    });
+}
+
+#[test]
+fn a_backup_does_not_speak_with_the_virtual_mac() {
+    with_segment(2, |segment| {
+        let mut frames = Capture::new(&interface("p2"), ALL);
+        let mut vmacs = segment.on(NEW, || {
+            let mut vmacs = Vmacs::open().unwrap();
+            let spec = VmacSpec {
+                name: "v".into(),
+                base: link("e").index,
+                hardware: vrrp_mac(7, Family::Inet6),
+                mode: MacvlanMode::Bridge,
+                ipv4: false,
+                ipv6: true,
+                link_local: Some("fe80::7".parse().unwrap()),
+            };
+            assert!(vmacs.reconcile(&[spec]).unwrap()[0].is_ok());
+            vmacs
+        });
+        // Multicast listener reports tell a snooping switch what is to be heard here. They must not
+        // tell the others where the virtual MAC is.
+        let group = Ipv6Addr::new(0xFF02, 0, 0, 0, 0, 1, 0xFF00, 7).octets();
+        let tells = |frame: &Vec<u8>| frame.windows(16).any(|it| it == group);
+        let frame = iter::from_fn(|| Some(frames.next())).find(tells).unwrap();
+        assert_eq!(frame[6..12], mac(NEW));
+        segment.on(NEW, || vmacs.clear().unwrap());
+        assert_eq!(segment.on(NEW, || output("nft list ruleset")), "");
     });
 }

@@ -73,6 +73,7 @@ fn virtual_macs_come_and_go_and_the_settings_around_them_are_restored() {
             ("ipv4/conf/v9/arp_ignore", "1"),
             ("ipv6/conf/v9/disable_ipv6", "0"),
             ("ipv6/conf/v9/addr_gen_mode", "1"),
+            ("ipv6/conf/v9/accept_ra", "0"),
             ("ipv4/conf/a/arp_ignore", "1"),
             ("ipv4/conf/a/arp_filter", "1"),
             ("ipv4/conf/a/arp_announce", "2"),

@@ -319,7 +319,7 @@ impl Network {
                 assert!(self.hosts[host].node.vips(instance).next().is_some());
                 self.hosts[host].announced.push((millis, rounds));
             }
-            Action::Sockets | Action::Vmacs => {}
+            Action::Sockets | Action::Shares | Action::Vmacs => {}
             Action::Event(event) => match *event {
                 EventKind::Interface { .. } | EventKind::Script { .. } => {}
                 event => self.log.push((millis, host, event.to_string())),

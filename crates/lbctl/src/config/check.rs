@@ -108,11 +108,17 @@ fn summary(loaded: &Loaded, refused: bool) -> String {
     let complaints = complaints.join(", ");
     let verdict = if refused { "refused" } else { "good" };
     match &loaded.model {
-        Some(model) => format!(
-            "{verdict}: {}, {}, {complaints}",
-            count(model.vrrp_instances.len(), "VRRP instance"),
-            count(model.virtual_servers.len(), "virtual server"),
-        ),
+        Some(model) => {
+            let carp = match model.carp_instances.len() {
+                0 => String::new(),
+                some => count(some, "CARP instance") + ", ",
+            };
+            format!(
+                "{verdict}: {}, {carp}{}, {complaints}",
+                count(model.vrrp_instances.len(), "VRRP instance"),
+                count(model.virtual_servers.len(), "virtual server"),
+            )
+        }
         None => format!("{verdict}: {complaints}"),
     }
 }

@@ -5,7 +5,7 @@ mod show;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
-use lb_config::{Class, Diagnostic, Loaded, Severity, Span};
+use lb_config::{Class, Diagnostic, Loaded, OWN, Severity, Span};
 use serde_json::{Value, json};
 
 pub use show::text;
@@ -41,6 +41,8 @@ struct Keyword {
     meaning: &'static str,
     /// Whether its whole block has no effect, so that there is no need to speak of the keyword.
     within_idle: bool,
+    /// Whether keepalived does not know it.
+    is_own: bool,
     places: Places,
 }
 
@@ -123,12 +125,14 @@ impl Report {
             if index == next {
                 let block = blocks.get(used.block);
                 let keywords = || block.iter().flat_map(|block| &block.keywords);
+                let keyword = keywords().find(|keyword| keyword.name == used.keyword);
                 section.push(Keyword {
                     block: used.block,
                     name: used.keyword,
-                    meaning: keywords()
-                        .find(|keyword| keyword.name == used.keyword)
-                        .map_or("", |keyword| keyword.meaning),
+                    meaning: keyword.map_or("", |keyword| keyword.meaning),
+                    // Of a block of our own, the block's name says it.
+                    is_own: keyword.is_some_and(|keyword| keyword.since == OWN)
+                        && used.block != "carp_instance",
                     within_idle: !keywords().any(|keyword| keyword.acted_on),
                     places: Places::new(),
                 });
@@ -161,15 +165,13 @@ impl Report {
 
     /// How a file without errors runs.
     fn difference(&self) -> String {
-        let missing: Vec<_> =
-            self.not_acted_on.iter().filter(|keyword| !keyword.within_idle).collect();
+        let missing = names(self.not_acted_on.iter().filter(|keyword| !keyword.within_idle));
+        let all = self.honoured.iter().chain(&self.not_acted_on);
+        let own = names(all.filter(|keyword| keyword.is_own));
         let mut verdict = "as under keepalived".to_owned();
         if !missing.is_empty() {
-            let names = missing.iter().map(|keyword| keyword.name);
-            let mut seen = HashSet::new();
-            let names: Vec<_> = names.filter(|name| seen.insert(*name)).collect();
-            verdict += &format!(", except that {}", enumerate(&names, 6));
-            verdict += if names.len() == 1 { " has" } else { " have" };
+            verdict += &format!(", except that {}", enumerate(&missing, 6));
+            verdict += if missing.len() == 1 { " has" } else { " have" };
             verdict += " no effect yet";
         }
         let lines = |remarks: &[Remark]| {
@@ -189,6 +191,9 @@ impl Report {
         };
         if !skipped.is_empty() {
             verdict += &format!("; it draws {skipped} there as here");
+        }
+        if !own.is_empty() {
+            verdict += &format!("; keepalived does not know {}", enumerate(&own, 6));
         }
         verdict + "."
     }
@@ -257,6 +262,12 @@ fn remark(section: &mut Vec<Remark>, diagnostic: &Diagnostic, place: Option<Plac
             places: place.into_iter().collect(),
         }),
     }
+}
+
+/// Their names, each once.
+fn names<'k>(keywords: impl Iterator<Item = &'k Keyword>) -> Vec<&'static str> {
+    let mut seen = HashSet::new();
+    keywords.map(|keyword| keyword.name).filter(|name| seen.insert(*name)).collect()
 }
 
 /// `a, b and c`, or `a, b and 5 more`.

@@ -64,6 +64,16 @@ impl Outgoing {
                 self.announced.insert(instance);
                 self.announcements.push((instance, rounds));
             }
+            Action::Shares => {
+                self.flush(node, sockets, kernel)?;
+                kernel.share(node.shares())?;
+            }
+            Action::Vmacs => {
+                self.flush(node, sockets, kernel)?;
+                let vmacs = node.vmacs();
+                sockets.speak_through(&vmacs);
+                kernel.vmacs(vmacs)?;
+            }
             Action::Sockets | Action::Event(_) => {}
         }
         Ok(())

@@ -169,7 +169,7 @@ pub async fn run(
 impl Supervisor {
     fn wants_advertiser(&self, model: &Model) -> bool {
         // -C without -P leaves VRRP out, and the reverse; both together mean both.
-        (!self.args.check || self.args.vrrp) && (self.args.all || !model.vrrp_instances.is_empty())
+        (!self.args.check || self.args.vrrp) && (self.args.all || model.routers().next().is_some())
     }
 
     fn wants_balancer(&self, model: &Model) -> bool {
@@ -198,7 +198,7 @@ impl Supervisor {
         }
         if !self.advertiser.is_on() && !self.balancer.is_on() {
             tracing::warn!(
-                "{} has no vrrp_instance and no virtual_server: there is nothing to do until a reload",
+                "{} has no vrrp_instance, carp_instance or virtual_server: there is nothing to do until a reload",
                 self.args.config.display()
             );
         }

@@ -36,9 +36,8 @@ impl Tracker {
     /// Makes the running scripts those of the configuration; unchanged ones keep their rhythm.
     pub fn apply(&mut self, model: &Model) {
         let tracked: BTreeSet<&str> = model
-            .vrrp_instances
-            .iter()
-            .flat_map(|i| &i.router.track_scripts)
+            .routers()
+            .flat_map(|router| &router.track_scripts)
             .map(|t| t.name.as_str())
             .collect();
         let wanted: BTreeMap<&str, &VrrpScript> = model

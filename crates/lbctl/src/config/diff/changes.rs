@@ -49,9 +49,10 @@ pub struct Change {
 }
 
 /// Fields that have another name in a file, in the order of showing them.
-const NAMES: [(&str, &str); 19] = [
+const NAMES: [(&str, &str); 20] = [
     ("global", "global_defs"),
     ("vrrp_instances", "vrrp_instance"),
+    ("carp_instances", "carp_instance"),
     ("sync_groups", "vrrp_sync_group"),
     ("vrrp_scripts", "vrrp_script"),
     ("virtual_server_groups", "virtual_server_group"),
