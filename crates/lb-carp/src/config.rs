@@ -15,8 +15,8 @@ pub struct Vhid(u8);
 impl Vhid {
     /// `None` for 0.
     #[must_use]
-    pub fn new(vhid: u8) -> Option<Self> {
-        (vhid != 0).then_some(Self(vhid))
+    pub const fn new(vhid: u8) -> Option<Self> {
+        if vhid == 0 { None } else { Some(Self(vhid)) }
     }
 
     /// As it is on the wire.

@@ -32,10 +32,10 @@ const LAST_DEMOTION: u8 = 255;
 /// Which of two masters yields: the one demoted more; then the slower one; then, when both are
 /// exactly as fast, the one whose address is higher when compared from its *last* octet. That is
 /// ucarp's rule (on the usual little-endian hosts), which would stay MASTER beside us under any
-/// other. OpenBSD and FreeBSD yield to an equal whoever it is: to us when we stay, and when we
-/// yield as well because both spoke at once, then the first of the two timers to run out decides
-/// as it does between two of their own. With addresses of both families a tie is decided in the
-/// first in which we can send, lest each node yields in another one.
+/// other. OpenBSD and FreeBSD yield to an equal whoever it is: to us when we stay; and when we
+/// yield as well because both spoke at once, we wait a quarter of an interval longer than it, so
+/// that it is MASTER next. With addresses of both families a tie is decided in the first in which
+/// we can send, lest each node yields in another one.
 #[derive(Clone, Debug)]
 pub struct Instance {
     config: Config,
@@ -52,6 +52,8 @@ pub struct Instance {
     content: Option<u8>,
     /// Where our advertisements come from, by [`Family`].
     sources: [Option<IpAddr>; 2],
+    /// Families that count: of addresses, and in which we can send as far as we know.
+    families: [bool; 2],
     /// Nothing is heard and no timer runs before.
     deaf_until: Option<Instant>,
     sequence: Sequence,
@@ -153,8 +155,10 @@ impl Instance {
     /// each node and at each start, for with a repeated one a recorded packet counts as new.
     #[must_use]
     pub fn new(config: Config, seed: u64) -> Self {
+        let sources = [None; 2];
         Self {
             digest: Digest::new(&config),
+            families: counting(&config, sources),
             config,
             state: State::Init,
             reason: Reason::New,
@@ -162,7 +166,7 @@ impl Instance {
             tracked: 0,
             maintenance: false,
             content: None,
-            sources: [None; 2],
+            sources,
             deaf_until: None,
             sequence: Sequence::new(seed),
             master: None,
@@ -233,8 +237,13 @@ impl Instance {
 
     fn transition(&mut self, now: Instant, event: Event, out: &mut impl Extend<Action>) {
         match (self.state, event) {
-            (State::Init, Event::Startup) => self.become_backup(now, Reason::Startup, out),
-            (State::Fault, Event::Recover) => self.become_backup(now, Reason::Recovered, out),
+            (State::Init, Event::Startup) => {
+                self.content = None;
+                self.become_backup(self.patience_ends(now), Reason::Startup, out);
+            }
+            (State::Fault, Event::Recover) => {
+                self.become_backup(self.patience_ends(now), Reason::Recovered, out);
+            }
             (State::Init | State::Backup { willing: false, .. }, Event::Promote) => {
                 self.become_master(now, Reason::Promoted, out);
             }
@@ -246,23 +255,25 @@ impl Instance {
             (State::Backup { down_at, .. }, Event::Timer) => {
                 let silent =
                     |family: &Family| down_at[*family as usize].is_some_and(|at| now >= at);
-                if let Some(family) = Family::ALL.into_iter().find(silent) {
-                    let waited = self.standing().pace;
-                    let dead_ratio = self.config.dead_ratio;
-                    self.take_over(now, Reason::Silence { family, waited, dead_ratio }, out);
-                }
+                let Some(family) = Family::ALL.into_iter().find(silent) else { return };
+                let reason = match (self.reason, self.master) {
+                    (Reason::VipLost, None) => Reason::Retaken,
+                    _ => {
+                        let (waited, dead_ratio) = (self.standing().pace, self.config.dead_ratio);
+                        Reason::Silence { family, waited, dead_ratio }
+                    }
+                };
+                self.take_over(now, reason, out);
             }
             (State::Backup { down_at, .. }, Event::Advert(advert, from)) => {
-                if advert.bows_out() {
-                    self.counters.bow_out_rcvd += 1;
-                }
                 if let Some(reason) = self.outdoes(&advert, from) {
                     return self.take_over(now, reason, out);
                 }
                 // A master we respect; it is heard in this family.
                 self.respect(&advert, from);
                 let mut down_at = down_at;
-                down_at[Family::of(from) as usize] = Some(now + self.master_down());
+                let family = Family::of(from);
+                down_at[family as usize] = self.counts(family).then(|| now + self.master_down());
                 self.state = State::Backup { down_at, willing: false };
             }
             (State::Backup { .. }, Event::Standing(before) | Event::Return(before)) => {
@@ -282,7 +293,6 @@ impl Instance {
             (State::Master { next_at, answered }, Event::Advert(advert, _))
                 if advert.bows_out() =>
             {
-                self.counters.bow_out_rcvd += 1;
                 self.answer(next_at, answered, out);
             }
             (State::Master { next_at, answered }, Event::Advert(advert, from)) => {
@@ -307,13 +317,12 @@ impl Instance {
             (State::Master { .. }, Event::VipLost) => {
                 self.bow_out(out);
                 self.leave_master(Action::RemoveVips, out);
-                self.become_backup(now, Reason::VipLost, out);
-                let again = self.down_at(now + self.interval());
-                self.state = State::Backup { down_at: again, willing: false };
+                self.become_backup(now + self.interval(), Reason::VipLost, out);
             }
+            // The group has a successor.
             (State::Master { .. }, Event::Demote) => {
-                self.leave_master(Action::RemoveVips, out);
-                self.become_backup(now, Reason::Demoted, out);
+                self.leave_master(self.yielding(), out);
+                self.become_backup(self.patience_ends(now), Reason::Demoted, out);
             }
             (State::Master { .. }, Event::Shutdown) => self.leave(now, Leave::Stop, out),
             (State::Master { .. }, Event::Leave(leave)) => self.leave(now, leave, out),
@@ -338,9 +347,13 @@ impl Instance {
                 self.state = State::Leaving { until, leave: Leave::Stop };
                 self.reason = Reason::Leaving(Leave::Stop);
             }
-            (State::Leaving { leave, .. }, Event::VipLost | Event::Demote) => {
-                self.leave_master(Action::RemoveVips, out);
+            (State::Leaving { leave, .. }, Event::Demote) => {
+                self.leave_master(Action::ReleaseVips, out);
                 self.left(now, leave, Reason::Leaving(leave), out);
+            }
+            (State::Leaving { leave, .. }, Event::VipLost) => {
+                self.leave_master(Action::RemoveVips, out);
+                self.left(now, leave, Reason::VipLost, out);
             }
             (State::Leaving { .. }, Event::Fault { own }) => {
                 self.leave_master(Action::RemoveVips, out);
@@ -403,6 +416,9 @@ impl Instance {
             self.reported = 0;
         }
         self.counters.advert_rcvd += 1;
+        if advert.bows_out() {
+            self.counters.bow_out_rcvd += 1;
+        }
         Some(advert)
     }
 
@@ -435,9 +451,8 @@ impl Instance {
         }
     }
 
-    fn become_backup(&mut self, now: Instant, reason: Reason, out: &mut impl Extend<Action>) {
-        let start = self.deaf_until.map_or(now, |until| until.max(now));
-        let down_at = self.down_at(start + self.master_down());
+    fn become_backup(&mut self, at: Instant, reason: Reason, out: &mut impl Extend<Action>) {
+        let down_at = self.down_at(at);
         self.enter(State::Backup { down_at, willing: false }, reason, out);
     }
 
@@ -459,10 +474,13 @@ impl Instance {
         reason: Reason,
         out: &mut impl Extend<Action>,
     ) {
-        let let_go =
-            if self.config.handover.is_some() { Action::ReleaseVips } else { Action::RemoveVips };
-        self.leave_master(let_go, out);
-        self.become_backup(now, reason, out);
+        self.leave_master(self.yielding(), out);
+        // An equal of the BSDs may have yielded to us meanwhile: its timer is to run out first.
+        let head_start = match reason {
+            Reason::Tie { .. } => self.interval() / 4,
+            _ => Duration::ZERO,
+        };
+        self.become_backup(self.patience_ends(now) + head_start, reason, out);
         self.respect(advert, from);
     }
 
@@ -488,9 +506,9 @@ impl Instance {
             }
             Leave::Handover => {
                 self.content = Some(LAST_DEMOTION);
-                self.become_backup(now, reason, out);
+                self.become_backup(self.patience_ends(now), reason, out);
             }
-            Leave::Maintenance => self.become_backup(now, reason, out),
+            Leave::Maintenance => self.become_backup(self.patience_ends(now), reason, out),
         }
     }
 
@@ -499,6 +517,11 @@ impl Instance {
         self.reason = reason;
         self.reported = 0;
         self.advertise(now + self.interval(), out);
+    }
+
+    /// How the addresses are let go to a successor that is there already.
+    fn yielding(&self) -> Action {
+        if self.config.handover.is_some() { Action::ReleaseVips } else { Action::RemoveVips }
     }
 
     fn leave_master(&mut self, let_go: Action, out: &mut impl Extend<Action>) {
@@ -552,22 +575,24 @@ impl Instance {
         self.standing().pace.master_down(self.config.dead_ratio)
     }
 
+    /// When silence from now on is too long; what is not heard is no silence.
+    fn patience_ends(&self, now: Instant) -> Instant {
+        self.deaf_until.map_or(now, |until| until.max(now)) + self.master_down()
+    }
+
     /// `at` for each family that counts.
     fn down_at(&self, at: Instant) -> [Option<Instant>; 2] {
         Family::ALL.map(|family| self.counts(family).then_some(at))
     }
 
-    /// Whether a family has a timer: it has addresses, and we can send in it as far as we know.
     fn counts(&self, family: Family) -> bool {
-        let can_send =
-            |family: Family| self.config.has(family) && self.sources[family as usize].is_some();
-        can_send(family) || self.config.has(family) && !Family::ALL.into_iter().any(can_send)
+        self.families[family as usize]
     }
 
     /// Starts the timer of a family that came, and stops that of one that went.
     fn follow_families(&mut self, now: Instant) {
         let State::Backup { mut down_at, willing } = self.state else { return };
-        let fresh = self.down_at(now + self.master_down());
+        let fresh = self.down_at(self.patience_ends(now));
         for (at, fresh) in down_at.iter_mut().zip(fresh) {
             *at = fresh.map(|fresh| at.unwrap_or(fresh));
         }
@@ -585,6 +610,14 @@ impl Instance {
             };
         }
     }
+}
+
+/// While no source is known, every family that has addresses counts.
+fn counting(config: &Config, sources: [Option<IpAddr>; 2]) -> [bool; 2] {
+    let has = Family::ALL.map(|family| config.has(family));
+    let can_send =
+        Family::ALL.map(|family| has[family as usize] && sources[family as usize].is_some());
+    if can_send.contains(&true) { can_send } else { has }
 }
 
 #[cfg(test)]

@@ -94,6 +94,8 @@ pub enum Reason {
     Recovered,
     /// Somebody else removed a virtual address.
     VipLost,
+    /// Nobody else took over after that.
+    Retaken,
     /// The sync group became MASTER, or the instance was MASTER before.
     Promoted,
     /// The sync group ceased to be MASTER.
@@ -163,6 +165,9 @@ impl fmt::Display for Reason {
             Self::Fault { own: false } => write!(f, "another member of its group cannot take part"),
             Self::Recovered => write!(f, "it can take part again, and listens first"),
             Self::VipLost => write!(f, "somebody else removed a virtual address"),
+            Self::Retaken => {
+                write!(f, "nobody took over after somebody else removed a virtual address")
+            }
             Self::Promoted => write!(f, "it is to be MASTER, as its group or as before"),
             Self::Demoted => write!(f, "its group ceased to be MASTER"),
             Self::Leaving(leave) => write!(f, "{leave}"),

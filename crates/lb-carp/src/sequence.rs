@@ -37,7 +37,7 @@ impl Sequence {
     }
 
     pub(crate) fn next(&mut self) -> u64 {
-        let step = 1 + (self.draw() & 0xffff);
+        let step = 1 + (self.draw() >> 40);
         self.last = self.last.wrapping_add(step);
         self.sent[self.place] = Some(self.last);
         self.place = (self.place + 1) % REMEMBERED;
@@ -59,5 +59,40 @@ impl Sequence {
         z = (z ^ z >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
         z ^ z >> 31
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_goes_on_where_the_peer_is() {
+        let mut sequence = Sequence::new(1);
+        sequence.heard(1_000);
+        let next = sequence.next();
+        assert!((1_001..=1_000 + (1 << 24)).contains(&next));
+        assert!(sequence.is_own(next) && !sequence.is_own(1_000));
+        // Beyond the end it begins anew.
+        sequence.heard(u64::MAX);
+        assert!(sequence.next() < 1 << 24);
+    }
+
+    #[test]
+    fn only_the_last_ones_are_remembered() {
+        let mut sequence = Sequence::new(1);
+        let sent = [(); REMEMBERED + 1].map(|()| sequence.next());
+        assert!(!sequence.is_own(sent[0]));
+        assert!(sent[1..].iter().all(|counter| sequence.is_own(*counter)));
+    }
+
+    #[test]
+    fn nodes_with_one_seed_are_parted_by_their_addresses() {
+        let [mut a, mut b] = [Sequence::new(1), Sequence::new(1)];
+        a.mix([192, 0, 2, 1].into());
+        b.mix([192, 0, 2, 2].into());
+        a.heard(7);
+        b.heard(7);
+        assert_ne!(a.next(), b.next());
     }
 }

@@ -62,12 +62,15 @@ fn raw(input: &[u8]) -> IResult<&[u8], Raw<'_>> {
     Ok((rest, Raw { first, advskew, authlen, demotion, advbase, counter, digest }))
 }
 
-/// The vhid of a payload that is CARP as far as its first octets and its length say, to find the
-/// instance that parses it; `None` for VRRP. What is damaged, cut or unknown beyond that is for the
+/// The vhid of a payload that is CARP, to find the instance that parses it; `None` for VRRP and for
+/// what may be a damaged piece of it. What is damaged or cut behind the first octets is for the
 /// instance to refuse and count.
 #[must_use]
 pub fn vhid(payload: &[u8]) -> Option<u8> {
-    if is_vrrp(payload) { None } else { payload.get(1).copied() }
+    match payload {
+        [FIRST, vhid, _, AUTH_LEN, ..] if !is_vrrp(payload) => Some(*vhid),
+        _ => None,
+    }
 }
 
 /// VRRP has the same protocol number, and version 2 of it the same first octet.

@@ -119,11 +119,18 @@ impl InstanceConfig {
     /// The multicast group of a family; `None` for unicast.
     #[must_use]
     pub fn group(&self, family: Family) -> Option<IpAddr> {
-        let Peers::Multicast { group } = self.router().peers else { return None };
-        Some(match (self, family) {
-            (Self::Carp(_), Family::Inet) if group.is_ipv6() => CARP_GROUP_4.into(),
-            (Self::Carp(_), Family::Inet6) if group.is_ipv4() => CARP_GROUP_6.into(),
-            _ => group,
-        })
+        let inet6 = family == Family::Inet6;
+        let standard = || if inet6 { CARP_GROUP_6.into() } else { CARP_GROUP_4.into() };
+        match (self, &self.router().peers) {
+            (Self::Vrrp(_), Peers::Multicast { group }) => Some(*group),
+            (Self::Vrrp(_), Peers::Unicast { .. }) => None,
+            (Self::Carp(_), Peers::Multicast { group }) if group.is_ipv6() == inet6 => Some(*group),
+            (Self::Carp(_), Peers::Multicast { .. }) => Some(standard()),
+            // As FreeBSD has it, a family without a peer is multicast.
+            (Self::Carp(_), Peers::Unicast { peers, .. }) => {
+                let unicast = peers.iter().any(|peer| peer.address.is_ipv6() == inet6);
+                (!unicast).then(standard)
+            }
+        }
     }
 }

@@ -4,7 +4,7 @@
 //! virtual router's MAC; what it tracks, and where its advertisements come from, stays the
 //! interface itself.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::iter;
 use std::mem;
 use std::net::Ipv6Addr;
@@ -88,19 +88,6 @@ fn base_of<'a>(router: &'a VirtualRouter, vip: &'a VirtualAddress) -> Option<&'a
     (all || vip.flags.vmac).then_some(base)
 }
 
-/// The interfaces that a router wants virtual MACs on, its own first.
-fn bases(router: &VirtualRouter) -> Vec<&str> {
-    let own = router.interface.as_deref().filter(|_| router.vmac.is_some());
-    let vips = router.vips.iter().chain(&router.excluded_vips);
-    let mut bases: Vec<&str> = own.into_iter().collect();
-    for base in vips.filter_map(|vip| base_of(router, vip)) {
-        if !bases.contains(&base) {
-            bases.push(base);
-        }
-    }
-    bases
-}
-
 /// RFC 9568 §7.3; CARP has that of VRRP over IPv4 for both families.
 fn mac(config: &InstanceConfig) -> [u8; 6] {
     let configured = config.router().vmac.as_ref().and_then(|vmac| vmac.mac);
@@ -145,6 +132,29 @@ impl Vmacs {
 }
 
 impl Slot {
+    /// The interfaces that it wants virtual MACs on, its own first.
+    fn bases(&self) -> Vec<&str> {
+        let router = self.config.router();
+        // What several routers hold at once is not behind the MAC of any.
+        if shares::balanced(self).is_some() {
+            return Vec::new();
+        }
+        let own = router.interface.as_deref().filter(|_| router.vmac.is_some());
+        let vips = router.vips.iter().chain(&router.excluded_vips);
+        let mut bases: Vec<&str> = own.into_iter().collect();
+        for base in vips.filter_map(|vip| base_of(router, vip)) {
+            if !bases.contains(&base) {
+                bases.push(base);
+            }
+        }
+        bases
+    }
+
+    /// Whether addresses of its own are behind a virtual MAC.
+    pub(crate) fn has_vmacs(&self) -> bool {
+        !self.vmacs.is_empty()
+    }
+
     /// The name of the virtual MAC on an interface.
     fn vmac_on(&self, base: &str) -> Option<&str> {
         let named = self.vmacs.iter().find(|named| named.base == base)?;
@@ -230,44 +240,47 @@ impl Node {
     /// the instances a wait.
     #[must_use]
     pub fn vmacs(&self) -> Vec<Vmac> {
+        let mut all: Vec<Vmac> = Vec::new();
         if self.phase == Phase::Stopped {
-            return Vec::new();
+            return all;
         }
-        self.living().flat_map(|slot| slot.wanted_vmacs(&self.links)).collect()
+        let leaving = self.departing.iter().filter_map(|id| self.slot(*id));
+        for vmac in self.living().chain(leaving).flat_map(|slot| slot.wanted_vmacs(&self.links)) {
+            // Of one that leaves and its heir it is the same.
+            if all.iter().all(|other| other.name != vmac.name) {
+                all.push(vmac);
+            }
+        }
+        all
     }
 
     /// Gives every virtual MAC a name that no other has. Those that have one keep it if they may.
     pub(crate) fn name_vmacs(&mut self) {
+        let living: BTreeSet<InstanceId> = self.order.iter().copied().collect();
+        let leaving = (0..).zip(&self.slots).filter(|(id, _)| !living.contains(&InstanceId(*id)));
+        // A base has one link for one MAC: it passes on with its name.
+        let heritage: Vec<(&str, [u8; 6], &str)> = leaving
+            .filter_map(|(_, slot)| slot.as_ref())
+            .flat_map(|slot| slot.vmacs.iter().map(|it| (&*it.base, mac(&slot.config), &*it.name)))
+            .collect();
         let mut given = self.vmacs.taken.clone();
+        given.extend(heritage.iter().map(|(.., name)| (*name).to_owned()));
         let mut named: Vec<Vec<Named>> = Vec::with_capacity(self.order.len());
         for slot in self.living() {
-            let router = slot.config.router();
-            let name = |base: &str| {
-                let own = router.interface.as_deref() == Some(base);
-                let configured =
-                    router.vmac.as_ref().filter(|_| own).and_then(|it| it.name.as_ref());
-                let prefix = self.vmacs.prefix(&slot.config, base);
-                let before = slot.vmac_on(base).filter(|before| {
-                    // Of many with one number there are few.
-                    names(prefix, &slot.config).take(usize::from(u8::MAX)).any(|it| it == *before)
-                });
-                configured
-                    .filter(|name| !given.contains(*name))
-                    .cloned()
-                    .or_else(|| before.map(str::to_owned))
-            };
-            // What several routers hold at once is not behind the MAC of any.
-            let balanced = shares::balanced(slot).is_some();
-            let bases = if balanced { Vec::new() } else { bases(router) };
-            let all: Vec<Named> = bases
-                .into_iter()
-                .map(|base| {
-                    let name = name(base).filter(|name| !given.contains(name)).unwrap_or_default();
-                    let old = slot.vmacs.iter().find(|old| old.base == base && old.name == name);
-                    Named { base: base.to_owned(), name, seen: old.is_some_and(|old| old.seen) }
-                })
-                .collect();
-            given.extend(all.iter().map(|named| named.name.clone()));
+            let mut all = Vec::new();
+            for base in slot.bases() {
+                let inherited =
+                    heritage.iter().find(|(on, of, _)| (*on, *of) == (base, mac(&slot.config)));
+                let name = match inherited {
+                    Some((.., name)) => Some((*name).to_owned()),
+                    None => self.kept_name(slot, base).filter(|name| !given.contains(name)),
+                };
+                let name = name.unwrap_or_default();
+                let old = slot.vmacs.iter().find(|old| old.base == base && old.name == name);
+                let seen = old.is_some_and(|old| old.seen);
+                given.insert(name.clone());
+                all.push(Named { base: base.to_owned(), name, seen });
+            }
             named.push(all);
         }
         for (id, mut all) in self.order.clone().into_iter().zip(named) {
@@ -284,6 +297,21 @@ impl Node {
             slot.vmacs = all;
         }
         self.vmacs.stale = true;
+    }
+
+    /// The name that is configured for the virtual MAC of an instance on an interface, else the one
+    /// it has if it could be given today.
+    fn kept_name(&self, slot: &Slot, base: &str) -> Option<String> {
+        let router = slot.config.router();
+        let own = router.vmac.as_ref().filter(|_| router.interface.as_deref() == Some(base));
+        let configured = own.and_then(|vmac| vmac.name.clone());
+        configured.filter(|name| !self.vmacs.taken.contains(name)).or_else(|| {
+            let before = slot.vmac_on(base)?;
+            let prefix = self.vmacs.prefix(&slot.config, base);
+            // There are few with one number.
+            let could_be = names(prefix, &slot.config).take(256).any(|name| name == before);
+            could_be.then(|| before.to_owned())
+        })
     }
 
     /// One of these names is that of a virtual MAC that is no longer there.

@@ -64,6 +64,7 @@ impl Instance {
         if sources != self.sources {
             sources.into_iter().flatten().for_each(|source| self.sequence.mix(source));
             self.sources = sources;
+            self.families = counting(&self.config, sources);
         }
     }
 
@@ -78,6 +79,11 @@ impl Instance {
         self.deaf_until = Some(until);
     }
 
+    /// Reports again what was reported once: the case it was reported for is closed.
+    pub fn report_again(&mut self) {
+        self.reported = 0;
+    }
+
     /// Takes a new configuration for the same vhid, after a reload. State, counters and the known
     /// master stay: a MASTER stays MASTER even if it is slower now, and advertises within the new
     /// interval; in BACKUP the running timers are moved by what the new configuration makes them
@@ -85,6 +91,7 @@ impl Instance {
     pub fn reconfigure(&mut self, now: Instant, config: Config) {
         let before = self.master_down();
         self.digest = Digest::new(&config);
+        self.families = counting(&config, self.sources);
         self.config = config;
         self.shift(now, before);
         self.follow_families(now);

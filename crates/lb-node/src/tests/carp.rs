@@ -1,0 +1,184 @@
+//! CARP in the node: demotion by group, balancing, and its neighbourhood with VRRP.
+//!
+//! Times by carp(4): advbase 1 with advskew 0 is patient for 3000 ms, with 100 for 3390 ms.
+
+use std::sync::Arc;
+
+use lb_config::model::{Balancing, CarpInstance, CarpNode, VirtualRouter};
+use lb_control::State;
+
+use super::network::{Network, group, instance, plan, tracked, vip};
+use crate::{Carp, Input, InstanceConfig, Plan};
+
+const LAN: [u8; 4] = [10, 0, 1, 100];
+const WAN: [u8; 4] = [10, 0, 2, 100];
+
+/// A CARP instance that preempts, its VIP `10.0.LINK.100`.
+fn carp(name: &str, link: u8, vhid: u8, advskew: u8) -> CarpInstance {
+    CarpInstance {
+        router: VirtualRouter {
+            name: name.to_owned(),
+            interface: Some(format!("eth{link}")),
+            vips: vec![vip([10, 0, link, 100])],
+            ..instance(name, "", 1, 1).router
+        },
+        vhid,
+        advskew,
+        preempt: true,
+        ..CarpInstance::default()
+    }
+}
+
+fn interface(mut instance: CarpInstance, name: &str) -> CarpInstance {
+    instance.router.interface = Some(name.to_owned());
+    instance
+}
+
+fn carps(instances: impl IntoIterator<Item = CarpInstance>) -> Plan {
+    let all = instances.into_iter().flat_map(|instance| {
+        Carp::all_of(&Arc::new(instance)).map(InstanceConfig::Carp).collect::<Vec<_>>()
+    });
+    Plan { instances: all.collect(), ..Plan::default() }
+}
+
+/// A gateway of two networks.
+fn gateway(advskew: u8) -> Plan {
+    carps([
+        interface(carp("LAN", 1, 1, advskew), "eth1"),
+        interface(carp("WAN", 2, 2, advskew), "eth2"),
+    ])
+}
+
+fn states(net: &Network, host: usize) -> Vec<State> {
+    let status = net.hosts[host].node.status(net.now(), jiff::Timestamp::UNIX_EPOCH);
+    status.carp.into_iter().flat_map(|carp| carp.instances).map(|vhid| vhid.state).collect()
+}
+
+#[test]
+fn the_faster_one_is_elected_after_its_patience() {
+    let mut net = Network::new();
+    for advskew in [0, 100] {
+        net.host(1, carps([carp("LAN", 1, 1, advskew)]));
+    }
+    net.run_until(20_000);
+    let story = net.story();
+    let last = story.last().unwrap();
+    assert_eq!((last.0, last.1), (3_000, 0), "{story:?}");
+    assert!(last.2.starts_with("carp: 1@eth1: BACKUP -> MASTER (nothing heard"), "{}", last.2);
+    assert_eq!(net.holders(LAN), [0]);
+}
+
+#[test]
+fn one_cable_pulled_moves_both_networks_and_its_return_brings_both_back() {
+    let mut net = Network::new();
+    for advskew in [0, 100] {
+        net.host(2, gateway(advskew));
+    }
+    net.run_until(10_000);
+    assert_eq!((net.holders(LAN), net.holders(WAN)), (vec![0], vec![0]));
+    net.carrier(0, 2, false);
+    // The demoted one says so at once, and the other one preempts it.
+    net.run_until(14_000);
+    assert_eq!((net.holders(LAN), net.holders(WAN)), (vec![1], vec![1]));
+    assert_eq!(states(&net, 0), [State::Backup, State::Fault]);
+    net.carrier(0, 2, true);
+    net.run_until(20_000);
+    assert_eq!((net.holders(LAN), net.holders(WAN)), (vec![0], vec![0]));
+}
+
+#[test]
+fn the_operator_demotes_a_group_and_lets_it_be_again() {
+    let mut net = Network::new();
+    for advskew in [0, 100] {
+        net.host(2, gateway(advskew));
+    }
+    net.run_until(10_000);
+    net.tell(0, Input::Demote { group: "carp", by: 5 });
+    net.run_until(12_000);
+    assert_eq!((net.holders(LAN), net.holders(WAN)), (vec![1], vec![1]));
+    net.tell(0, Input::Demote { group: "carp", by: -7 });
+    net.run_until(20_000);
+    assert_eq!((net.holders(LAN), net.holders(WAN)), (vec![0], vec![0]));
+    let told: Vec<String> = net.story().into_iter().map(|(_, _, line)| line).collect();
+    let demoted = "carp: demoted group carp by 5 to 5 (the operator says so)";
+    assert!(told.iter().any(|line| line == demoted), "{told:#?}");
+    let promoted = "carp: promoted group carp by 5 to 0 (the operator says so)";
+    assert!(told.iter().any(|line| line == promoted), "{told:#?}");
+}
+
+#[test]
+fn a_tracked_weight_demotes_the_whole_group() {
+    let mut net = Network::new();
+    let mut lan = carp("LAN", 1, 1, 0);
+    lan.router.track_interfaces = vec![tracked("eth3", -20)];
+    net.host(3, carps([lan, carp("WAN", 2, 2, 0)]));
+    net.host(2, gateway(100));
+    net.run_until(10_000);
+    assert_eq!(net.holders(WAN), [0]);
+    net.carrier(0, 3, false);
+    net.run_until(14_000);
+    assert_eq!((net.holders(LAN), net.holders(WAN)), (vec![1], vec![1]));
+}
+
+#[test]
+fn carp_that_is_not_allowed_takes_no_part() {
+    let mut net = Network::new();
+    let mut plan = gateway(0);
+    plan.carp.allow = false;
+    net.host(2, plan);
+    net.run_until(10_000);
+    assert_eq!(states(&net, 0), [State::Fault, State::Fault]);
+}
+
+#[test]
+fn the_same_number_in_both_protocols_disturbs_neither() {
+    let mut net = Network::new();
+    net.host(1, plan([instance("VI_1", "eth1", 7, 200)]));
+    net.host(1, plan([instance("VI_1", "eth1", 7, 100)]));
+    net.host(1, carps([carp("LAN", 1, 7, 0)]));
+    net.host(1, carps([carp("LAN", 1, 7, 100)]));
+    net.run_until(30_000);
+    assert_eq!((net.holders([10, 0, 7, 100]), net.holders(LAN)), (vec![0], vec![2]));
+}
+
+#[test]
+fn a_sync_group_holds_instances_of_both_protocols() {
+    let mut net = Network::new();
+    for (advskew, priority) in [(0, 200), (100, 100)] {
+        let mut both = carps([carp("LAN", 1, 1, advskew)]);
+        both.instances.extend(plan([instance("VI_2", "eth2", 2, priority)]).instances);
+        both.groups = vec![group("G", &["LAN", "VI_2"])];
+        net.host(2, both);
+    }
+    net.run_until(10_000);
+    assert_eq!((net.holders(LAN), net.holders(WAN)), (vec![0], vec![0]));
+    net.carrier(0, 2, false);
+    net.run_until(20_000);
+    assert_eq!((net.holders(LAN), net.holders(WAN)), (vec![1], vec![1]));
+}
+
+#[test]
+fn each_router_holds_its_share_and_a_loss_moves_only_that() {
+    let mut net = Network::new();
+    for skews in [[0, 100, 200], [200, 0, 100], [100, 200, 0]] {
+        let nodes = [5, 6, 7].into_iter().zip(skews);
+        let nodes = nodes.map(|(vhid, advskew)| CarpNode { vhid, advskew }).collect();
+        let balancing = Balancing::Ip;
+        net.host(1, carps([CarpInstance { nodes, balancing, ..carp("WEB", 1, 5, skews[0]) }]));
+    }
+    net.run_until(10_000);
+    let held = |net: &Network, host: usize| -> Vec<usize> {
+        net.hosts[host].node.shares().into_iter().flat_map(|share| share.held).collect()
+    };
+    // Everybody has the address, and a share each.
+    assert_eq!(net.holders(LAN), [0, 1, 2]);
+    assert_eq!([held(&net, 0), held(&net, 1), held(&net, 2)], [[0], [1], [2]]);
+    net.kill(1);
+    net.run_until(20_000);
+    assert_eq!([held(&net, 0), held(&net, 2)], [vec![0, 1], vec![2]]);
+    // Without its link a router has neither.
+    net.carrier(2, 1, false);
+    net.run_until(30_000);
+    assert_eq!(net.holders(LAN), [0]);
+    assert_eq!((held(&net, 0), held(&net, 2)), (vec![0, 1, 2], vec![]));
+}
