@@ -2,7 +2,6 @@
 
 use jiff::Timestamp;
 use lb_config::model::{InitialState, Vmac};
-use lb_control::status::Maintenance;
 
 use super::*;
 
@@ -14,10 +13,6 @@ fn gateways() -> Network {
     net.run_until(10_000);
     net.story();
     net
-}
-
-fn maintenance() -> Option<Maintenance> {
-    Some(Maintenance { by: "root".to_owned(), since: Timestamp::UNIX_EPOCH, persistent: false })
 }
 
 fn vrrp(net: &Network, host: usize) -> Vec<lb_control::status::Vrrp> {
@@ -223,7 +218,7 @@ fn a_hand_over_to_nobody_is_taken_back() {
 #[test]
 fn maintenance_of_all_holds_for_those_to_come_and_ends() {
     let mut net = gateways();
-    net.tell(0, Input::Maintenance { name: None, state: maintenance() });
+    net.tell(0, Input::Maintenance { name: None, state: by_root() });
     net.run_until(20_000);
     assert_eq!((net.holders(VIP), net.holders(VIP_2)), (vec![1], vec![1]));
     let mut more = gateway(200);
@@ -231,7 +226,7 @@ fn maintenance_of_all_holds_for_those_to_come_and_ends() {
     net.tell(0, Input::Reload(more));
     let said: Vec<_> = vrrp(&net, 0)
         .into_iter()
-        .map(|vrrp| (vrrp.effective_priority, vrrp.maintenance == maintenance()))
+        .map(|vrrp| (vrrp.effective_priority, vrrp.maintenance == by_root()))
         .collect();
     assert_eq!(said, [(1, true); 3]);
 
@@ -246,13 +241,13 @@ fn maintenance_of_all_holds_for_those_to_come_and_ends() {
 fn maintenance_of_a_member_is_that_of_its_group_and_may_come_before_the_start() {
     let mut node = Node::new(gateway(200), &Default::default(), 0);
     let mut actions = Vec::new();
-    let input = Input::Maintenance { name: Some("LAN"), state: maintenance() };
+    let input = Input::Maintenance { name: Some("LAN"), state: by_root() };
     node.handle(Instant::now(), input, &mut actions);
     let status = node.status(Instant::now(), Timestamp::UNIX_EPOCH).vrrp;
     assert!(status.iter().all(|vrrp| vrrp.effective_priority == 1 && vrrp.state == State::Init));
 
     let mut net = gateways();
-    let input = Input::Maintenance { name: Some("LAN"), state: maintenance() };
+    let input = Input::Maintenance { name: Some("LAN"), state: by_root() };
     net.tell(0, input);
     net.run_until(20_000);
     assert_eq!((net.holders(VIP), net.holders(VIP_2)), (vec![1], vec![1]));
@@ -269,7 +264,7 @@ fn an_owner_in_maintenance_gives_its_own_address_away() {
     net.host(1, plan([instance("VI_1", "eth1", 1, 100)]));
     net.run_until(10_000);
     assert_eq!(net.holders(VIP), [0]);
-    net.tell(0, Input::Maintenance { name: Some("VI_1"), state: maintenance() });
+    net.tell(0, Input::Maintenance { name: Some("VI_1"), state: by_root() });
     net.run_until(20_000);
     assert_eq!(net.holders(VIP), [1]);
     net.tell(0, Input::Maintenance { name: Some("VI_1"), state: None });
