@@ -139,6 +139,15 @@ pub enum Entry {
         #[serde(with = "hex")]
         mac: [u8; 6],
     },
+    /// [`Input::VmacFailed`]
+    VmacFailed {
+        /// Its name.
+        name: String,
+        /// Why.
+        reason: String,
+        /// Its name was taken.
+        taken: bool,
+    },
     /// [`Input::Reload`]
     Reload {
         /// The new configuration, as TOML.
@@ -247,6 +256,11 @@ impl Entry {
             Input::Claim { link, address, mac } => {
                 Self::Claim { link: *link, address: *address, mac: *mac }
             }
+            Input::VmacFailed { name, reason, taken } => Self::VmacFailed {
+                name: (*name).to_owned(),
+                reason: (*reason).to_owned(),
+                taken: *taken,
+            },
             Input::Reload(_) => return None,
             Input::Stop => Self::Stop,
         })
@@ -283,6 +297,9 @@ impl Entry {
             Self::Demote { group, by } => Input::Demote { group, by: *by },
             Self::Claim { link, address, mac } => {
                 Input::Claim { link: *link, address: *address, mac: *mac }
+            }
+            Self::VmacFailed { name, reason, taken } => {
+                Input::VmacFailed { name, reason, taken: *taken }
             }
             Self::Stop => Input::Stop,
             Self::Node(_) | Self::Reload { .. } | Self::Gap { .. } | Self::End => return None,

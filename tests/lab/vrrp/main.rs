@@ -16,3 +16,4 @@ mod preemption;
 mod reload;
 mod strangers;
 mod tracking;
+mod vmac;

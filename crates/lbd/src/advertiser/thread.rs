@@ -101,15 +101,17 @@ impl Thread {
         };
         let Self { node, tape, kernel, actions, .. } = &mut thread;
         let netlink = |source| lb_net::Error::System { what: "listing addresses".into(), source };
-        let mut tell = |input: Input<'_>| {
+        let mut tell = |node: &mut Node, input: Input<'_>| {
             tape.note(now, &input, node);
             node.handle(now, input, actions);
         };
-        kernel.survey(&mut tell).map_err(netlink)?;
+        kernel.survey(&mut |input| tell(node, input)).map_err(netlink)?;
+        kernel.prepare(node, &mut tell).map_err(netlink)?;
         for (name, state) in &options.maintenance {
-            tell(Input::Maintenance { name: name.as_deref(), state: Some(state.clone()) });
+            let (name, state) = (name.as_deref(), Some(state.clone()));
+            tell(node, Input::Maintenance { name, state });
         }
-        tell(Input::Start);
+        tell(node, Input::Start);
         thread.act().map_err(netlink)??;
         // Those that were adopted have not become MASTER just now.
         *thread.masters.lock().unwrap_or_else(PoisonError::into_inner) = thread.node.masters();
@@ -148,7 +150,7 @@ impl Thread {
         }
         if ready.contains(&COMMANDS) {
             self.waker.clear();
-            kernel.settle();
+            kernel.settle(&mut tell);
         }
         if ready.contains(&KERNEL) {
             kernel.drain(&mut tell)?;
