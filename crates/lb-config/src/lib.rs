@@ -10,6 +10,7 @@
 mod convert;
 mod diagnostic;
 mod elsewhere;
+mod import;
 mod meaning;
 pub mod model;
 mod reference;
@@ -25,6 +26,7 @@ use std::path::Path;
 pub use convert::{Converted, Format};
 pub use diagnostic::{Class, Diagnostic, Diagnostics, Label, Place, Severity};
 pub use elsewhere::AnyInterface;
+pub use import::{Dialect, Imported, import};
 pub use meaning::Use;
 pub use model::Model;
 pub use reference::{Block, Keyword, Kind, OWN, tables};

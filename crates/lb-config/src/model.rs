@@ -54,7 +54,7 @@ pub struct Model {
     /// `virtual_server_group` blocks.
     pub virtual_server_groups: Vec<VirtualServerGroup>,
     /// `virtual_server` blocks.
-    pub virtual_servers: Vec<VirtualServer>,
+    pub virtual_servers: Vec<Arc<VirtualServer>>,
     /// `track_file` blocks.
     pub track_files: Vec<TrackFile>,
     /// `vrrp_track_process` blocks.

@@ -5,24 +5,14 @@ use std::fmt::Write as _;
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 use serde::Serialize;
 
-use crate::diagnostic::{Diagnostic, Severity};
+use crate::diagnostic::{Diagnostic, Diagnostics, Severity};
 use crate::source::Span;
-use crate::{Loaded, Sources};
+use crate::{Imported, Loaded, Sources};
 
 impl Loaded {
     /// Every diagnostic with its line, a caret and a hint; in colour if asked.
     pub fn render(&self, colour: bool) -> String {
-        let renderer = if colour { Renderer::styled() } else { Renderer::plain() };
-        let mut out = String::new();
-        for diagnostic in self.diagnostics.iter() {
-            out.push_str(&renderer.render(&[group(diagnostic, &self.sources)]));
-            out.push_str("\n\n");
-        }
-        let left_out = self.diagnostics.left_out();
-        if left_out > 0 {
-            let _ = writeln!(out, "and {left_out} more warnings\n");
-        }
-        out
+        render(&self.diagnostics, &self.sources, colour)
     }
 
     /// Every diagnostic as data.
@@ -34,6 +24,32 @@ impl Loaded {
     pub fn one_liners(&self) -> impl Iterator<Item = String> {
         self.diagnostics.iter().map(|diagnostic| one_line(diagnostic, &self.sources))
     }
+}
+
+impl Imported {
+    /// Every diagnostic with its line, a caret and a hint; in colour if asked.
+    pub fn render(&self, colour: bool) -> String {
+        render(&self.diagnostics, &self.sources, colour)
+    }
+
+    /// `file:line:column: severity: message`, a line each.
+    pub fn one_liners(&self) -> impl Iterator<Item = String> {
+        self.diagnostics.iter().map(|diagnostic| one_line(diagnostic, &self.sources))
+    }
+}
+
+fn render(diagnostics: &Diagnostics, sources: &Sources, colour: bool) -> String {
+    let renderer = if colour { Renderer::styled() } else { Renderer::plain() };
+    let mut out = String::new();
+    for diagnostic in diagnostics.iter() {
+        out.push_str(&renderer.render(&[group(diagnostic, sources)]));
+        out.push_str("\n\n");
+    }
+    let left_out = diagnostics.left_out();
+    if left_out > 0 {
+        let _ = writeln!(out, "and {left_out} more warnings\n");
+    }
+    out
 }
 
 /// A diagnostic as data, for editors and CI; lines and columns start at 1, columns count characters.

@@ -64,28 +64,33 @@ impl Batch {
 
     /// Appends an attribute. `value` is shorter than 64 KiB, as everything of this family is.
     pub(crate) fn attribute(&mut self, kind: impl Into<u16>, value: &[u8]) {
-        let length = (4 + value.len()) as u16;
-        self.bytes.extend_from_slice(&length.to_ne_bytes());
-        self.bytes.extend_from_slice(&kind.into().to_ne_bytes());
+        self.attribute_header(4 + value.len(), kind.into());
         self.bytes.extend_from_slice(value);
-        self.bytes.resize(alignto(self.bytes.len()), 0);
+        self.pad();
     }
 
     /// Appends a NUL-terminated string of less than 64 KiB.
     pub(crate) fn string(&mut self, kind: impl Into<u16>, value: &str) {
-        let length = (5 + value.len()) as u16;
-        self.bytes.extend_from_slice(&length.to_ne_bytes());
-        self.bytes.extend_from_slice(&kind.into().to_ne_bytes());
+        self.attribute_header(5 + value.len(), kind.into());
         self.bytes.extend_from_slice(value.as_bytes());
         self.bytes.push(0);
-        self.bytes.resize(alignto(self.bytes.len()), 0);
+        self.pad();
+    }
+
+    fn attribute_header(&mut self, length: usize, kind: u16) {
+        let ([l0, l1], [k0, k1]) = ((length as u16).to_ne_bytes(), kind.to_ne_bytes());
+        self.bytes.extend_from_slice(&[l0, l1, k0, k1]);
+    }
+
+    fn pad(&mut self) {
+        let missing = alignto(self.bytes.len()) - self.bytes.len();
+        self.bytes.extend_from_slice(&[0; 3][..missing]);
     }
 
     /// Appends an attribute made of attributes.
     pub(crate) fn nest(&mut self, kind: impl Into<u16>, fill: impl FnOnce(&mut Self)) {
         let start = self.bytes.len();
-        self.bytes.extend_from_slice(&[0; 2]);
-        self.bytes.extend_from_slice(&(kind.into() | NESTED).to_ne_bytes());
+        self.attribute_header(0, kind.into() | NESTED);
         fill(self);
         let length = (self.bytes.len() - start) as u16;
         self.bytes[start..start + 2].copy_from_slice(&length.to_ne_bytes());

@@ -175,7 +175,7 @@ impl Client {
         for changes in changes.chunks(CHANGES_PER_SEND) {
             let first = self.begin();
             for change in changes {
-                tracing::debug!(%change, "IPVS");
+                tracing::trace!(%change, "IPVS");
                 self.request(request::command(change), NlmF::empty(), |m| {
                     request::change(m, change);
                 });

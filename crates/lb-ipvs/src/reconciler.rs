@@ -15,6 +15,9 @@ use crate::snapshot::{ServiceState, Snapshot, snapshot};
 /// Services that one audit looks at closely: two requests each.
 const AUDITED: usize = 32;
 
+/// Services that are brought in order in one go, so that changes need no more memory the more there are.
+const AT_ONCE: usize = 128;
+
 /// Failures that are told one by one; of a thousand, nobody reads the rest.
 const TOLD: usize = 32;
 
@@ -163,10 +166,17 @@ impl<K: Kernel> Reconciler<K> {
 
     /// Lists the kernel's services and looks at each that is ours.
     fn look_at_all(&mut self) -> Result<(), Error> {
-        let ours = self.desired.keys().chain(self.odd.keys()).copied().collect();
         self.count = self.kernel.count_services();
         let services = self.kernel.services()?;
-        self.look(&ours, &services)?;
+        let Self { kernel, desired, odd, .. } = self;
+        let ours = |key: &ServiceKey| desired.contains_key(key) || odd.contains_key(key);
+        let mut seen = dump(kernel, &services, ours)?;
+        let not_as_desired = desired.iter().filter_map(|(key, want)| {
+            let state = seen.remove(key);
+            (state.as_ref() != Some(want)).then_some((*key, state))
+        });
+        *odd = not_as_desired.collect();
+        odd.extend(seen.into_iter().map(|(key, state)| (key, Some(state))));
         self.known = true;
         Ok(())
     }
@@ -178,12 +188,7 @@ impl<K: Kernel> Reconciler<K> {
         keys: &BTreeSet<ServiceKey>,
         services: &[ServiceEntry],
     ) -> Result<bool, Error> {
-        let mut seen = BTreeMap::new();
-        for service in services.iter().filter(|service| keys.contains(&service.key)) {
-            let destinations = self.kernel.destinations(&service.key)?;
-            let state = ServiceState::dumped(service.settings, &destinations);
-            seen.insert(service.key, state);
-        }
+        let mut seen = dump(&mut self.kernel, services, |key| keys.contains(key))?;
         let mut as_remembered = true;
         for key in keys {
             let state = seen.remove(key);
@@ -198,18 +203,57 @@ impl<K: Kernel> Reconciler<K> {
         if !self.known {
             self.look_at_all().map_err(|e| broken(&e))?;
         }
-        let actual =
-            (self.odd.iter()).filter_map(|(key, state)| Some((*key, state.clone()?))).collect();
+        let mut odd = std::mem::take(&mut self.odd).into_iter();
+        let mut outcome = Outcome::default();
         let mut changes = Vec::new();
-        for key in self.odd.keys() {
-            self.diff_odd(key, &mut changes);
+        loop {
+            let services: Vec<_> = odd.by_ref().take(AT_ONCE).collect();
+            if services.is_empty() {
+                return outcome.report();
+            }
+            changes.clear();
+            for (key, state) in &services {
+                self.diff_to(key, state.as_ref(), &mut changes);
+            }
+            let actual = services.into_iter().filter_map(|(key, state)| Some((key, state?)));
+            match self.carry_out(&changes, actual.collect()) {
+                Ok(more) => outcome.add(more),
+                Err(error) => {
+                    self.odd.extend(odd);
+                    return Err(error);
+                }
+            }
         }
-        self.carry_out(&changes, actual)
+    }
+
+    /// Makes the whole table so.
+    fn want(&mut self, desired: Snapshot) -> Result<usize, DataplaneError> {
+        let mut actual = std::mem::replace(&mut self.desired, desired);
+        for (key, state) in std::mem::take(&mut self.odd) {
+            match state {
+                Some(state) => actual.insert(key, state),
+                None => actual.remove(&key),
+            };
+        }
+        if !self.known {
+            // Ours to remove, if they are there: the look tells.
+            for (key, state) in actual {
+                self.note(key, Some(state));
+            }
+            return self.settle();
+        }
+        let changes = diff(&self.desired, &actual);
+        self.carry_out(&changes, actual)?.report()
     }
 
     /// What makes one service as desired.
     fn diff_odd(&self, key: &ServiceKey, changes: &mut Vec<Change>) {
-        match (self.desired.get(key), self.actual(key)) {
+        self.diff_to(key, self.actual(key), changes);
+    }
+
+    /// What makes one service as desired where it is `actual`.
+    fn diff_to(&self, key: &ServiceKey, actual: Option<&ServiceState>, changes: &mut Vec<Change>) {
+        match (self.desired.get(key), actual) {
             (Some(want), have) => diff_service(key, want, have, changes),
             (None, Some(_)) => changes.push(Change::DelService(*key)),
             (None, None) => {}
@@ -218,7 +262,11 @@ impl<K: Kernel> Reconciler<K> {
 
     /// Sends changes that make the services of `actual`, and those that are not there, as desired.
     /// Where the kernel's table was not as remembered, looks and sends once more.
-    fn carry_out(&mut self, changes: &[Change], actual: Snapshot) -> Result<usize, DataplaneError> {
+    fn carry_out(
+        &mut self,
+        changes: &[Change],
+        actual: Snapshot,
+    ) -> Result<Outcome, DataplaneError> {
         let mut failures = self.send(changes, actual)?;
         let mut done = changes.len() - failures.len();
         let stale: BTreeSet<_> = failures
@@ -243,7 +291,7 @@ impl<K: Kernel> Reconciler<K> {
             done += again.len() - refused.len();
             failures.extend(refused);
         }
-        if failures.is_empty() { Ok(done) } else { Err(report(&failures)) }
+        Ok(Outcome { done, failures })
     }
 
     /// Sends changes that lead from `actual` to what is desired, and remembers which services the
@@ -266,6 +314,7 @@ impl<K: Kernel> Reconciler<K> {
         let troubled: BTreeSet<_> = failures.iter().map(|f| f.change.service()).collect();
         let mut refused = failures.iter().map(|failure| failure.change).peekable();
         actual.retain(|key, _| troubled.contains(key));
+        let mut settled = None;
         for change in changes {
             let key = change.service();
             if refused.next_if_eq(change).is_some() {
@@ -274,8 +323,10 @@ impl<K: Kernel> Reconciler<K> {
             self.expect(change);
             if troubled.contains(&key) {
                 change.apply(&mut actual);
-            } else {
+            } else if settled != Some(key) {
+                // The changes of a service follow one another.
                 self.odd.remove(&key);
+                settled = Some(key);
             }
         }
         for key in troubled {
@@ -347,22 +398,15 @@ impl<K: Kernel> Dataplane for Reconciler<K> {
     }
 
     fn replace(&mut self, table: &Table) -> Result<usize, DataplaneError> {
-        let mut actual = std::mem::replace(&mut self.desired, snapshot(table));
-        for (key, state) in std::mem::take(&mut self.odd) {
-            match state {
-                Some(state) => actual.insert(key, state),
-                None => actual.remove(&key),
-            };
-        }
-        if !self.known {
-            // Ours to remove, if they are there: the look tells.
-            for (key, state) in actual {
-                self.note(key, Some(state));
-            }
-            return self.settle();
-        }
-        let changes = diff(&self.desired, &actual);
-        self.carry_out(&changes, actual)
+        self.want(snapshot(table))
+    }
+
+    fn fill(
+        &mut self,
+        services: &mut dyn Iterator<Item = (ServiceKey, Service)>,
+    ) -> Result<usize, DataplaneError> {
+        let state = |(key, service)| (key, ServiceState::new(&key, &service));
+        self.want(services.map(state).collect())
     }
 
     fn apply(&mut self, key: &ServiceKey, want: Option<&Service>) -> Result<usize, DataplaneError> {
@@ -378,7 +422,8 @@ impl<K: Kernel> Dataplane for Reconciler<K> {
         }
         let mut changes = Vec::new();
         self.diff_odd(key, &mut changes);
-        self.carry_out(&changes, actual.map(|state| (*key, state)).into_iter().collect())
+        let actual = actual.map(|state| (*key, state)).into_iter().collect();
+        self.carry_out(&changes, actual)?.report()
     }
 
     fn audit(&mut self) -> Result<usize, DataplaneError> {
@@ -402,6 +447,39 @@ impl<K: Kernel> Dataplane for Reconciler<K> {
             (d.key, connections)
         };
         destinations.into_iter().map(counts).collect()
+    }
+}
+
+/// Those of `services` that are ours, with their destinations.
+fn dump(
+    kernel: &mut impl Kernel,
+    services: &[ServiceEntry],
+    ours: impl Fn(&ServiceKey) -> bool,
+) -> Result<Snapshot, Error> {
+    let mut seen = Snapshot::new();
+    for service in services.iter().filter(|service| ours(&service.key)) {
+        let destinations = kernel.destinations(&service.key)?;
+        seen.insert(service.key, ServiceState::dumped(service.settings, &destinations));
+    }
+    Ok(seen)
+}
+
+/// What became of changes.
+#[derive(Debug, Default)]
+struct Outcome {
+    /// Number of those that are in force.
+    done: usize,
+    failures: Vec<Failure>,
+}
+
+impl Outcome {
+    fn add(&mut self, more: Self) {
+        self.done += more.done;
+        self.failures.extend(more.failures);
+    }
+
+    fn report(self) -> Result<usize, DataplaneError> {
+        if self.failures.is_empty() { Ok(self.done) } else { Err(report(&self.failures)) }
     }
 }
 

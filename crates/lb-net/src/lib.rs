@@ -25,6 +25,7 @@
 
 mod advert;
 mod announce;
+mod before;
 mod capability;
 mod error;
 mod filter;

@@ -46,15 +46,25 @@ pub(crate) enum Setting {
     AcceptLocal = 23,
 }
 
+/// Where a link belongs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Belonging {
+    /// `ip link set group`.
+    pub group: Option<u32>,
+    /// Index of a VRF, or of a bridge or bond; a link that has a macvlan cannot be in these.
+    pub master: Option<u32>,
+}
+
 /// What to do with a link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum LinkChange<'a> {
-    /// Makes a macvlan that is down.
+    /// Makes a macvlan that is down, in the link group and VRF of its base.
     Create {
         name: &'a str,
         base: u32,
         hardware: [u8; 6],
         mode: MacvlanMode,
+        belonging: Belonging,
     },
     /// Marks a link for the next [`LinkChange::DeleteLeaving`].
     Leave {
@@ -122,11 +132,16 @@ pub(crate) fn push_change(out: &mut Vec<u8>, change: &LinkChange<'_>, sequence: 
     };
     let flags = NLM_F_REQUEST | flags | if ack { NLM_F_ACK } else { 0 };
     netlink::push(out, kind, flags, sequence, |out| match *change {
-        LinkChange::Create { name, base, hardware, mode } => {
+        LinkChange::Create { name, base, hardware, mode, belonging } => {
             header(out, 0, false);
             value(out, libc::IFLA_IFNAME, &[name.as_bytes(), &[0]].concat());
             value(out, libc::IFLA_LINK, &base.to_ne_bytes());
             value(out, libc::IFLA_ADDRESS, &hardware);
+            for (kind, number) in
+                [(libc::IFLA_GROUP, belonging.group), (libc::IFLA_MASTER, belonging.master)]
+            {
+                number.into_iter().for_each(|number| value(out, kind, &number.to_ne_bytes()));
+            }
             attribute(out, libc::IFLA_LINKINFO, |out| {
                 value(out, libc::IFLA_INFO_KIND, MACVLAN.as_bytes());
                 attribute(out, libc::IFLA_INFO_DATA, |out| {
@@ -176,6 +191,7 @@ pub(crate) struct LinkDetails {
     pub link: Link,
     /// `ip link set alias`.
     pub alias: Option<String>,
+    pub belonging: Belonging,
     macvlan_mode: Option<u32>,
     /// IPv4 settings in the kernel's order, the first of which has the number 1.
     settings: Vec<u32>,
@@ -208,13 +224,16 @@ impl LinkDetails {
 pub(crate) fn parse_details(body: &[u8]) -> Option<LinkDetails> {
     let link = netlink::parse_link(body)?;
     let (mut alias, mut macvlan_mode, mut settings) = (None, None, Vec::new());
+    let mut belonging = Belonging::default();
+    let number = |value: &[u8]| value.try_into().ok().map(u32::from_ne_bytes);
     for (kind, value) in attributes(body, LINK_HEADER) {
         match kind {
             libc::IFLA_IFALIAS => alias = Some(text(value)),
+            libc::IFLA_GROUP => belonging.group = number(value),
+            libc::IFLA_MASTER => belonging.master = number(value),
             libc::IFLA_LINKINFO if link.kind.as_deref() == Some(MACVLAN) => {
-                macvlan_mode = nested(value, &[libc::IFLA_INFO_DATA, IFLA_MACVLAN_MODE])
-                    .and_then(|mode| mode.try_into().ok())
-                    .map(u32::from_ne_bytes);
+                macvlan_mode =
+                    nested(value, &[libc::IFLA_INFO_DATA, IFLA_MACVLAN_MODE]).and_then(number);
             }
             libc::IFLA_AF_SPEC => {
                 let all = nested(value, &[libc::AF_INET as u16, IFLA_INET_CONF]);
@@ -227,5 +246,5 @@ pub(crate) fn parse_details(body: &[u8]) -> Option<LinkDetails> {
             _ => {}
         }
     }
-    Some(LinkDetails { link, alias, macvlan_mode, settings })
+    Some(LinkDetails { link, alias, belonging, macvlan_mode, settings })
 }

@@ -1,9 +1,10 @@
 //! Virtual MACs: macvlans that come and go with the instances that want them.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::net::{IpAddr, Ipv6Addr};
 use std::{fs, io};
 
+use crate::before::Before;
 use crate::link::{LinkChange, LinkDetails, MacvlanMode, Setting};
 use crate::netlink::{Address, Change};
 use crate::quiet::{self, Quiet};
@@ -45,14 +46,15 @@ pub struct VmacSpec {
 
 /// The virtual MACs of an engine, with the settings that they need around them.
 ///
-/// A virtual MAC answers ARP for its own addresses only (`arp_ignore` 1), takes packets from another
-/// router's same addresses (`accept_local`), has no reverse path filter and keeps secondary
-/// addresses when a primary one goes. Its base answers for its own addresses only and on the right
-/// link (`arp_ignore`, `arp_filter`) until the last IPv4 virtual MAC on it goes. Unlike with
-/// keepalived it also asks in the name of its own addresses only (`arp_announce` 2): answering a
-/// client from the virtual address, it would else ask for the client's MAC in that address's name
-/// with its real MAC, and the client would believe it. Because the filter
-/// of `all` would count for each link, it is moved to the other links for as long.
+/// A virtual MAC is in the link group and the VRF of its base. It answers ARP for its own addresses
+/// only (`arp_ignore` 1), takes packets from another router's same addresses (`accept_local`), has
+/// no reverse path filter and keeps secondary addresses when a primary one goes. Its base answers
+/// for its own addresses only and on the right link (`arp_ignore`, `arp_filter`) until the last IPv4
+/// virtual MAC on it goes. Unlike with keepalived it also asks in the name of its own addresses only
+/// (`arp_announce` 2): answering a client from the virtual address, it would else ask for the
+/// client's MAC in that address's name with its real MAC, and the client would believe it. Because
+/// the reverse path filter of `all` would count for each link, it is moved to the other links for as
+/// long.
 ///
 /// What a link with IPv6, or in private mode, says by itself, such as listener reports, leaves with
 /// the MAC of its base: rules of nftables see to it, in a table `lbd_vmac_if` and the index of the
@@ -75,24 +77,6 @@ struct Made {
     spec: VmacSpec,
     /// It has its settings.
     settled: bool,
-}
-
-/// Settings as they were without virtual MACs.
-#[derive(Debug, Default)]
-struct Before {
-    /// Those in [`OF_BASE`] of bases, by index.
-    bases: BTreeMap<u32, [u32; 3]>,
-    rp_filter: Option<RpFilter>,
-}
-
-/// `rp_filter` as it was, where we have changed it.
-#[derive(Debug, Default)]
-struct RpFilter {
-    all: u32,
-    /// Unknown after a crash: it stays as it is, which means the same once `all` is back.
-    default: Option<u32>,
-    /// By index of the link.
-    links: BTreeMap<u32, u32>,
 }
 
 impl Vmacs {
@@ -162,7 +146,9 @@ impl Vmacs {
         let first = changes.len();
         changes.extend(missing.iter().map(|&place| {
             let VmacSpec { ref name, base, hardware, mode, .. } = wanted[place];
-            LinkChange::Create { name, base, hardware, mode }
+            let belonging = there.iter().find(|it| it.link.index == base).map(|it| it.belonging);
+            let belonging = belonging.unwrap_or_default();
+            LinkChange::Create { name, base, hardware, mode, belonging }
         }));
         let errors = self.route.change_links(&changes)?;
         for (place, errno) in missing.into_iter().zip(&errors[first..]) {
@@ -186,6 +172,7 @@ impl Vmacs {
         let by_name = by_name(there);
         let mut results = Vec::with_capacity(wanted.len());
         let mut fresh = Vec::new();
+        let mut addresses = Vec::new();
         for (spec, found) in wanted.iter().zip(found) {
             let details = by_name.get(spec.name.as_str()).copied();
             results.push(match (found, details) {
@@ -196,9 +183,17 @@ impl Vmacs {
                     let index = details.link.index;
                     let made = Made { index, spec: spec.clone(), settled: true };
                     let old = self.made.insert(spec.name.clone(), made);
-                    let same = |old: Made| old.settled && old.index == index && old.spec == *spec;
-                    if !old.is_some_and(same) {
-                        fresh.push((results.len(), details));
+                    let old = old.filter(|old| old.index == index);
+                    if !old.as_ref().is_some_and(|old| old.settled && old.spec == *spec) {
+                        let place = results.len();
+                        fresh.push((place, details));
+                        let former = old.and_then(|old| old.spec.link_local);
+                        let former = former.filter(|it| Some(*it) != spec.link_local);
+                        let own = spec.link_local.filter(|_| spec.ipv6);
+                        addresses.extend(
+                            former.map(|it| (place, Change::Remove(link_local(index, it)))),
+                        );
+                        addresses.extend(own.map(|it| (place, Change::Add(link_local(index, it)))));
                     }
                     Ok(index)
                 }
@@ -210,7 +205,6 @@ impl Vmacs {
         let aliases: Vec<_> =
             fresh.iter().map(|&(place, _)| self.before.alias(wanted[place].base)).collect();
         let mut changes = Vec::new();
-        let mut addresses = Vec::new();
         for (&(place, details), alias) in fresh.iter().zip(&aliases) {
             let (spec, index) = (&wanted[place], details.link.index);
             switch_ipv6(spec);
@@ -220,8 +214,6 @@ impl Vmacs {
                 LinkChange::Set { index, settings: if spec.ipv4 { &FOR_IPV4 } else { &ALWAYS } },
                 LinkChange::Up { index },
             ]);
-            let address = spec.link_local.filter(|_| spec.ipv6);
-            addresses.extend(address.map(|address| (place, link_local(index, address))));
         }
         let errors = self.route.change_links(&changes)?;
         for (&(place, _), errors) in fresh.iter().zip(errors.chunks(4)) {
@@ -231,11 +223,10 @@ impl Vmacs {
                 results[place] = Err(setting_up(&wanted[place], (*errno).into()));
             }
         }
-        let additions: Vec<_> =
-            addresses.iter().map(|(_, address)| Change::Add(*address)).collect();
-        for ((place, _), outcome) in addresses.iter().zip(self.route.change(&additions)?) {
+        let (places, changes): (Vec<usize>, Vec<_>) = addresses.into_iter().unzip();
+        for (place, outcome) in places.into_iter().zip(self.route.change(&changes)?) {
             if let Outcome::Refused(error) = outcome {
-                results[*place] = Err(setting_up(&wanted[*place], error));
+                results[place] = Err(setting_up(&wanted[place], error));
             }
         }
         for (spec, result) in wanted.iter().zip(&results) {
@@ -268,36 +259,9 @@ impl Vmacs {
 
     /// Sets and restores what is around the virtual MACs.
     fn set_around(&mut self, there: &[LinkDetails]) -> io::Result<()> {
-        let in_use: Vec<u32> =
+        let in_use: BTreeSet<u32> =
             self.made.values().filter(|made| made.spec.ipv4).map(|made| made.spec.base).collect();
-        let mut settings: Vec<(u32, Vec<(Setting, u32)>)> = Vec::new();
-        for details in there {
-            let index = details.link.index;
-            if !in_use.contains(&index) {
-                continue;
-            }
-            if let [Some(ignore), Some(filter), Some(announce)] =
-                OF_BASE.map(|(setting, ..)| details.setting(setting))
-            {
-                self.before.bases.entry(index).or_insert([ignore, filter, announce]);
-                settings
-                    .push((index, OF_BASE.map(|(setting, _, number)| (setting, number)).into()));
-            }
-        }
-        self.before.bases.retain(|index, was| {
-            let keep = in_use.contains(index);
-            if !keep && there.iter().any(|details| details.link.index == *index) {
-                let was = OF_BASE.iter().zip(was).map(|((setting, ..), was)| (*setting, *was));
-                settings.push((*index, was.collect()));
-            }
-            keep
-        });
-        if in_use.is_empty() {
-            self.before.restore_rp_filter(&mut settings);
-        } else {
-            let others = there.iter().filter(|it| !self.made.contains_key(&it.link.name));
-            self.before.move_rp_filter(others, &mut settings);
-        }
+        let settings = self.before.settings(&in_use, there, |name| self.made.contains_key(name));
         let changes: Vec<_> = settings
             .iter()
             .map(|(index, settings)| LinkChange::Set { index: *index, settings })
@@ -308,20 +272,13 @@ impl Vmacs {
                 tracing::debug!("{change:?}: {errno}");
             }
         }
-        if !in_use.is_empty() && self.before.rp_filter.is_some() {
-            // Only now that each link has its own.
-            write_rp_filter("all", 0);
+        if !in_use.is_empty() {
+            self.before.end_filter_of_all();
         }
         Ok(())
     }
 }
 
-/// What a base is given, and its names in an alias.
-const OF_BASE: [(Setting, &str, u32); 3] = [
-    (Setting::ArpIgnore, "arp_ignore", 1),
-    (Setting::ArpFilter, "arp_filter", 1),
-    (Setting::ArpAnnounce, "arp_announce", 2),
-];
 const ALWAYS: [(Setting, u32); 1] = [(Setting::ArpIgnore, 1)];
 const FOR_IPV4: [(Setting, u32); 4] = [
     (Setting::ArpIgnore, 1),
@@ -355,97 +312,4 @@ fn switch_ipv6(spec: &VmacSpec) {
 
 fn by_name(there: &[LinkDetails]) -> HashMap<&str, &LinkDetails> {
     there.iter().map(|details| (details.link.name.as_str(), details)).collect()
-}
-
-impl Before {
-    const MARK: &str = "lbd before:";
-
-    /// What `alias` writes, for the virtual MACs of this base.
-    fn alias(&self, base: u32) -> String {
-        let mut text = Self::MARK.to_owned();
-        for ((_, name, _), was) in OF_BASE.iter().zip(self.bases.get(&base).into_iter().flatten()) {
-            text += &format!(" {name}={was}");
-        }
-        if let Some(rp_filter) = &self.rp_filter {
-            text += &format!(" rp_filter={}", rp_filter.all);
-        }
-        text
-    }
-
-    /// Reads what a predecessor wrote, where we do not know better.
-    fn recall<'a>(&mut self, adopted: impl Iterator<Item = &'a LinkDetails>) {
-        for details in adopted {
-            let Some(text) = details.alias.as_deref().and_then(|it| it.strip_prefix(Self::MARK))
-            else {
-                continue;
-            };
-            let number = |name: &str| {
-                let words = text.split_ascii_whitespace();
-                words
-                    .filter_map(|word| word.split_once('='))
-                    .find(|(key, _)| *key == name)?
-                    .1
-                    .parse()
-                    .ok()
-            };
-            if let (Some(base), [Some(ignore), Some(filter), Some(announce)]) =
-                (details.link.parent, OF_BASE.map(|(_, name, _)| number(name)))
-            {
-                self.bases.entry(base).or_insert([ignore, filter, announce]);
-            }
-            if let (None, Some(all)) = (&self.rp_filter, number("rp_filter")) {
-                self.rp_filter = Some(RpFilter { all, ..RpFilter::default() });
-            }
-        }
-    }
-
-    /// Gives each link the reverse path filter that it has by that of `all`.
-    fn move_rp_filter<'a>(
-        &mut self,
-        links: impl Iterator<Item = &'a LinkDetails>,
-        settings: &mut Vec<(u32, Vec<(Setting, u32)>)>,
-    ) {
-        let Some(all) = read_rp_filter("all").filter(|all| *all != 0) else { return };
-        let default = read_rp_filter("default").filter(|default| *default < all);
-        let before = self.rp_filter.get_or_insert_default();
-        before.all = all;
-        if let Some(default) = default {
-            before.default = Some(default);
-            write_rp_filter("default", all);
-        }
-        for details in links {
-            let own = details.setting(Setting::RpFilter).filter(|own| *own < all);
-            if let Some(own) = own {
-                before.links.entry(details.link.index).or_insert(own);
-                settings.push((details.link.index, vec![(Setting::RpFilter, all)]));
-            }
-        }
-    }
-
-    fn restore_rp_filter(&mut self, settings: &mut Vec<(u32, Vec<(Setting, u32)>)>) {
-        let Some(before) = self.rp_filter.take() else { return };
-        write_rp_filter("all", before.all);
-        if let Some(default) = before.default {
-            write_rp_filter("default", default);
-        }
-        let links = before.links.into_iter();
-        settings.extend(links.map(|(index, own)| (index, vec![(Setting::RpFilter, own)])));
-    }
-}
-
-fn rp_filter_path(of: &str) -> String {
-    format!("/proc/sys/net/ipv4/conf/{of}/rp_filter")
-}
-
-fn read_rp_filter(of: &str) -> Option<u32> {
-    fs::read_to_string(rp_filter_path(of)).ok()?.trim().parse().ok()
-}
-
-fn write_rp_filter(of: &str, number: u32) {
-    if let Err(error) = fs::write(rp_filter_path(of), number.to_string()) {
-        tracing::warn!(
-            "rp_filter of {of} cannot be set to {number} ({error}): packets to virtual MACs may be \
-             dropped; set net.ipv4.conf.all.rp_filter to 0 by sysctl"
-        );
-    }
 }

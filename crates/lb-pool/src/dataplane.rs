@@ -17,6 +17,18 @@ pub trait Dataplane: Send {
     /// Every entry that could not be made so; the others are in force.
     fn replace(&mut self, table: &Table) -> Result<usize, DataplaneError>;
 
+    /// As [`Dataplane::replace`] with the table of these services; of two with one key the last
+    /// counts. A dataplane with a form of its own for them need not hold them all in this one.
+    ///
+    /// # Errors
+    /// As [`Dataplane::replace`].
+    fn fill(
+        &mut self,
+        services: &mut dyn Iterator<Item = (ServiceKey, Service)>,
+    ) -> Result<usize, DataplaneError> {
+        self.replace(&services.collect())
+    }
+
     /// Makes one service so (`None`: it goes away). Costs only what differs within it.
     ///
     /// # Errors

@@ -1,30 +1,61 @@
 //! What events, logs and scripts call virtual and real servers: keepalived's names.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use lb_config::Model;
 use lb_config::model::{Protocol, VirtualServer, VirtualServerKey};
 
-/// Every virtual server with its name: `[192.0.2.1]:tcp:80`, `FWM 1`, or `[GROUP]:N` with its
-/// place among those that use the group.
-pub fn virtual_servers(model: &Model) -> impl Iterator<Item = (String, &VirtualServer)> {
-    let mut places: HashMap<&str, usize> = HashMap::new();
-    model.virtual_servers.iter().map(move |server| {
-        let name = match &server.key {
+/// A virtual server's name: `[192.0.2.1]:tcp:80`, `FWM 1`, or `[GROUP]:N` with its place among those
+/// that use the group.
+#[derive(Clone, Copy, Debug)]
+pub struct Name<'m> {
+    server: &'m VirtualServer,
+    place: usize,
+}
+
+impl<'m> Name<'m> {
+    /// That of a server; `place` counts those before it that use its group.
+    #[must_use]
+    pub fn new(server: &'m VirtualServer, place: usize) -> Self {
+        Self { server, place }
+    }
+}
+
+impl fmt::Display for Name<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.server.key {
             VirtualServerKey::Address(address) => {
-                format!("[{}]:{}:{}", address.ip(), protocol(server.protocol), address.port())
+                let protocol = protocol(self.server.protocol);
+                write!(f, "[{}]:{protocol}:{}", address.ip(), address.port())
             }
-            VirtualServerKey::Fwmark(mark) => format!("FWM {mark}"),
+            VirtualServerKey::Fwmark(mark) => write!(f, "FWM {mark}"),
+            VirtualServerKey::Group(group) => write!(f, "[{group}]:{}", self.place),
+        }
+    }
+}
+
+/// Every virtual server with its place among those that use its group.
+pub fn places(model: &Model) -> impl Iterator<Item = (usize, &Arc<VirtualServer>)> {
+    let mut users: HashMap<&str, usize> = HashMap::new();
+    model.virtual_servers.iter().map(move |server| {
+        let place = match &server.key {
             VirtualServerKey::Group(group) => {
-                let place = places.entry(group).or_default();
-                let name = format!("[{group}]:{place}");
-                *place += 1;
-                name
+                let users = users.entry(group).or_default();
+                *users += 1;
+                *users - 1
             }
+            VirtualServerKey::Address(_) | VirtualServerKey::Fwmark(_) => 0,
         };
-        (name, server)
+        (place, server)
     })
+}
+
+/// Every virtual server with its name.
+pub fn virtual_servers(model: &Model) -> impl Iterator<Item = (Name<'_>, &VirtualServer)> {
+    places(model).map(|(place, server)| (Name::new(server, place), &**server))
 }
 
 /// `[10.0.0.1]:tcp:80`

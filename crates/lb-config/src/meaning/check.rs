@@ -404,7 +404,7 @@ fn digest(url: &mut Url, context: &mut Context<'_>, line: &Line) {
 
 /// Where a checker's settings come from, next to last.
 pub(crate) struct Above<'s> {
-    pub(crate) real: &'s Inherited,
+    pub(crate) real: Option<&'s Inherited>,
     pub(crate) server: &'s Inherited,
     pub(crate) address: SocketAddr,
 }
@@ -416,7 +416,8 @@ pub(crate) fn finish(
     above: &Above<'_>,
 ) -> Option<model::Checker> {
     let own = &check.own;
-    let (real, server) = (above.real, above.server);
+    let none = Inherited::default();
+    let (real, server) = (above.real.unwrap_or(&none), above.server);
     let check_kind = check.kind;
     let delay_loop =
         own.delay_loop.or(real.delay_loop).or(server.delay_loop).unwrap_or(Duration::from_secs(60));

@@ -118,7 +118,9 @@ pub(super) fn read(instance: &mut Instance, context: &mut Context<'_>, line: &Li
     let Draft { keys, active, window, replay, mode } = draft;
     let active = active.filter(|active| keys.iter().any(|key| key.id == *active));
     match active {
-        Some(active) => instance.hmac = Some(Hmac { keys, active, window, replay, mode }),
+        Some(active) => {
+            instance.hmac = Some(Box::new(Hmac { keys, active, window, replay, mode }));
+        }
         None => {
             context
                 .diags

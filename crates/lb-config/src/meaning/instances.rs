@@ -30,9 +30,10 @@ pub(crate) fn finish(
     scripts: &[VrrpScript],
 ) -> Instances {
     let Drafts { vrrp, carp, groups } = drafts;
-    let names = vrrp.iter().map(|instance| &instance.router.name);
-    let names = names.chain(carp.iter().map(|instance| &instance.router.name)).cloned().collect();
+    let names = vrrp.iter().map(|instance| instance.router.name.as_str());
+    let names = names.chain(carp.iter().map(|instance| instance.router.name.as_str())).collect();
     let groups = resolve_members(context, &names, groups);
+    drop(names);
     let shared = Shared::new(scripts, &groups);
     let mut places = lint::AllPlaces::default();
     let vrrp = vrrp_finish::finish(context, vrrp, &shared, &mut places.vrrp);
@@ -55,14 +56,14 @@ pub(crate) fn finish(
 /// Drops members that are no instance or are in another group, and groups without members.
 fn resolve_members(
     context: &mut Context<'_>,
-    known: &HashSet<String>,
+    known: &HashSet<&str>,
     groups: Vec<Group>,
 ) -> Vec<Group> {
     let mut taken: HashMap<String, String> = HashMap::new();
     let mut kept = Vec::with_capacity(groups.len());
     for mut group in groups {
         group.members.retain(|(member, place)| {
-            if !known.contains(member) {
+            if !known.contains(member.as_str()) {
                 let message =
                     format!("group `{}` names `{member}`, which is no instance", group.name);
                 context.diags.warn("group-member", *place, message).hint("the name is ignored");

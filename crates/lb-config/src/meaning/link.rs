@@ -152,5 +152,5 @@ fn use_ipvlan(router: &mut Router, context: &mut Context<'_>, line: &Line) {
         }
         index += 1;
     }
-    router.ipvlan = Some(ipvlan);
+    router.ipvlan = Some(Box::new(ipvlan));
 }

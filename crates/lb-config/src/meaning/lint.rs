@@ -8,6 +8,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::instances::Instances;
+use super::lvs_finish::Title;
 use super::router::Router;
 use super::{Context, carp, lint_carp, vrrp};
 use crate::diagnostic::Place;
@@ -185,45 +186,49 @@ fn weights(context: &mut Context<'_>, instance: &VrrpInstance, places: &VrrpPlac
 
 /// Someone who uses a number on an interface.
 struct User<'a> {
-    name: &'a str,
-    peers: &'a Peers,
+    router: &'a VirtualRouter,
     is_carp: bool,
-    place: Place,
+    place: &'a Place,
 }
 
 /// VRRP over IPv4 and CARP have one space of numbers, and of virtual MAC addresses.
 fn shared_numbers(context: &mut Context<'_>, all: &Instances, places: &AllPlaces) {
     let mut seen: HashMap<(&str, Family, u8), User<'_>> = HashMap::new();
     let vrrp = all.vrrp.iter().zip(&places.vrrp).map(|(instance, places)| {
-        (&instance.router, instance.family, instance.vrid, places.vrid, false)
+        (&instance.router, instance.family, instance.vrid, &places.vrid, false)
     });
     let carp = all.carp.iter().zip(&places.carp).flat_map(|(instance, places)| {
         let numbers = instance.vhids().zip(&places.vhids);
-        numbers.map(|(vhid, place)| (&instance.router, Family::Inet, vhid, *place, true))
+        numbers.map(|(vhid, place)| (&instance.router, Family::Inet, vhid, place, true))
     });
     for (router, family, number, place, is_carp) in vrrp.chain(carp) {
         let Some(interface) = router.interface.as_deref() else { continue };
-        let user = User { name: &router.name, peers: &router.peers, is_carp, place };
+        let user = User { router, is_carp, place };
         let Some(first) = seen.get(&(interface, family, number)) else {
             seen.insert((interface, family, number), user);
             continue;
         };
         // Twice in CARP is an error and said, and so is one destination twice in VRRP.
-        if first.is_carp == is_carp && (is_carp || first.peers == user.peers) {
+        if first.is_carp == is_carp && (is_carp || first.router.peers == router.peers) {
             continue;
         }
-        let message =
-            format!("({}) shares number {number} on {interface} with `{}`", user.name, first.name);
+        let message = format!(
+            "({}) shares number {number} on {interface} with `{}`",
+            router.name, first.router.name
+        );
         context
             .diags
-            .note("vrid-shared", place, message)
+            .note("vrid-shared", *place, message)
             .hint("they have one virtual MAC address; another number costs nothing")
-            .label(first.place, "used here first");
+            .label(*first.place, "used here first");
     }
 }
 
 /// Members that notice a failure at different times fail over in pieces.
 fn group_intervals(context: &mut Context<'_>, all: &Instances, places: &AllPlaces) {
+    if all.groups.is_empty() {
+        return;
+    }
     let vrrp = all.vrrp.iter().zip(&places.vrrp).map(|(instance, places)| {
         (instance.router.name.as_str(), (instance.advert_int, places.interval))
     });
@@ -267,12 +272,17 @@ pub(super) fn script(context: &mut Context<'_>, script: &VrrpScript, place: Plac
 }
 
 /// Says what is odd about a virtual server.
-pub(super) fn server(context: &mut Context<'_>, server: &VirtualServer, place: Place, title: &str) {
+pub(super) fn server(
+    context: &mut Context<'_>,
+    server: &VirtualServer,
+    place: Place,
+    title: &Title,
+) {
     let total: u64 = server.real_servers.iter().map(|real| u64::from(real.weight)).sum();
     let needed = u64::from(server.quorum) + u64::from(server.hysteresis);
     if total < needed {
         let message = format!(
-            "{title} gets its quorum back at weight {needed} only, and its servers weigh {total}"
+            "virtual server {title} gets its quorum back at weight {needed} only, and its servers weigh {total}"
         );
         context
             .diags
@@ -300,14 +310,14 @@ fn overlapping_checks(
     context: &mut Context<'_>,
     server: &VirtualServer,
     place: Place,
-    title: &str,
+    title: &Title,
 ) {
     let checkers = || server.real_servers.iter().flat_map(|real| &real.checkers);
     let slow = |checker: &&crate::model::Checker| timeout(&checker.kind) > checker.delay_loop;
     let Some(first) = checkers().find(slow) else { return };
     let count = checkers().filter(slow).count();
     let message = format!(
-        "{title}: {count} of its checks may take longer ({} s) than they are apart ({} s)",
+        "virtual server {title}: {count} of its checks may take longer ({} s) than they are apart ({} s)",
         timeout(&first.kind).as_secs_f64(),
         first.delay_loop.as_secs_f64()
     );
@@ -318,13 +328,13 @@ fn overlapping_checks(
 }
 
 /// With DR the real servers hold the address too, and must not answer ARP for it.
-fn direct_routing(context: &mut Context<'_>, server: &VirtualServer, place: Place, title: &str) {
+fn direct_routing(context: &mut Context<'_>, server: &VirtualServer, place: Place, title: &Title) {
     let is_direct = |real: &&RealServer| real.method == LvsMethod::Dr;
     if server.family != Family::Inet || !server.real_servers.iter().any(|real| is_direct(&real)) {
         return;
     }
     let own = context.own_addresses();
-    let local = |real: &RealServer| own.contains(&real.address.ip());
+    let local = |real: &RealServer| own.binary_search(&real.address.ip()).is_ok();
     if !server.real_servers.iter().filter(is_direct).any(local) {
         return;
     }
@@ -334,7 +344,9 @@ fn direct_routing(context: &mut Context<'_>, server: &VirtualServer, place: Plac
     if matches!(ignore.as_str(), "1" | "2") && announce == "2" {
         return;
     }
-    let message = format!("{title}: this host is one of its DR servers and answers ARP for it");
+    let message = format!(
+        "virtual server {title}: this host is one of its DR servers and answers ARP for it"
+    );
     context.diags.note("dr-arp", place, message).hint(
         "set arp_ignore=1 and arp_announce=2 in net.ipv4.conf.all, and put the address on lo",
     );

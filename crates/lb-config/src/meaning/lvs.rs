@@ -96,7 +96,8 @@ pub(crate) struct Real {
     pub(crate) inhibit_on_failure: Option<bool>,
     pub(crate) notify_up: Option<Box<Command>>,
     pub(crate) notify_down: Option<Box<Command>>,
-    pub(crate) inherited: Inherited,
+    /// Rarely any.
+    pub(crate) inherited: Option<Box<Inherited>>,
     pub(crate) checks: Vec<Check>,
     pub(crate) smtp_alert: Option<bool>,
     pub(crate) snmp_name: Option<String>,
@@ -198,29 +199,29 @@ pub(super) static REAL_SERVER: Table<Real> = Table {
         Keyword::new("inhibit_on_failure", Takes::Switch(|r, on| r.inhibit_on_failure = Some(on))),
         Keyword::new("notify_up", Takes::Command(|r, command| r.notify_up = Some(command))),
         Keyword::new("notify_down", Takes::Command(|r, command| r.notify_down = Some(command))),
-        Keyword::new("alpha", Takes::Switch(|r, on| r.inherited.alpha = Some(on))),
-        Keyword::new("retry", Takes::u32(1, |r, n| r.inherited.retry = Some(n as u32))),
+        Keyword::new("alpha", Takes::Switch(|r, on| r.inherited().alpha = Some(on))),
+        Keyword::new("retry", Takes::u32(1, |r, n| r.inherited().retry = Some(n as u32))),
         Keyword::new(
             "delay_before_retry",
-            Takes::seconds(0, |r, time| r.inherited.delay_before_retry = Some(time)),
+            Takes::seconds(0, |r, time| r.inherited().delay_before_retry = Some(time)),
         ),
-        Keyword::new("warmup", Takes::seconds(0, |r, time| r.inherited.warmup = Some(time))),
+        Keyword::new("warmup", Takes::seconds(0, |r, time| r.inherited().warmup = Some(time))),
         Keyword::new(
             "connect_timeout",
             Takes::Seconds {
                 min: 1,
                 max: LONGEST,
                 places: 6,
-                set: |r, time| r.inherited.connect_timeout = Some(time),
+                set: |r, time| r.inherited().connect_timeout = Some(time),
             },
         ),
         Keyword::new(
             "delay_loop",
-            Takes::seconds(1, |r, time| r.inherited.delay_loop = Some(time)),
+            Takes::seconds(1, |r, time| r.inherited().delay_loop = Some(time)),
         ),
         Keyword::new(
             "virtualhost",
-            Takes::Text(|r, text| r.inherited.virtualhost = Some(text.to_owned())),
+            Takes::Text(|r, text| r.inherited().virtualhost = Some(text.to_owned())),
         ),
     ],
     also: &[&[
@@ -236,6 +237,11 @@ pub(super) static REAL_SERVER: Table<Real> = Table {
 };
 
 impl Real {
+    /// What its checkers inherit of it.
+    fn inherited(&mut self) -> &mut Inherited {
+        self.inherited.get_or_insert_default()
+    }
+
     /// One more checker; almost every server has one, and the list has room for no more.
     pub(super) fn add(&mut self, check: Check) {
         self.checks.reserve_exact(1);
@@ -280,7 +286,8 @@ pub(crate) fn read(draft: &mut Draft, context: &mut Context<'_>, line: &Line) {
         weight: 1,
         inherited: Inherited::default(),
         sorry: None,
-        real_servers: Vec::new(),
+        // Virtual servers of a file are much alike.
+        real_servers: Vec::with_capacity(draft.servers.last().map_or(1, |s| s.real_servers.len())),
         smtp_alert: None,
         snmp_name: None,
     };
@@ -290,6 +297,10 @@ pub(crate) fn read(draft: &mut Draft, context: &mut Context<'_>, line: &Line) {
 
 /// `ADDRESS [PORT]`; port 0 when absent.
 fn socket_address(context: &mut Context<'_>, line: &Line, index: usize) -> Option<SocketAddr> {
+    // Most are fine: places are for complaints.
+    if let (Ok(address), Ok(port)) = (line.str(index).parse(), line.str(index + 1).parse()) {
+        return Some(SocketAddr::new(address, port));
+    }
     let word = line.word(index)?;
     let Ok(address) = word.text.parse::<IpAddr>() else {
         let message = format!("`{}` is not an address; `{}` is skipped", word.text, line.str(0));
@@ -356,16 +367,12 @@ fn real_server(server: &mut Server, context: &mut Context<'_>, line: &Line) {
         inhibit_on_failure: None,
         notify_up: None,
         notify_down: None,
-        inherited: Inherited::default(),
+        inherited: None,
         checks: Vec::new(),
         smtp_alert: None,
         snmp_name: None,
     };
     context.block(&REAL_SERVER, &mut real, line);
-    // Most have a few: room for exactly as many keeps large files small.
-    if server.real_servers.len() < 4 {
-        server.real_servers.reserve_exact(1);
-    }
     server.real_servers.push(real);
 }
 

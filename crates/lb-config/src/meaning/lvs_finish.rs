@@ -4,6 +4,7 @@ use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use super::check::{self, Above};
 use super::lvs::{PERSISTENCE, Real, Server, Sorry};
@@ -19,7 +20,7 @@ pub(crate) fn finish(
     context: &mut Context<'_>,
     servers: Vec<Server>,
     groups: &[VirtualServerGroup],
-) -> Vec<VirtualServer> {
+) -> Vec<Arc<VirtualServer>> {
     let groups: HashMap<&str, &VirtualServerGroup> =
         groups.iter().map(|group| (group.name.as_str(), group)).collect();
     let mut done = Vec::with_capacity(servers.len());
@@ -43,7 +44,7 @@ pub(crate) fn finish(
             }
             Entry::Vacant(entry) => {
                 entry.insert(place);
-                done.push(server);
+                done.push(Arc::new(server));
             }
         }
     }
@@ -51,7 +52,7 @@ pub(crate) fn finish(
 }
 
 /// How messages call a virtual server; spelt out only where there is a message.
-struct Title(VirtualServerKey);
+pub(super) struct Title(VirtualServerKey);
 
 impl fmt::Display for Title {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -165,7 +166,7 @@ fn server(
         snmp_name: draft.snmp_name,
         key: draft.key,
     };
-    lint::server(context, &server, place, &format!("virtual server {title}"));
+    lint::server(context, &server, place, &title);
     Some(server)
 }
 
@@ -352,7 +353,7 @@ fn real_servers(
             context.diags.warn("duplicate-real-server", real.place, message);
             continue;
         }
-        let above = Above { real: &real.inherited, server: &server.inherited, address };
+        let above = Above { real: real.inherited.as_deref(), server: &server.inherited, address };
         let checks = real.checks.into_iter();
         let checkers = exact(checks.filter_map(|check| check::finish(context, check, &above)));
         done.push(RealServer {

@@ -79,8 +79,8 @@ pub(crate) struct Context<'a> {
     recorder: Option<Recorder>,
     /// Files, processes and sessions that can be tracked.
     pub(crate) tracked: Trackable,
-    /// Addresses of this host, once they are asked for.
-    own_addresses: Option<HashSet<IpAddr>>,
+    /// Addresses of this host in their order, once they are asked for.
+    own_addresses: Option<Vec<IpAddr>>,
 }
 
 /// What is defined so far for lists to track, with default weight and direction.
@@ -161,6 +161,8 @@ pub(crate) fn read<'a>(
 fn finish(context: &mut Context<'_>, draft: Draft) -> Model {
     context.check_interfaces();
     let scripts = vrrp_script::finish(context, draft.scripts);
+    // Everything is named; the models of many instances need the room.
+    drop(draft.instance_places);
     let drafts = instances::Drafts {
         vrrp: draft.instances,
         carp: draft.carp_instances,
@@ -214,11 +216,26 @@ fn exact<T>(items: impl Iterator<Item = T>) -> Vec<T> {
 }
 
 impl Context<'_> {
-    fn next(&mut self) -> Option<Line> {
-        if self.peeked.is_some() {
-            return self.peeked.take();
+    /// Reads the next line into the place of one that is done with; false at the end.
+    fn next(&mut self, line: &mut Line) -> bool {
+        match self.peeked.take() {
+            Some(peeked) => {
+                *line = peeked;
+                true
+            }
+            None => self.reader.next(line, &mut self.diags),
         }
-        self.reader.next(&mut self.diags)
+    }
+
+    /// Reads `{`, if that is what comes next.
+    fn take_open(&mut self) -> bool {
+        let mut line = Line::empty();
+        let there = self.next(&mut line);
+        if there && line.kind == Kind::Open {
+            return true;
+        }
+        self.peeked = there.then_some(line);
+        false
     }
 
     /// Reads `{`, or takes it as read.
@@ -226,18 +243,15 @@ impl Context<'_> {
         if let Some(recorder) = &mut self.recorder {
             recorder.open();
         }
-        match self.next() {
-            Some(line) if line.kind == Kind::Open => {}
-            other => {
-                let message = format!("`{{` is missing after `{block}`");
-                self.diags
-                    .warn("missing-open", place, message)
-                    .class(Class::MissingOpen)
-                    .hint("the block is read as if it were there");
-                self.reader.assume_open();
-                self.peeked = other;
-            }
+        if self.take_open() {
+            return;
         }
+        let message = format!("`{{` is missing after `{block}`");
+        self.diags
+            .warn("missing-open", place, message)
+            .class(Class::MissingOpen)
+            .hint("the block is read as if it were there");
+        self.reader.assume_open();
     }
 
     /// Reads a block with the keywords of a table.
@@ -260,7 +274,8 @@ impl Context<'_> {
             self.diags.warn("extra-words", head.place_from(words + 1), message);
         }
         self.open_brace(head.str(0), head.place());
-        while let Some(line) = self.next() {
+        let mut line = Line::empty();
+        while self.next(&mut line) {
             match line.kind {
                 Kind::Words => {
                     if let Some(recorder) = &mut self.recorder {
@@ -277,15 +292,12 @@ impl Context<'_> {
 
     /// Reads over a block, if one follows.
     pub(crate) fn skip_block(&mut self) {
-        match self.next() {
-            Some(line) if line.kind == Kind::Open => {}
-            other => {
-                self.peeked = other;
-                return;
-            }
+        if !self.take_open() {
+            return;
         }
         let mut depth = 1;
-        while let Some(line) = self.next() {
+        let mut line = Line::empty();
+        while self.next(&mut line) {
             match line.kind {
                 Kind::Words => {}
                 Kind::Open => depth += 1,
@@ -299,7 +311,8 @@ impl Context<'_> {
 
     /// Whether the block was closed.
     fn body<B>(&mut self, table: &Table<B>, draft: &mut B, top: bool) -> bool {
-        while let Some(line) = self.next() {
+        let mut line = Line::empty();
+        while self.next(&mut line) {
             match line.kind {
                 Kind::Words => self.keyword(table, draft, &line),
                 Kind::Open => self.unexpected_open(&line),
@@ -326,15 +339,14 @@ impl Context<'_> {
     }
 
     fn keyword<B>(&mut self, table: &Table<B>, draft: &mut B, line: &Line) {
-        let place = line.keyword_place();
-        let Some(keyword) = self.find(table, line.str(0), place) else {
+        let Some(keyword) = self.find(table, line, 0) else {
             self.unknown(table, line);
             if let Some(recorder) = &mut self.recorder {
                 recorder.add(What::Unknown, line);
             }
             return;
         };
-        self.uses.note(table.block, keyword, place, self.options);
+        self.uses.note(table.block, keyword, || line.keyword_place(), self.options);
         if line.len() <= keyword.takes.needed() {
             self.missing_argument(line);
             return;
@@ -378,9 +390,8 @@ impl Context<'_> {
         line: &Line,
         index: usize,
     ) -> Option<usize> {
-        let word = line.word(index)?;
-        let keyword = self.find(table, word.text, word.place)?;
-        self.uses.note(table.block, keyword, word.place, self.options);
+        let keyword = self.find(table, line, index)?;
+        self.uses.note(table.block, keyword, || line.place_of(index), self.options);
         let needed = keyword.takes.needed();
         if line.len() <= index + needed {
             self.missing_argument(line);
@@ -401,18 +412,20 @@ impl Context<'_> {
         }
     }
 
+    /// The keyword of a table that a word of a line is.
     fn find<B>(
         &mut self,
         table: &Table<B>,
-        name: &str,
-        place: Place,
+        line: &Line,
+        index: usize,
     ) -> Option<&'static Keyword<B>> {
+        let name = line.str(index);
         if let Some(keyword) = table.find(name) {
             return Some(keyword);
         }
         let keyword = table.all().find(|keyword| keyword.deprecated.contains(&name))?;
         self.diags
-            .warn("deprecated", place, format!("`{name}` is an old name"))
+            .warn("deprecated", line.place_of(index), format!("`{name}` is an old name"))
             .class(Class::Deprecated)
             .hint(format!("write `{}`", keyword.name));
         Some(keyword)
@@ -514,11 +527,14 @@ impl Context<'_> {
         }
     }
 
-    /// Addresses of this host.
-    pub(crate) fn own_addresses(&mut self) -> &HashSet<IpAddr> {
+    /// Addresses of this host, in their order.
+    pub(crate) fn own_addresses(&mut self) -> &[IpAddr] {
         let system = self.system;
         self.own_addresses.get_or_insert_with(|| {
-            system.addresses("").into_iter().map(|(address, _)| address).collect()
+            let mut own: Vec<_> =
+                system.addresses("").into_iter().map(|(address, _)| address).collect();
+            own.sort_unstable();
+            own
         })
     }
 

@@ -43,7 +43,7 @@ pub(crate) struct Router {
     pub(crate) vmac: Option<Vmac>,
     pub(crate) vmac_addresses: bool,
     pub(crate) vmac_xmit_base: bool,
-    pub(crate) ipvlan: Option<Ipvlan>,
+    pub(crate) ipvlan: Option<Box<Ipvlan>>,
     pub(crate) vrf: Option<String>,
     pub(crate) unicast_fault_no_peer: bool,
     pub(crate) routes: Vec<Route>,

@@ -91,7 +91,8 @@ impl Context<'_> {
 
     /// The script of a `notify*` or `quorum_*`, of whose absence keepalived says nothing.
     pub(crate) fn notify_script(&mut self, command: Option<Box<Command>>) -> Option<Arc<Script>> {
-        self.check(command, Class::Note).map(Arc::new)
+        let script = self.check(Some(command?), Class::Note)?;
+        Some(Arc::new(script))
     }
 
     /// Finds the program and checks that it can be run, and by whom it could be replaced.

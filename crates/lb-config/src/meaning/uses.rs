@@ -73,7 +73,7 @@ impl Uses {
         &mut self,
         block: &'static str,
         keyword: &Keyword<B>,
-        place: Place,
+        place: impl FnOnce() -> Place,
         options: &Options,
     ) {
         let name = keyword.name;
@@ -81,10 +81,15 @@ impl Uses {
         let in_idle = !keyword.acted_on || options.record_uses;
         let in_idle = in_idle && is_idle(block);
         let acted_on = keyword.acted_on && !in_idle;
+        let said = acted_on || in_idle;
+        if said && !options.record_uses {
+            return;
+        }
+        let place = place();
         if options.record_uses {
             self.all.push(Use { block, keyword: name, acted_on, span: place.span });
         }
-        if acted_on || in_idle {
+        if said {
             return;
         }
         let next = self.idle.len();

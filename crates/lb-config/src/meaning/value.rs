@@ -30,6 +30,12 @@ impl Context<'_> {
         max: i64,
         default: &str,
     ) -> Option<i64> {
+        // The place is for complaints, and nearly all numbers are fine.
+        if let Ok(number) = line.str(index).parse()
+            && (min..=max).contains(&number)
+        {
+            return Some(number);
+        }
         let word = line.word(index)?;
         self.number(word, min, max, default)
     }

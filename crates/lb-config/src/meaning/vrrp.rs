@@ -35,7 +35,7 @@ pub(crate) struct Instance {
     pub(crate) v3_checksum_as_v2: bool,
     pub(crate) old_unicast_checksum: OldUnicastChecksum,
     pub(crate) strict: Option<bool>,
-    pub(crate) hmac: Option<Hmac>,
+    pub(crate) hmac: Option<Box<Hmac>>,
     pub(crate) timer_expired_backup: Option<u8>,
 }
 

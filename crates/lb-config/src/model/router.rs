@@ -24,7 +24,7 @@ pub struct VirtualRouter {
     pub track_source: bool,
     /// Where advertisements go.
     pub peers: Peers,
-    /// `virtual_ipaddress`, advertised. At most 255.
+    /// `virtual_ipaddress`, advertised. At most 255 of VRRP.
     pub vips: Vec<VirtualAddress>,
     /// `virtual_ipaddress_excluded`, not advertised.
     pub excluded_vips: Vec<VirtualAddress>,
@@ -45,7 +45,7 @@ pub struct VirtualRouter {
     /// `vmac_xmit_base`: advertisements leave by the interface below.
     pub vmac_xmit_base: bool,
     /// `use_ipvlan`
-    pub ipvlan: Option<Ipvlan>,
+    pub ipvlan: Option<Box<Ipvlan>>,
     /// `vrf` of an instance without interface.
     pub vrf: Option<String>,
     /// `unicast_fault_no_peer`: FAULT, not multicast, without peers.

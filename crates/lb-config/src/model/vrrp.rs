@@ -49,7 +49,7 @@ pub struct VrrpInstance {
     /// `auth_type AH`: the key, zero padded. v2 only.
     pub header_key: Option<[u8; 8]>,
     /// `auth_hmac`
-    pub hmac: Option<Hmac>,
+    pub hmac: Option<Box<Hmac>>,
     /// `timer_expired_backup`: steps down when it slept too long; the highest priority of others.
     pub timer_expired_backup: Option<u8>,
 }

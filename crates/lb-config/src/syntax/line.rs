@@ -37,6 +37,12 @@ pub(crate) struct Words {
 }
 
 impl Words {
+    /// Forgets all.
+    pub(super) fn clear(&mut self) {
+        self.rest.clear();
+        self.len = 0;
+    }
+
     /// Adds one.
     pub(crate) fn push(&mut self, word: Range<u32>) {
         match self.first.get_mut(self.len) {
@@ -46,18 +52,15 @@ impl Words {
         self.len += 1;
     }
 
-    /// Whether there are none.
-    pub(super) fn is_empty(&self) -> bool {
-        self.len == 0
-    }
-
     fn get(&self, index: usize) -> Option<Range<usize>> {
         if index >= self.len {
             return None;
         }
-        let rest = || self.rest.get(index - self.first.len());
-        let (start, end) = self.first.get(index).or_else(rest)?;
-        Some(*start as usize..*end as usize)
+        let (start, end) = match self.first.get(index) {
+            Some(word) => *word,
+            None => *self.rest.get(index - self.first.len())?,
+        };
+        Some(start as usize..end as usize)
     }
 }
 
@@ -79,6 +82,22 @@ pub(crate) struct Word<'l> {
 }
 
 impl Line {
+    /// A line to be read into.
+    pub(crate) fn empty() -> Line {
+        Line { kind: Kind::Words, text: Text::empty(), words: Words::default() }
+    }
+
+    /// Becomes another line, whose words are there already.
+    pub(super) fn set(&mut self, kind: Kind, text: Text) {
+        self.kind = kind;
+        self.text = text;
+    }
+
+    /// Its words, to be read anew.
+    pub(super) fn words_mut(&mut self) -> &mut Words {
+        &mut self.words
+    }
+
     /// A brace.
     pub(crate) fn brace(kind: Kind, text: Text) -> Line {
         Line { kind, text, words: Words::default() }
@@ -123,7 +142,12 @@ impl Line {
 
     /// Where its first word is.
     pub(crate) fn keyword_place(&self) -> Place {
-        self.word(0).map_or_else(|| self.place(), |word| word.place)
+        self.place_of(0)
+    }
+
+    /// Where a word is, the whole line if there is no such word.
+    pub(crate) fn place_of(&self, index: usize) -> Place {
+        self.words.get(index).map_or_else(|| self.place(), |range| self.text.place(range))
     }
 
     /// Where a range of words is, the whole line if there are none.

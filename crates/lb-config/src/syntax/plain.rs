@@ -44,31 +44,29 @@ pub(super) struct Plain {
     pub(super) start: usize,
     /// Where its words, and the blanks before the brace, end.
     pub(super) end: usize,
-    /// The words, from `start`.
-    pub(super) words: Words,
     /// The brace after the words, at `end`.
     pub(super) brace: Option<Kind>,
     /// Where the next line starts.
     pub(super) next: usize,
 }
 
-/// The line that starts at an offset, if it is plain and no longer than `longest`.
-pub(super) fn read(bytes: &[u8], from: usize, longest: usize) -> Option<Plain> {
-    let mut at = skip(bytes, from, Class::Blank);
-    let start = at;
-    if bytes[start..].starts_with(b"include") {
+/// The line that starts at an offset, if it is plain and no longer than `longest`; `words` become its
+/// words, counted from its start.
+pub(super) fn read(bytes: &[u8], from: usize, longest: usize, words: &mut Words) -> Option<Plain> {
+    words.clear();
+    let start = skip(bytes, from, Class::Blank);
+    if bytes.get(start..).is_some_and(|line| line.starts_with(b"include")) {
         return None;
     }
-    let mut words = Words::default();
-    let (mut end, mut brace) = (start, None);
+    let (mut at, mut end, mut brace) = (start, start, None);
     loop {
         match class(bytes, at) {
             Class::Word => {
-                end = skip(bytes, at, Class::Word);
+                end = skip(bytes, at + 1, Class::Word);
                 words.push((at - start) as u32..(end - start) as u32);
                 at = end;
             }
-            Class::Blank => at = skip(bytes, at, Class::Blank),
+            Class::Blank => at += 1,
             Class::End => break,
             Class::Special => return None,
             open_or_close => {
@@ -82,12 +80,14 @@ pub(super) fn read(bytes: &[u8], from: usize, longest: usize) -> Option<Plain> {
             }
         }
     }
-    (at - from <= longest).then_some(Plain { start, end, words, brace, next: at + 1 })
+    (at - from <= longest).then_some(Plain { start, end, brace, next: at + 1 })
 }
 
-/// Where the bytes of one class end.
+/// Where the bytes of one class end. Runs are short, so a plain loop is faster than an iterator.
 fn skip(bytes: &[u8], from: usize, wanted: Class) -> usize {
-    let other = |byte: &u8| CLASSES[usize::from(*byte)] != wanted;
-    let rest = bytes.get(from..).unwrap_or_default();
-    rest.iter().position(other).map_or(bytes.len(), |length| from + length)
+    let mut at = from;
+    while at < bytes.len() && CLASSES[usize::from(bytes[at])] == wanted {
+        at += 1;
+    }
+    at
 }

@@ -24,7 +24,7 @@ const MOST_MADE: usize = 1_000_000;
 /// Bytes of all files together.
 const MOST_BYTES: usize = 256 * 1024 * 1024;
 
-/// Reads files and yields logical lines, one at a time.
+/// Reads files, one logical line at a time.
 pub(crate) struct Reader<'a> {
     system: &'a dyn System,
     sources: Sources,
@@ -137,18 +137,29 @@ impl<'a> Reader<'a> {
         self.open_braces
     }
 
-    /// The next logical line.
-    pub(crate) fn next(&mut self, diags: &mut Diagnostics) -> Option<Line> {
+    /// Reads the next logical line into the place of one that is done with; false at the end.
+    pub(crate) fn next(&mut self, line: &mut Line, diags: &mut Diagnostics) -> bool {
+        let plain = self.ready.is_empty() && self.plain(line);
+        if !plain && !self.next_of_any(line, diags) {
+            return false;
+        }
+        self.count_brace(line, diags);
+        true
+    }
+
+    /// Reads a line of whatever form. Kept out of the way of plain lines.
+    #[inline(never)]
+    fn next_of_any(&mut self, line: &mut Line, diags: &mut Diagnostics) -> bool {
         loop {
-            if let Some(line) = self.ready.pop_front() {
-                self.count_brace(&line, diags);
-                return Some(line);
+            if let Some(ready) = self.ready.pop_front() {
+                *line = ready;
+                return true;
             }
-            if let Some(line) = self.plain() {
-                self.count_brace(&line, diags);
-                return Some(line);
+            if self.plain(line) {
+                return true;
             }
-            let text = match self.frames.last_mut()? {
+            let Some(frame) = self.frames.last_mut() else { return false };
+            let text = match frame {
                 Frame::Toml(lines) => {
                     match lines.next() {
                         Some(line) => self.ready.push_back(line),
@@ -184,21 +195,26 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// The next line of the innermost file, if it is plain. A brace after words is the line after it.
-    fn plain(&mut self) -> Option<Line> {
-        let Some(Frame::File { id, source, at, .. }) = self.frames.last_mut() else { return None };
+    /// Reads the next line of the innermost file, if it is plain. A brace after words is the line after it.
+    fn plain(&mut self, line: &mut Line) -> bool {
+        let Some(Frame::File { id, source, at, .. }) = self.frames.last_mut() else { return false };
         let bytes = source.text().as_bytes();
         while *at < bytes.len() {
-            let Plain { start, end, words, brace, next } = plain::read(bytes, *at, LONGEST_LINE)?;
-            *at = if brace.is_some() && !words.is_empty() { end } else { next };
-            if !words.is_empty() {
-                return Some(Line::of_words(Text::stretch(*id, source, start..end), words));
-            }
-            if let Some(kind) = brace {
-                return Some(Line::brace(kind, Text::stretch(*id, source, end..end + 1)));
+            let plain = plain::read(bytes, *at, LONGEST_LINE, line.words_mut());
+            let Some(Plain { start, end, brace, next }) = plain else { return false };
+            let words = line.len() > 0;
+            *at = if brace.is_some() && words { end } else { next };
+            let found = if words {
+                Some((Kind::Words, start..end))
+            } else {
+                brace.map(|kind| (kind, end..end + 1))
+            };
+            if let Some((kind, range)) = found {
+                line.set(kind, Text::stretch(*id, source, range));
+                return true;
             }
         }
-        None
+        false
     }
 
     fn count_brace(&mut self, line: &Line, diags: &mut Diagnostics) {

@@ -4,13 +4,15 @@ use std::path::Path;
 
 use super::{Kind, Reader, command_words};
 use crate::diagnostic::Diagnostics;
+use crate::syntax::Line;
 use crate::system::MemorySystem;
 use crate::{Sources, Span};
 
 /// Reads to the end: each line as its words in brackets, and the ids of the complaints.
 fn read(mut reader: Reader<'_>, mut diags: Diagnostics) -> (Vec<String>, Vec<&'static str>) {
     let mut lines = Vec::new();
-    while let Some(line) = reader.next(&mut diags) {
+    let mut line = Line::empty();
+    while reader.next(&mut line, &mut diags) {
         lines.push(match line.kind {
             Kind::Open => "{".to_owned(),
             Kind::Close => "}".to_owned(),
@@ -175,7 +177,8 @@ fn a_sequence_without_end_is_refused_and_takes_no_memory() {
     let mut diags = Diagnostics::default();
     reader.open_text("test.conf", "~SEQ(N, 4294967295) ~SEQ(M, 4294967295) a", &mut diags);
     let mut count = 0;
-    while reader.next(&mut diags).is_some() {
+    let mut line = Line::empty();
+    while reader.next(&mut line, &mut diags) {
         count += 1;
     }
     assert!(count < 1_000_000);
@@ -237,7 +240,8 @@ fn failures_of_includes_are_errors_when_the_directive_says_so() {
         let mut reader = Reader::new(&system, String::new(), false);
         let mut diags = Diagnostics::default();
         reader.open(Path::new("/main"), &mut diags);
-        while reader.next(&mut diags).is_some() {}
+        let mut line = Line::empty();
+        while reader.next(&mut line, &mut diags) {}
         assert_eq!(diags.errors() > 0, refused, "{text}");
         assert!(!diags.is_empty(), "{text}");
         assert_eq!(diags.exit_code_of_check(), if refused { 6 } else { 0 }, "{text}");
@@ -298,7 +302,8 @@ fn places_survive_definitions_loops_and_includes() {
     let mut diags = Diagnostics::default();
     reader.open(Path::new("/main"), &mut diags);
     let mut found = Vec::new();
-    while let Some(line) = reader.next(&mut diags) {
+    let mut line = Line::empty();
+    while reader.next(&mut line, &mut diags) {
         found.extend(line.words_from(0).map(|word| (word.text.to_owned(), word.place)));
     }
     let sources = reader.into_sources();
@@ -319,7 +324,8 @@ fn in_full(text: &str) -> Vec<String> {
     let mut diags = Diagnostics::default();
     reader.open_text("test.conf", text, &mut diags);
     let mut lines = Vec::new();
-    while let Some(line) = reader.next(&mut diags) {
+    let mut line = Line::empty();
+    while reader.next(&mut line, &mut diags) {
         let words: Vec<_> = line.words_from(0).map(|word| (word.text, word.place)).collect();
         lines.push(format!("{:?} {:?} {words:?}", line.kind, line.place()));
     }

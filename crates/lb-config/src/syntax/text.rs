@@ -48,14 +48,16 @@ impl Text {
         }
     }
 
-    /// A range of it.
+    /// A range of it, which starts and ends between characters; else nothing.
     pub(crate) fn piece(&self, range: Range<usize>) -> &str {
-        match &self.0 {
+        let piece = match &self.0 {
             Content::Stretch { source, start, .. } => {
-                &source.text()[*start as usize + range.start..*start as usize + range.end]
+                let start = *start as usize;
+                source.text().get(start + range.start..start + range.end)
             }
-            Content::Pieces { string, .. } => &string[range],
-        }
+            Content::Pieces { string, .. } => string.get(range),
+        };
+        piece.unwrap_or_default()
     }
 
     fn len(&self) -> usize {
@@ -162,6 +164,11 @@ impl Text {
             let (end, start) = (start + range.end as u32, start + range.start as u32);
             return Span { file, start, end }.into();
         }
+        self.place_of_pieces(range)
+    }
+
+    /// Where a range is that is empty, or not within one stretch.
+    fn place_of_pieces(&self, range: Range<usize>) -> Place {
         if self.len() == 0 {
             return match self.0 {
                 Content::Stretch { file, start, .. } => Span { file, start, end: start }.into(),

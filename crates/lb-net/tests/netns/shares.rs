@@ -1,11 +1,13 @@
 //! Three nodes that hold one address at the same time, and a client with many addresses.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
 use std::time::Instant;
 
 use lb_net::{Balancing, Error, MacvlanMode, Share, SharedAddress, VmacSpec, Vmacs, carp_mac};
 use socket2::{Domain, Socket, Type};
+use tempfile::NamedTempFile;
 
 use crate::cable::{PATIENCE, interface, ip, link};
 use crate::segment::{Segment, mac, neighbour, output, text, with_segment};
@@ -37,12 +39,12 @@ impl<'a> Cluster<'a> {
     /// Each node has the share of its place.
     fn new(segment: &'a Segment, mode: Balancing) -> Self {
         segment.on(CLIENT, || {
-            let addresses = (1..=SOURCES).map(|n| format!("address add {}/32 dev e\n", source(n)));
-            let six =
-                (1..=SOURCES).map(|n| format!("address add {}/128 dev e nodad\n", source6(n)));
-            let file = tempfile(addresses.chain(six).collect());
-            ip(&format!("-batch {file}"));
-            std::fs::remove_file(file).unwrap();
+            let mut batch = NamedTempFile::new().unwrap();
+            for n in 1..=SOURCES {
+                writeln!(batch, "address add {}/32 dev e", source(n)).unwrap();
+                writeln!(batch, "address add {}/128 dev e nodad", source6(n)).unwrap();
+            }
+            ip(&format!("-batch {}", batch.path().display()));
         });
         let (mut vmacs, mut shares) = (Vec::new(), Vec::new());
         for node in NODES {
@@ -149,12 +151,6 @@ fn owners(receivers: BTreeMap<u8, BTreeSet<u8>>) -> BTreeMap<u8, u8> {
         (n, nodes.into_iter().next().unwrap())
     };
     receivers.into_iter().map(one).collect()
-}
-
-fn tempfile(text: String) -> String {
-    let path = format!("{}/lb-net-{}", std::env::temp_dir().display(), nix::unistd::gettid());
-    std::fs::write(&path, text).unwrap();
-    path
 }
 
 fn shared(mode: Balancing, places: &[usize]) -> SharedAddress {

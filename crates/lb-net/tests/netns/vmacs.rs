@@ -44,6 +44,7 @@ fn virtual_macs_come_and_go_and_the_settings_around_them_are_restored() {
     with_cable(|_: &Cable| {
         set("ipv4/conf/all/rp_filter", "1");
         set("ipv4/conf/a/rp_filter", "2");
+        ip("link set dev a group 42");
         let mut vmacs = Vmacs::open().unwrap();
         let mut monitor = Monitor::open(0).unwrap();
         let six = VmacSpec {
@@ -64,6 +65,7 @@ fn virtual_macs_come_and_go_and_the_settings_around_them_are_restored() {
         monitor.drain(|event| told |= matches!(event, Event::Link(it) if it == seven)).unwrap();
         assert!(told, "the monitor tells all there is to know");
 
+        assert!(shown("link show group 42").contains("v7@a"));
         for (setting_of, value) in [
             ("ipv4/conf/v7/arp_ignore", "1"),
             ("ipv4/conf/v7/accept_local", "1"),
@@ -87,6 +89,13 @@ fn virtual_macs_come_and_go_and_the_settings_around_them_are_restored() {
         let addresses = shown("-6 -o address show dev v9");
         assert_eq!(addresses.lines().count(), 1, "{addresses}");
         assert!(addresses.contains("inet6 fe80::9/64 scope link nodad"), "{addresses}");
+
+        // Another source of advertisements replaces the one before.
+        let mut wanted = wanted;
+        wanted[2].link_local = Some("fe80::99".parse().unwrap());
+        assert_eq!(vmacs.reconcile(&wanted).unwrap()[2].as_ref().ok(), made[2].as_ref().ok());
+        let addresses = shown("-6 -o address show dev v9");
+        assert!(addresses.lines().count() == 1 && addresses.contains("fe80::99/64"), "{addresses}");
 
         // The same again changes nothing; one less goes alone.
         let again = vmacs.reconcile(&wanted).unwrap();

@@ -3,13 +3,14 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use lb_check::{Connection, Http, HttpVersion, Probe, Script, Sni, Spec, Timing, Tls, Url};
 use lb_config::Model;
 use lb_config::model::{
     self, CheckerKind, FlushOnStop, GroupEntry, LvsMethod, LvsScheduler, LvsTimeouts,
-    VirtualServerKey,
+    VirtualServer, VirtualServerKey,
 };
 use lb_pool::table::{Family, TunnelChecksum};
 use lb_pool::{
@@ -28,42 +29,46 @@ pub struct Plan {
     pub(super) flush: bool,
     pub(super) flush_on_stop: FlushOnStop,
     pub(super) init_notifies: bool,
+    /// A server that nothing is known of counts as up until a check says otherwise, as for one who
+    /// adopts a table.
+    pub(super) trusting: bool,
 }
 
-/// One virtual server.
+/// One virtual server. Worked out only when it is put in force: a reload leaves most as they are.
 #[derive(Clone, Debug)]
 pub(super) struct VirtualPlan {
-    /// keepalived's name for it.
-    pub name: String,
-    /// What makes it the same one after a reload.
-    pub identity: Identity,
+    /// Shared with the model.
+    pub server: Arc<VirtualServer>,
+    /// Its place among those that use its group.
+    pub place: usize,
+    /// The entries of its group, if it serves one.
+    pub group: Arc<[GroupEntry]>,
+}
+
+/// A virtual server for the pool, and who checks it.
+#[derive(Debug)]
+pub(super) struct Work {
     pub config: VirtualServerConfig,
-    /// In the names of its real servers.
-    pub protocol: model::Protocol,
-    /// The default method, for status.
-    pub method: ForwardingMethod,
-    /// `ha_suspend`: its checkers run only while this address is on this host.
-    pub home: Option<IpAddr>,
-    /// In the order of [`VirtualServerConfig::real_servers`].
-    pub real_servers: Vec<RealPlan>,
+    /// Of each of [`VirtualServerConfig::real_servers`], in the order of
+    /// [`RealServerConfig::checkers`].
+    pub checkers: Vec<Vec<Checker>>,
+}
+
+/// One checker.
+#[derive(Debug)]
+pub(super) struct Checker {
+    pub spec: Spec,
+    /// Every failure is logged, not only that which changes something.
+    pub log_all_failures: bool,
 }
 
 /// keepalived compares services by kind, and then by group name, mark, or protocol and address.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Identity {
-    pub key: VirtualServerKey,
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Identity<'p> {
+    pub key: &'p VirtualServerKey,
     /// `None` for a firewall mark.
     pub protocol: Option<model::Protocol>,
     pub family: model::Family,
-}
-
-/// One real server.
-#[derive(Clone, Debug)]
-pub(super) struct RealPlan {
-    /// In the order of [`RealServerConfig::checkers`].
-    pub checkers: Vec<Spec>,
-    /// Of each of them: whether every failure is logged, not only that which changes something.
-    pub log_all_failures: Vec<bool>,
 }
 
 impl Plan {
@@ -73,30 +78,27 @@ impl Plan {
         self.servers.is_empty()
     }
 
-    /// Takes every server that nothing is known of for up until a check says otherwise, as the one
-    /// who adopts a table does.
-    pub(super) fn trust(&mut self) {
-        for server in &mut self.servers {
-            let configs = server.config.real_servers.iter_mut().flat_map(|r| &mut r.checkers);
-            configs.for_each(|checker| checker.alpha = false);
-            let specs = server.real_servers.iter_mut().flat_map(|real| &mut real.checkers);
-            specs.for_each(|spec| spec.timing.alpha = false);
-        }
-    }
-
     pub(super) fn checkers(&self) -> usize {
-        let real_servers = self.servers.iter().flat_map(|server| &server.real_servers);
-        real_servers.map(|real| real.checkers.len()).sum()
+        let real_servers = self.servers.iter().flat_map(|plan| &plan.server.real_servers);
+        real_servers.map(|real| real.checkers.iter().filter(|checker| runs(checker)).count()).sum()
     }
 }
 
 impl From<&Model> for Plan {
     fn from(model: &Model) -> Self {
-        let groups: HashMap<&str, &[GroupEntry]> = (model.virtual_server_groups.iter())
-            .map(|group| (group.name.as_str(), group.entries.as_slice()))
+        let groups: HashMap<&str, Arc<[GroupEntry]>> = (model.virtual_server_groups.iter())
+            .map(|group| (group.name.as_str(), group.entries.as_slice().into()))
             .collect();
-        let servers = names::virtual_servers(model)
-            .map(|(name, server)| virtual_plan(name, server, &groups))
+        let no_group = Arc::default();
+        let servers = names::places(model)
+            .map(|(place, server)| {
+                let group = match &server.key {
+                    VirtualServerKey::Group(name) => groups.get(name.as_str()),
+                    VirtualServerKey::Address(_) | VirtualServerKey::Fwmark(_) => None,
+                };
+                let group = Arc::clone(group.unwrap_or(&no_group));
+                VirtualPlan { server: Arc::clone(server), place, group }
+            })
             .collect();
         Self {
             servers,
@@ -104,43 +106,54 @@ impl From<&Model> for Plan {
             flush: model.global.lvs_flush,
             flush_on_stop: model.global.lvs_flush_on_stop,
             init_notifies: model.global.rs_init_notifies,
+            trusting: false,
         }
     }
 }
 
-fn virtual_plan(
-    name: String,
-    server: &model::VirtualServer,
-    groups: &HashMap<&str, &[GroupEntry]>,
-) -> VirtualPlan {
-    let by_mark = matches!(server.key, VirtualServerKey::Fwmark(_));
-    let real_servers: Vec<RealPlan> = (server.real_servers.iter())
-        .map(|real| {
-            let checkers =
-                real.checkers.iter().filter_map(|c| Some((spec(c)?, c.log_all_failures)));
-            let (checkers, log_all_failures) = checkers.unzip();
-            RealPlan { checkers, log_all_failures }
-        })
-        .collect();
-    let configs = (server.real_servers.iter().zip(&real_servers))
-        .map(|(real, plan)| real_server(real, &plan.checkers))
-        .collect();
-    VirtualPlan {
-        name,
-        identity: Identity {
-            key: server.key.clone(),
-            protocol: (!by_mark).then_some(server.protocol),
-            family: server.family,
-        },
-        protocol: server.protocol,
-        method: method(server.method),
-        home: match server.key {
-            VirtualServerKey::Address(vip) if server.ha_suspend => Some(vip.ip()),
+impl VirtualPlan {
+    /// keepalived's name for it.
+    pub fn name(&self) -> String {
+        names::Name::new(&self.server, self.place).to_string()
+    }
+
+    /// What makes it the same one after a reload.
+    pub fn identity(&self) -> Identity<'_> {
+        let VirtualServer { key, protocol, family, .. } = &*self.server;
+        let by_mark = matches!(key, VirtualServerKey::Fwmark(_));
+        Identity { key, protocol: (!by_mark).then_some(*protocol), family: *family }
+    }
+
+    /// The default method, for status.
+    pub fn method(&self) -> ForwardingMethod {
+        method(self.server.method)
+    }
+
+    /// `ha_suspend`: its checkers run only while this address is on this host.
+    pub fn home(&self) -> Option<IpAddr> {
+        match self.server.key {
+            VirtualServerKey::Address(vip) if self.server.ha_suspend => Some(vip.ip()),
             _ => None,
-        },
-        real_servers,
-        config: VirtualServerConfig {
-            keys: keys(server, groups),
+        }
+    }
+
+    /// Whether both ask for the same work.
+    pub fn asks_the_same(&self, other: &Self) -> bool {
+        self.group == other.group
+            && (Arc::ptr_eq(&self.server, &other.server) || self.server == other.server)
+    }
+
+    /// What is to do for it; if `trusting`, none of its checkers is alpha.
+    pub fn work(&self, trusting: bool) -> Work {
+        let server = &*self.server;
+        let checkers: Vec<Vec<Checker>> = (server.real_servers.iter())
+            .map(|real| real.checkers.iter().filter_map(|c| checker(c, trusting)).collect())
+            .collect();
+        let real_servers = (server.real_servers.iter().zip(&checkers))
+            .map(|(real, checkers)| real_server(real, checkers))
+            .collect();
+        let config = VirtualServerConfig {
+            keys: keys(server, &self.group),
             service: Service {
                 scheduler: scheduler(server.scheduler),
                 fallback: server.flag_1,
@@ -161,12 +174,19 @@ fn virtual_plan(
                 method: method(sorry.method),
                 inhibit: sorry.inhibit,
             }),
-            real_servers: configs,
-        },
+            real_servers,
+        };
+        Work { config, checkers }
     }
 }
 
-fn keys(server: &model::VirtualServer, groups: &HashMap<&str, &[GroupEntry]>) -> Vec<ServiceKey> {
+fn checker(checker: &model::Checker, trusting: bool) -> Option<Checker> {
+    let mut spec = spec(checker)?;
+    spec.timing.alpha &= !trusting;
+    Some(Checker { spec, log_all_failures: checker.log_all_failures })
+}
+
+fn keys(server: &VirtualServer, group: &[GroupEntry]) -> Vec<ServiceKey> {
     let protocol = match server.protocol {
         model::Protocol::Tcp => Protocol::Tcp,
         model::Protocol::Udp => Protocol::Udp,
@@ -184,20 +204,19 @@ fn keys(server: &model::VirtualServer, groups: &HashMap<&str, &[GroupEntry]>) ->
             vec![ServiceKey::Address { protocol, address: *address }]
         }
         VirtualServerKey::Fwmark(mark) => vec![by_mark(*mark, None)],
-        VirtualServerKey::Group(name) => {
-            let entries = groups.get(name.as_str()).copied().unwrap_or_default();
+        VirtualServerKey::Group(_) => {
             let key = |entry: &GroupEntry| match *entry {
                 GroupEntry::Address(address) => ServiceKey::Address { protocol, address },
                 GroupEntry::Fwmark { mark, family } => by_mark(mark, family),
             };
-            entries.iter().map(key).collect()
+            group.iter().map(key).collect()
         }
     }
 }
 
-fn real_server(real: &model::RealServer, checkers: &[Spec]) -> RealServerConfig {
+fn real_server(real: &model::RealServer, checkers: &[Checker]) -> RealServerConfig {
     let hasher = BuildHasherDefault::<DefaultHasher>::default();
-    let checker = |spec: &Spec| CheckerConfig {
+    let checker = |Checker { spec, .. }: &Checker| CheckerConfig {
         spec: hasher.hash_one(&spec.probe),
         alpha: spec.timing.alpha,
     };
@@ -215,7 +234,10 @@ fn real_server(real: &model::RealServer, checkers: &[Spec]) -> RealServerConfig 
 /// Whether a checker is of a kind that runs; of others the status knows nothing.
 #[must_use]
 pub fn runs(checker: &model::Checker) -> bool {
-    spec(checker).is_some()
+    matches!(
+        checker.kind,
+        CheckerKind::Tcp { .. } | CheckerKind::Http(_) | CheckerKind::Misc { .. }
+    )
 }
 
 /// `None` for a checker that is not built yet.
@@ -334,7 +356,7 @@ mod tests {
     }
 
     fn keys(server: &VirtualPlan) -> Vec<String> {
-        server.config.keys.iter().map(ToString::to_string).collect()
+        server.work(false).config.keys.iter().map(ToString::to_string).collect()
     }
 
     #[test]
@@ -347,11 +369,11 @@ mod tests {
              real_server 10.0.0.1 80 {\n}\n}\n",
         );
         let [tcp, udp] = &plan.servers[..] else { panic!("{:?}", plan.servers) };
-        assert_eq!((tcp.name.as_str(), udp.name.as_str()), ("[G]:0", "[G]:1"));
+        assert_eq!((tcp.name().as_str(), udp.name().as_str()), ("[G]:0", "[G]:1"));
         let addresses = ["TCP 192.0.2.1:80", "TCP 192.0.2.2:80", "TCP 192.0.2.3:80", "FWM 7"];
         assert_eq!(keys(tcp), addresses);
         assert_eq!(keys(udp)[0], "UDP 192.0.2.1:80");
-        assert_ne!(tcp.identity, udp.identity);
+        assert_ne!(tcp.identity(), udp.identity());
     }
 
     #[test]
@@ -361,11 +383,12 @@ mod tests {
              real_server 2001:db8::1 80 {\n weight 5\n}\n}\n",
         );
         let server = &plan.servers[0];
-        assert_eq!((server.name.as_str(), server.identity.protocol), ("FWM 9", None));
-        assert_eq!(server.config.keys, [ServiceKey::Fwmark { family: Family::Inet6, mark: 9 }]);
-        assert_eq!(server.config.service.scheduler, Scheduler::Wrr);
-        assert_eq!(server.config.real_servers[0].weight, 5);
-        assert_eq!(server.config.real_servers[0].method, ForwardingMethod::Route);
+        assert_eq!((server.name().as_str(), server.identity().protocol), ("FWM 9", None));
+        let config = server.work(false).config;
+        assert_eq!(config.keys, [ServiceKey::Fwmark { family: Family::Inet6, mark: 9 }]);
+        assert_eq!(config.service.scheduler, Scheduler::Wrr);
+        assert_eq!(config.real_servers[0].weight, 5);
+        assert_eq!(config.real_servers[0].method, ForwardingMethod::Route);
     }
 
     #[test]
@@ -375,8 +398,13 @@ mod tests {
              real_server 10.0.0.1 80 {\n lvs_method TUN type gue port 6080 remcsum\n}\n\
              real_server 10.0.0.2 80 {\n lvs_method TUN type gre csum\n}\n}\n",
         );
-        let methods: Vec<_> =
-            plan.servers[0].config.real_servers.iter().map(|real| real.method).collect();
+        let methods: Vec<_> = plan.servers[0]
+            .work(false)
+            .config
+            .real_servers
+            .iter()
+            .map(|real| real.method)
+            .collect();
         let gue = TunnelType::Gue { port: 6080, checksum: TunnelChecksum::Remote };
         let gre = TunnelType::Gre { checksum: true };
         assert_eq!(methods, [gue, gre].map(ForwardingMethod::Tunnel));
@@ -390,7 +418,7 @@ mod tests {
              real_server 10.0.0.1 443 {\n SSL_GET {\n enable_sni\n http_protocol 1.1\n\
              url {\n path /up\n status_code 200-204\n}\n connect_timeout 2\n retry 4\n}\n}\n}\n",
         );
-        let spec = &plan.servers[0].real_servers[0].checkers[0];
+        let spec = &plan.servers[0].work(false).checkers[0][0].spec;
         let Probe::Http(http) = &spec.probe else { panic!("{spec:?}") };
         assert_eq!(http.tls, Some(Tls { sni: Sni::Host, compliant: false }));
         assert_eq!(http.version, HttpVersion::Http11);

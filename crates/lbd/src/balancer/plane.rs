@@ -121,10 +121,13 @@ impl Plane {
         }
     }
 
-    /// Makes the whole table so. Returns what could not be done.
-    pub fn replace(&mut self, table: &Table) -> Vec<String> {
+    /// Makes the whole table of these services. Returns what could not be done.
+    pub fn fill(
+        &mut self,
+        services: &mut dyn Iterator<Item = (ServiceKey, Service)>,
+    ) -> Vec<String> {
         self.told.clear();
-        let result = self.dataplane().replace(table);
+        let result = self.dataplane().fill(services);
         self.new_failures(result)
     }
 
@@ -159,7 +162,7 @@ impl Plane {
             if flush == FlushOnStop::Everything {
                 self.flush();
             } else {
-                for failure in self.replace(&Table::new()) {
+                for failure in self.fill(&mut std::iter::empty()) {
                     warn!("{failure}");
                 }
             }

@@ -10,11 +10,11 @@ use lb_check::{Checks, Id, Outcome, Report, Spec};
 use lb_control::EventKind;
 use lb_control::status;
 use lb_ipvs::Timeouts;
-use lb_pool::{DestinationKey, Input, Output, RealServerConfig, ServiceKey, Table, VirtualServer};
+use lb_pool::{DestinationKey, Input, Output, RealServerConfig, ServiceKey, VirtualServer};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tracing::{debug, info, warn};
 
-use super::plan::{Identity, VirtualPlan};
+use super::plan::{Checker, Identity, VirtualPlan, Work};
 use super::plane::Plane;
 use super::presence::Presence;
 use super::{Error, Options, Plan};
@@ -60,7 +60,6 @@ pub struct Legacy {
 /// One virtual server.
 #[derive(Clone, Debug)]
 pub(super) struct Virtual {
-    /// Without its configuration, which `state` holds, and its checkers, which `checks` hold.
     pub plan: VirtualPlan,
     pub state: VirtualServer,
     /// Checkers of each real server.
@@ -76,6 +75,8 @@ pub(super) struct Check {
     pub spec: Spec,
     pub last: Option<Seen>,
     pub failures: u64,
+    /// Every failure is logged, not only that which changes something.
+    log_all_failures: bool,
     /// What it adds to the weight of its server.
     adjustment: i64,
 }
@@ -138,9 +139,7 @@ impl Pool {
 
     /// Puts the first configuration in force: over what a failed engine has left, as a reload.
     pub fn start(&mut self, mut plan: Plan) -> Result<(), Error> {
-        if self.restart {
-            plan.trust();
-        }
+        plan.trusting = self.restart;
         self.apply(plan)
     }
 
@@ -159,44 +158,45 @@ impl Pool {
         let mut old: Vec<_> = self.servers.drain(..).map(Some).collect();
         // Most are where they were: those need no search.
         let in_place = (old.iter().flatten().zip(&plan.servers))
-            .take_while(|(old, new)| old.plan.identity == new.identity)
+            .take_while(|(old, new)| old.plan.identity() == new.identity())
             .count();
-        let mut known: HashMap<Identity, VecDeque<usize>> = HashMap::new();
+        let mut known: HashMap<Identity<'_>, VecDeque<usize>> = HashMap::new();
         for (at, server) in old.iter().flatten().enumerate().skip(in_place) {
-            known.entry(server.plan.identity.clone()).or_default().push_back(at);
+            known.entry(server.plan.identity()).or_default().push_back(at);
         }
-        let new: Vec<_> = (std::mem::take(&mut plan.servers).into_iter().enumerate())
-            .map(|(at, plan)| {
-                let same = if at < in_place {
-                    Some(at)
-                } else {
-                    known.get_mut(&plan.identity).and_then(VecDeque::pop_front)
-                };
-                (plan, same.and_then(|at| old[at].take()))
-            })
-            .collect();
-        let mut touched = BTreeSet::new();
-        for gone in old.into_iter().flatten() {
+        let searched = plan.servers[in_place..].iter();
+        let found =
+            searched.map(|plan| known.get_mut(&plan.identity()).and_then(VecDeque::pop_front));
+        let places: Vec<_> = (0..in_place).map(Some).chain(found).collect();
+        let mut stays = vec![false; old.len()];
+        places.iter().flatten().for_each(|at| stays[*at] = true);
+        let mut touched = Vec::new();
+        for gone in old.iter_mut().zip(stays).filter_map(|(old, stays)| old.take_if(|_| !stays)) {
             touched.extend(&gone.state.config().keys);
             let mut outputs = Vec::new();
             gone.state.stop(&mut outputs);
             events.extend(outputs.into_iter().filter_map(|output| gone.event(&gone, output)));
             self.forget(gone.checks.into_iter().flatten());
         }
+        let servers = std::mem::take(&mut plan.servers);
         self.plan = plan;
         self.places.clear();
-        for (plan, old) in new {
-            match old {
-                Some(same) if same.is(&plan) => self.keep(plan, same),
+        self.servers.reserve(servers.len());
+        for (plan, at) in servers.into_iter().zip(places) {
+            match at.and_then(|at| old[at].take()) {
+                Some(same) if same.plan.asks_the_same(&plan) => self.keep(plan, same),
                 old => {
                     touched.extend(old.iter().flat_map(|old| &old.state.config().keys));
-                    touched.extend(&plan.config.keys);
                     self.add(plan, old, &mut events);
+                    let new = self.servers.last();
+                    touched.extend(new.iter().flat_map(|new| &new.state.config().keys));
                 }
             }
         }
+        drop(old);
 
         self.owners.values_mut().for_each(Vec::clear);
+        self.owners.reserve(self.servers.len().saturating_sub(self.owners.len()));
         for (at, server) in self.servers.iter().enumerate() {
             for key in &server.state.config().keys {
                 self.owners.entry(*key).or_default().push(at);
@@ -206,10 +206,20 @@ impl Pool {
         // A service that several share is made of them in their order, which may have changed.
         let shared = self.owners.iter().filter(|(_, owners)| owners.len() > 1);
         touched.extend(shared.map(|(key, _)| *key));
+        touched.sort_unstable();
+        touched.dedup();
         let mut failures = Vec::new();
         if opened || touched.len() > FEW {
-            let table: Table = self.owners.keys().map(|key| (*key, self.service(key))).collect();
-            failures = self.plane.replace(&table);
+            let Self { plane, owners, servers, .. } = self;
+            // By their first owner: a file is mostly sorted, and so is the table then.
+            let keys = (servers.iter().enumerate()).flat_map(|(at, server)| {
+                server.state.config().keys.iter().map(move |key| (at, key))
+            });
+            let mut services = keys.filter_map(|(at, key)| {
+                let owners = owners.get(key).filter(|owners| owners.first() == Some(&at))?;
+                Some((*key, service(key, owners, servers)))
+            });
+            failures = plane.fill(&mut services);
         } else {
             for key in touched {
                 let service = self.owners.contains_key(&key).then(|| self.service(&key));
@@ -229,14 +239,14 @@ impl Pool {
                 self.places.insert(check.id, Place { virtual_server, server, checker });
             }
         }
-        // The name counts the users of a group.
-        server.plan.name = plan.name;
+        // Its place among the users of a group may be another, and equal servers are shared with the new model.
+        server.plan = plan;
         self.servers.push(server);
     }
 
     /// Watches this host's addresses while they matter to some virtual server.
     fn watch(&mut self) {
-        if self.servers.iter().all(|server| server.plan.home.is_none()) {
+        if self.servers.iter().all(|server| server.plan.home().is_none()) {
             self.presence = None;
         } else if self.presence.is_none() {
             self.presence = Presence::open()
@@ -260,19 +270,19 @@ impl Pool {
         let Self { servers, checks, presence, .. } = self;
         for server in servers {
             let absent = |home: &IpAddr| presence.as_ref().is_some_and(|here| !here.has(*home));
-            let absent = server.plan.home.filter(absent);
+            let absent = server.plan.home().filter(absent);
             if absent.is_none() && !server.suspended {
                 continue;
             }
             for check in server.checks.iter().flatten() {
                 checks.suspend(check.id, absent.is_some());
             }
-            let name = &server.plan.name;
             match absent {
                 Some(vip) if !server.suspended => {
+                    let name = server.plan.name();
                     info!("checks of VS {name} are suspended: {vip} is not on this host");
                 }
-                None => info!("checks of VS {name} go on"),
+                None => info!("checks of VS {} go on", server.plan.name()),
                 Some(_) => {}
             }
             server.suspended = absent.is_some();
@@ -280,11 +290,12 @@ impl Pool {
     }
 
     /// Adds one virtual server, in place of `old` if it was there before.
-    fn add(&mut self, mut plan: VirtualPlan, old: Option<Virtual>, events: &mut Vec<EventKind>) {
+    fn add(&mut self, plan: VirtualPlan, old: Option<Virtual>, events: &mut Vec<EventKind>) {
         let at = self.servers.len();
+        let Work { config, checkers } = plan.work(self.plan.trusting);
         let mut server = Virtual {
-            state: VirtualServer::new(std::mem::take(&mut plan.config)),
-            checks: Vec::with_capacity(plan.real_servers.len()),
+            state: VirtualServer::new(config),
+            checks: Vec::with_capacity(checkers.len()),
             suspended: old.as_ref().is_some_and(|old| old.suspended),
             plan,
         };
@@ -297,14 +308,14 @@ impl Pool {
         events.extend(outputs.into_iter().filter_map(|output| server.event(before, output)));
 
         let mut known = old.map(Virtual::checks_by_server).unwrap_or_default();
-        for (n, real) in server.state.config().real_servers.iter().enumerate() {
-            let mut old = known.remove(&real.key).unwrap_or_default();
-            let specs = std::mem::take(&mut server.plan.real_servers[n].checkers);
-            let mut checks = Vec::with_capacity(specs.len());
-            for (checker, spec) in specs.into_iter().enumerate() {
-                let up = server.state.checker_up(n, checker);
-                let check = self.check(spec, &mut old, up);
-                let place = Place { virtual_server: at, server: n, checker };
+        for (n, checkers) in checkers.into_iter().enumerate() {
+            let key = server.state.config().real_servers[n].key;
+            let mut old = known.remove(&key).unwrap_or_default();
+            let mut checks = Vec::with_capacity(checkers.len());
+            for (at_server, checker) in checkers.into_iter().enumerate() {
+                let up = server.state.checker_up(n, at_server);
+                let check = self.check(checker, &mut old, up);
+                let place = Place { virtual_server: at, server: n, checker: at_server };
                 self.places.insert(check.id, place);
                 checks.push(check);
             }
@@ -315,21 +326,22 @@ impl Pool {
         self.servers.push(server);
     }
 
-    /// The checker for `spec`: the one of `old` that does the same, or a new one. One whose timing
-    /// is the same too goes on as if nothing had been.
-    fn check(&mut self, spec: Spec, old: &mut Vec<Check>, up: bool) -> Check {
+    /// The checker in force for one of the plan: the one of `old` that does the same, or a new one.
+    /// One whose timing is the same too goes on as if nothing had been.
+    fn check(&mut self, wanted: Checker, old: &mut Vec<Check>, up: bool) -> Check {
+        let Checker { spec, log_all_failures } = wanted;
         let same = old.iter().position(|check| check.spec.probe == spec.probe);
         match same.map(|at| old.remove(at)) {
-            Some(check) if check.spec == spec => check,
+            Some(check) if check.spec == spec => Check { log_all_failures, ..check },
             Some(check) => {
                 let memory = self.checks.remove(check.id);
                 let memory = memory.unwrap_or(Memory { up, ran: false, attempts: 0 });
                 let id = self.checks.add(&spec, memory);
-                Check { id, spec, ..check }
+                Check { id, spec, log_all_failures, ..check }
             }
             None => {
                 let id = self.checks.add(&spec, Memory { up, ran: false, attempts: 0 });
-                Check { id, spec, last: None, failures: 0, adjustment: 0 }
+                Check { id, spec, last: None, failures: 0, log_all_failures, adjustment: 0 }
             }
         }
     }
@@ -396,7 +408,7 @@ impl Pool {
         if let Some(up) = report.verdict.filter(|_| report.changed) {
             if up != virtual_server.state.checker_up(server, checker) {
                 events.push(EventKind::Checker {
-                    virtual_server: virtual_server.plan.name.clone(),
+                    virtual_server: virtual_server.plan.name(),
                     real_server: virtual_server.real_server(server),
                     kind: kind.to_owned(),
                     up,
@@ -406,7 +418,7 @@ impl Pool {
             virtual_server.state.handle(Input::Verdict { server, checker, up }, &mut outputs);
         } else if let Some(failure) = &failure {
             let real_server = virtual_server.real_server(server);
-            if virtual_server.plan.real_servers[server].log_all_failures[checker] {
+            if virtual_server.checks[server][checker].log_all_failures {
                 info!("{kind} on service {real_server} failed: {failure}");
             } else {
                 debug!("{kind} on service {real_server} failed: {failure}");
@@ -452,16 +464,10 @@ impl Pool {
         (dataplane.to_owned(), servers)
     }
 
-    /// A service as all virtual servers together want it. Settings are the first one's.
+    /// A service as it should be now.
     fn service(&self, key: &ServiceKey) -> lb_pool::Service {
-        let mut owners = self.owners.get(key).into_iter().flatten().map(|at| &self.servers[*at]);
-        let mut service = owners.next().map(|o| o.state.service(key)).unwrap_or_default();
-        for owner in owners {
-            for (at, destination) in owner.state.service(key).destinations {
-                service.destinations.entry(at).or_insert(destination);
-            }
-        }
-        service
+        let owners = self.owners.get(key).map(Vec::as_slice).unwrap_or_default();
+        service(key, owners, &self.servers)
     }
 
     fn tell(&self, failures: Vec<String>, events: impl IntoIterator<Item = EventKind>) {
@@ -473,20 +479,27 @@ impl Pool {
 impl Virtual {
     /// The event that tells of an output; `old` is where a removed server has its name.
     fn event(&self, old: &Self, output: Output) -> Option<EventKind> {
-        let virtual_server = self.plan.name.clone();
+        let name = || self.plan.name();
         Some(match output {
             Output::Changed | Output::Removed { was_up: false, .. } => return None,
-            Output::RealServer { server, up } => {
-                EventKind::RealServer { virtual_server, real_server: self.real_server(server), up }
-            }
+            Output::RealServer { server, up } => EventKind::RealServer {
+                virtual_server: name(),
+                real_server: self.real_server(server),
+                up,
+            },
             Output::Removed { server, .. } => {
                 let real_server = old.real_server(server);
-                EventKind::RealServer { virtual_server, real_server, up: false }
+                EventKind::RealServer { virtual_server: name(), real_server, up: false }
             }
-            Output::Quorum { up, weight, quorum } => {
-                EventKind::Quorum { virtual_server, up, weight, quorum: quorum.weight.into() }
+            Output::Quorum { up, weight, quorum } => EventKind::Quorum {
+                virtual_server: name(),
+                up,
+                weight,
+                quorum: quorum.weight.into(),
+            },
+            Output::SorryServer { active } => {
+                EventKind::SorryServer { virtual_server: name(), active }
             }
-            Output::SorryServer { active } => EventKind::SorryServer { virtual_server, active },
         })
     }
 
@@ -494,26 +507,27 @@ impl Virtual {
     fn real_server(&self, server: usize) -> String {
         let real = self.state.config().real_servers.get(server);
         let name = |real: &RealServerConfig| {
-            names::real_server(self.plan.protocol, real.key.address, real.key.port)
+            names::real_server(self.plan.server.protocol, real.key.address, real.key.port)
         };
         real.map(name).unwrap_or_default()
-    }
-
-    /// Whether it is what `plan` says already.
-    fn is(&self, plan: &VirtualPlan) -> bool {
-        let specs = self.checks.iter().map(|checks| checks.iter().map(|check| &check.spec));
-        let wanted = plan.real_servers.iter().map(|real| real.checkers.iter());
-        *self.state.config() == plan.config
-            && self.plan.method == plan.method
-            && self.plan.protocol == plan.protocol
-            && specs.len() == wanted.len()
-            && specs.zip(wanted).all(|(specs, wanted)| specs.eq(wanted))
     }
 
     fn checks_by_server(self) -> BTreeMap<DestinationKey, Vec<Check>> {
         let keys = self.state.config().real_servers.iter().map(|real| real.key);
         keys.zip(self.checks).collect()
     }
+}
+
+/// A service as all virtual servers that have it want it together. Settings are the first one's.
+fn service(key: &ServiceKey, owners: &[usize], servers: &[Virtual]) -> lb_pool::Service {
+    let mut owners = owners.iter().map(|at| &servers[*at]);
+    let mut service = owners.next().map(|o| o.state.service(key)).unwrap_or_default();
+    for owner in owners {
+        for (at, destination) in owner.state.service(key).destinations {
+            service.destinations.entry(at).or_insert(destination);
+        }
+    }
+    service
 }
 
 /// Makes room for two descriptors a checker: one for a run that hangs and one for the next.

@@ -17,7 +17,7 @@ pub(super) fn of(server: &Virtual, plane: &mut Plane) -> VirtualServer {
     let config = state.config();
     let connections: Vec<_> =
         config.keys.iter().map(|key| (*key, plane.connections(key))).collect();
-    let (address, fwmark, group) = match &plan.identity.key {
+    let (address, fwmark, group) = match &plan.server.key {
         VirtualServerKey::Address(address) => (Some(address.to_string()), None, None),
         VirtualServerKey::Fwmark(mark) => (None, Some(*mark), None),
         VirtualServerKey::Group(name) => (None, None, Some(name.clone())),
@@ -26,9 +26,9 @@ pub(super) fn of(server: &Virtual, plane: &mut Plane) -> VirtualServer {
         address,
         fwmark,
         group,
-        protocol: plan.identity.protocol.map(|protocol| names::protocol(protocol).to_owned()),
+        protocol: plan.identity().protocol.map(|protocol| names::protocol(protocol).to_owned()),
         scheduler: config.service.scheduler.to_string(),
-        forwarding: plan.method.to_string(),
+        forwarding: plan.method().to_string(),
         dataplane: plane.name().to_owned(),
         quorum: config.quorum.weight.into(),
         quorum_met: state.quorum_met(),

@@ -24,7 +24,8 @@ pub(super) fn check(model: &Model, status: &Status) -> String {
         }
     }
     // Both are in the order of the file.
-    let servers: Vec<_> = names::virtual_servers(model).zip(&status.virtual_servers).collect();
+    let named = names::virtual_servers(model).map(|(name, server)| (name.to_string(), server));
+    let servers: Vec<_> = named.zip(&status.virtual_servers).collect();
     for ((name, config), state) in &servers {
         virtual_server(name, config, state, &mut page);
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lb_config::Model;
-use lb_config::model::{Notify, Script};
+use lb_config::model::{Notify, Script, VirtualServer};
 use lb_control::{EventKind, State};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::timeout;
@@ -73,6 +73,11 @@ impl Notifications {
             replace(&mut self.groups, &group.name, &group.notify);
         }
         for (name, server) in names::virtual_servers(model) {
+            // Few have scripts; the others need no name.
+            if self.virtual_servers.is_empty() && !has_scripts(server) {
+                continue;
+            }
+            let name = name.to_string();
             let of_old = self.virtual_servers.remove(&name).unwrap_or_default();
             let mut scripts = VirtualScripts {
                 quorum: UpDown::new(&server.quorum_up, &server.quorum_down),
@@ -124,6 +129,13 @@ impl Notifications {
             _ => Vec::new(),
         }
     }
+}
+
+fn has_scripts(server: &VirtualServer) -> bool {
+    let real_servers = &server.real_servers;
+    server.quorum_up.is_some()
+        || server.quorum_down.is_some()
+        || real_servers.iter().any(|real| real.notify_up.is_some() || real.notify_down.is_some())
 }
 
 /// Puts the scripts of `name` in the place of those it had.
