@@ -7,6 +7,7 @@ use std::time::Instant;
 use lb_control::{EventKind, State};
 use lb_election::{Input, IpPacket, Role};
 
+use super::conflict::{self, Kind};
 use super::protocol::{self, Advert};
 use super::shares;
 use super::slot::{MAX_SLACK, Since, Slot};
@@ -84,20 +85,6 @@ impl Node {
         }
     }
 
-    pub(crate) fn stop(&mut self, now: Instant, out: &mut Vec<Action>) {
-        for id in self.order.clone() {
-            self.apply(now, id, Input::Shutdown, out);
-        }
-        for id in self.order.clone() {
-            out.extend(self.slot_mut(id).map(|slot| slot.enter(State::Stop)));
-        }
-        for group in &self.groups {
-            let (name, state) = (group.name.clone(), State::Stop);
-            out.push(Action::event(EventKind::VrrpGroup { name, state }));
-        }
-        self.phase = Phase::Stopped;
-    }
-
     pub(crate) fn packet(
         &mut self,
         now: Instant,
@@ -106,8 +93,17 @@ impl Node {
         out: &mut Vec<Action>,
     ) {
         if let Some(id) = self.demux.find(link, &packet, |id| self.slot(id)) {
+            self.inspect(now, id, &packet, out);
             self.drive(now, id, Input::Packet(packet), out);
+            if self.somebody_leaves() {
+                self.part(id, out);
+                self.conclude(out);
+            }
         }
+    }
+
+    fn somebody_leaves(&self) -> bool {
+        self.phase == Phase::Stopping || !self.departing.is_empty()
     }
 
     /// Handles every deadline up to `now`, and of masters those that may come a little early.
@@ -120,6 +116,13 @@ impl Node {
             }
             self.drive(now, id, Input::Timer, out);
             self.announce_due(now, id, out);
+            self.release_due(now, id, out);
+            if let Some(slot) = self.slot_mut(id) {
+                slot.conflicts_due(now, out);
+            }
+            if self.somebody_leaves() {
+                self.part(id, out);
+            }
             // Not yet due: back into the heap, but only after this loop.
             if let Some(slot) = self.slot_mut(id)
                 && slot.armed.is_none()
@@ -129,6 +132,9 @@ impl Node {
         }
         while let Some(id) = self.later.pop() {
             self.arm(id);
+        }
+        if self.phase == Phase::Stopping || !self.departed.is_empty() {
+            self.conclude(out);
         }
     }
 
@@ -141,6 +147,7 @@ impl Node {
         out: &mut Vec<Action>,
     ) {
         if self.apply(now, id, input, out)
+            && self.phase == Phase::Running
             && let Some(group) = self.slot(id).and_then(|slot| slot.group)
         {
             self.settle_group(now, group, id, out);
@@ -156,17 +163,29 @@ impl Node {
         out: &mut Vec<Action>,
     ) -> bool {
         let mut actions = mem::take(&mut self.scratch);
-        if let Some(slot) = self.slot_mut(id) {
-            slot.protocol.handle(now, input, &mut actions);
-        }
+        let Some(slot) = self.slot_mut(id) else { return false };
+        let (role, leaving) = (slot.role(), slot.protocol.leaving());
+        slot.protocol.handle(now, input, &mut actions);
+        let stays = leaving && slot.role() == Role::Master && !slot.protocol.leaving();
+        let moved = role != slot.role();
         let mut group_cares = false;
         for action in actions.drain(..) {
             group_cares |=
                 matches!(action, protocol::Action::Notify(_) | protocol::Action::Willing);
+            let action = match (action, input) {
+                // Whoever yields with its group has a successor as well.
+                (protocol::Action::RemoveVips, Input::Demote) => protocol::Action::ReleaseVips,
+                (action, _) => action,
+            };
             self.carry_out(now, id, action, out);
         }
         self.scratch = actions;
-        self.reshare(id, out);
+        if stays {
+            self.remember(now, id, State::Master);
+        }
+        if moved || !matches!(input, Input::Packet(_) | Input::Timer) {
+            self.reshare(id, out);
+        }
         // A timer that is being handled is put back when all are.
         if !matches!(input, Input::Timer) || group_cares {
             self.arm(id);
@@ -181,8 +200,7 @@ impl Node {
         action: protocol::Action,
         out: &mut Vec<Action>,
     ) {
-        let links = &self.links;
-        let Some(slot) = self.slots.get_mut(id.index()).and_then(Option::as_mut) else { return };
+        let Some(slot) = self.slot_mut(id) else { return };
         let shared = shares::balanced(slot).is_some();
         match action {
             // Those are there for as long as it takes part, and stay where they are.
@@ -193,19 +211,9 @@ impl Node {
             | protocol::Action::AnnounceAgain
                 if shared => {}
             protocol::Action::Send(advert) => out.push(Action::Send { instance: id, advert }),
-            protocol::Action::AddVips => {
-                let vips = slot.owned_vips(links);
-                if !vips.is_empty() {
-                    out.push(Action::AddVips { instance: id, vips });
-                }
-            }
-            protocol::Action::RemoveVips | protocol::Action::ReleaseVips => {
-                slot.garp = Default::default();
-                let vips = slot.owned_vips(links);
-                if !vips.is_empty() {
-                    out.push(Action::RemoveVips { instance: id, vips });
-                }
-            }
+            protocol::Action::AddVips => self.add_vips(id, out),
+            protocol::Action::RemoveVips => self.remove_vips(id, out),
+            protocol::Action::ReleaseVips => self.release_vips(now, id, out),
             protocol::Action::Announce => {
                 slot.garp.start(now, &slot.config.router().garp);
                 slot.announce(id, slot.config.router().garp.repeat, out);
@@ -214,19 +222,28 @@ impl Node {
             protocol::Action::Notify(role) => {
                 slot.since = Some(Since::new(now));
                 slot.resume = false;
-                out.push(slot.enter(state(role)));
+                let cause = self.remember(now, id, state(role));
+                out.extend(self.slot_mut(id).map(|slot| slot.enter(state(role), cause)));
             }
-            protocol::Action::Weaker { from, advert: Advert::Vrrp(priority) }
-                if slot.lower.pass(now) =>
-            {
-                out.push(Action::event(EventKind::VrrpMasterRxLowerPri {
-                    name: slot.config.name().to_owned(),
-                    from: from.to_string(),
-                    priority: priority.0,
-                }));
+            protocol::Action::Weaker { from, advert } => {
+                out.extend(slot.notice(now, Kind::TwoMasters, &from, conflict::weaker));
+                if let Advert::Vrrp(priority) = advert
+                    && slot.lower.pass(now)
+                {
+                    out.push(Action::event(EventKind::VrrpMasterRxLowerPri {
+                        name: slot.config.name().to_owned(),
+                        from: from.to_string(),
+                        priority: priority.0,
+                    }));
+                }
             }
-            protocol::Action::Willing | protocol::Action::Weaker { .. } => {}
+            protocol::Action::Willing => {}
             protocol::Action::Report { from, error } => {
+                if let Some(kind) = Kind::of(error) {
+                    let words = |from: &str| conflict::words(from, error);
+                    out.extend(slot.notice(now, kind, &from, words));
+                    return;
+                }
                 out.push(Action::event(EventKind::VrrpPacketError {
                     name: slot.config.name().to_owned(),
                     from: from.to_string(),
@@ -314,6 +331,7 @@ impl Node {
         let others = group.members.iter().copied().filter(|id| *id != first);
         let members: Vec<InstanceId> = std::iter::once(first).chain(others).collect();
         self.groups[index].role = role;
+        let outer = self.mover.replace(first);
         for id in members {
             let Some(slot) = self.slot(id) else { continue };
             let input = match (role, slot.role()) {
@@ -329,6 +347,7 @@ impl Node {
             };
             self.apply(now, id, input, out);
         }
+        self.mover = outer;
         if role != before {
             let (name, state) = (self.groups[index].name.clone(), state(role));
             out.push(Action::event(EventKind::VrrpGroup { name, state }));
@@ -343,7 +362,7 @@ impl Node {
 
 impl Slot {
     /// Tells that it entered a state.
-    pub(crate) fn enter(&mut self, state: State) -> Action {
+    pub(crate) fn enter(&mut self, state: State, reason: String) -> Action {
         let from = mem::replace(&mut self.told, state);
         let (name, priority) = (self.config.name().to_owned(), self.protocol.priority());
         Action::event(match &self.config {
@@ -355,7 +374,7 @@ impl Slot {
                 from,
                 state,
                 priority,
-                reason: self.faults.first().cloned().unwrap_or_else(|| self.protocol.reason()),
+                reason,
             },
         })
     }

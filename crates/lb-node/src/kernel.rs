@@ -53,7 +53,8 @@ impl Node {
 
     /// Finds the link and the source of every instance anew, and the sockets for them.
     pub(crate) fn refresh_links(&mut self, out: &mut Vec<Action>) {
-        for id in self.order.clone() {
+        let present = self.order.iter().chain(&self.departing).copied();
+        for id in present.collect::<Vec<_>>() {
             let Some(slot) = self.slot(id) else { continue };
             let link =
                 slot.config.router().interface.as_deref().and_then(|name| self.links.named(name));
@@ -63,7 +64,10 @@ impl Node {
             }
             self.refresh_source(id);
         }
-        let slots = || self.order.iter().filter_map(|id| Some((*id, self.slot(*id)?)));
+        let slots = || {
+            let present = self.order.iter().chain(&self.departing);
+            present.filter_map(|id| Some((*id, self.slot(*id)?)))
+        };
         let demux = Demux::new(slots());
         let sockets: BTreeSet<Socket> = slots()
             .filter(|(_, slot)| slot.config.router().interface.is_none() || slot.link.is_some())
@@ -211,12 +215,24 @@ impl Node {
 
     /// Gives a VRRP instance the priority that what is tracked makes of it.
     fn weigh(&mut self, now: Instant, id: InstanceId, total: i32, out: &mut Vec<Action>) {
+        self.weighing(now, id, Input::Tracked(total), out);
+    }
+
+    /// Gives a VRRP instance an input that may change its priority, and says so if it does.
+    pub(crate) fn weighing(
+        &mut self,
+        now: Instant,
+        id: InstanceId,
+        input: Input<'_>,
+        out: &mut Vec<Action>,
+    ) {
         let priority = |node: &Self| node.slot(id).map(|slot| slot.protocol.priority());
         let before = priority(self);
-        self.apply(now, id, Input::Tracked(total), out);
+        self.apply(now, id, input, out);
         let after = priority(self);
         if let (Some(from), Some(to), Some(slot)) = (before, after, self.slot(id))
             && from != to
+            && slot.config.kind() == ProtocolKind::Vrrp
         {
             let name = slot.config.name().to_owned();
             out.push(Action::event(EventKind::VrrpPriority { name, from, to }));

@@ -12,9 +12,12 @@
 //! 3. Do the actions of that `now` in their order, those of a reload before any further input;
 //!    `Send` by [`Node::emit`] into one buffer for all consecutive `Send`s, then one `sendmmsg(2)`
 //!    a socket.
-//! 4. After [`Input::Stop`] go on until [`Node::stopped`].
+//! 4. After [`Input::Stop`] go on until [`Node::stopped`]: masters that hand over hold their addresses
+//!    until a successor is heard, each for [`hold_time`](lb_election::hold_time) at most. A second
+//!    [`Input::Stop`] ends that at once.
 
 mod config;
+mod conflict;
 mod deadlines;
 mod demotion;
 mod demux;
@@ -23,8 +26,10 @@ pub mod group;
 mod kernel;
 mod links;
 mod message;
+mod operator;
 mod plan;
 mod protocol;
+mod release;
 mod reload;
 mod scripts;
 mod shares;
@@ -33,6 +38,7 @@ mod status;
 #[cfg(test)]
 mod tests;
 pub mod track;
+mod why;
 
 use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
@@ -40,6 +46,7 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use lb_config::model::{self, Peers, VirtualAddress};
+use lb_control::status::Maintenance;
 use lb_election::Role;
 
 pub use config::{Carp, InstanceConfig, ProtocolKind};
@@ -55,6 +62,7 @@ use demux::Demux;
 use links::Links;
 use scripts::Scripts;
 use slot::Slot;
+use why::Trigger;
 
 /// All instances of this host. See the [module](self).
 #[derive(Debug)]
@@ -81,6 +89,8 @@ pub struct Node {
     sockets: BTreeSet<Socket>,
     shares_said: shares::Said,
     deadlines: Deadlines,
+    /// No more in the configuration, but not yet let go of their addresses.
+    departing: Vec<InstanceId>,
     /// Removed by the last input.
     departed: Vec<InstanceId>,
     /// Slots that are `None`.
@@ -89,6 +99,12 @@ pub struct Node {
     /// Names to resume as MASTER.
     adopt: BTreeSet<String>,
     phase: Phase,
+    /// Of all instances, those to come included.
+    maintenance: Option<Maintenance>,
+    /// What is being handled.
+    trigger: Trigger,
+    /// The member that moves its group just now.
+    mover: Option<InstanceId>,
     /// Empty between inputs; kept for its memory.
     scratch: Vec<protocol::Action>,
     /// The same.
@@ -101,6 +117,8 @@ struct Group {
     name: String,
     members: Vec<InstanceId>,
     role: Role,
+    /// Its last member has stopped, and that was told.
+    stopped: bool,
 }
 
 /// A different number each time, out of one: SplitMix64 (Steele, Lea, Flood 2014).
@@ -120,6 +138,8 @@ impl Seeds {
 enum Phase {
     New,
     Running,
+    /// Told to stop; some hold their addresses until they hear a successor.
+    Stopping,
     Stopped,
 }
 
@@ -146,11 +166,15 @@ impl Node {
             sockets: BTreeSet::new(),
             shares_said: shares::Said::new(),
             deadlines: Deadlines::default(),
+            departing: Vec::new(),
             departed: Vec::new(),
             free: Vec::new(),
             startup_delay: plan.startup_delay,
             adopt: adopt.clone(),
             phase: Phase::New,
+            maintenance: None,
+            trigger: Trigger::default(),
+            mover: None,
             scratch: Vec::new(),
             later: Vec::new(),
         };
@@ -175,20 +199,21 @@ impl Node {
             self.slots[id.index()] = None;
             self.free.push(id);
         }
+        self.trigger = Trigger::of(&input);
         let first = out.len();
         match (self.phase, input) {
-            (Phase::Running, Input::Packet { link, packet }) => {
+            (Phase::Running | Phase::Stopping, Input::Packet { link, packet }) => {
                 self.packet(now, link, packet, out);
             }
-            (Phase::Running, Input::Timer) => {
+            (Phase::Running | Phase::Stopping, Input::Timer) => {
                 self.run_timers(now, out);
                 batch(&mut out[first..]);
             }
-            (Phase::New | Phase::Running, Input::Link { link, name, up }) => {
+            (Phase::New | Phase::Running | Phase::Stopping, Input::Link { link, name, up }) => {
                 let changed = self.links.set(link, name, up);
                 self.links_changed(now, &changed, out);
             }
-            (Phase::New | Phase::Running, Input::LinkGone { link }) => {
+            (Phase::New | Phase::Running | Phase::Stopping, Input::LinkGone { link }) => {
                 let changed = self.links.remove(link);
                 self.links_changed(now, changed.as_slice(), out);
             }
@@ -198,18 +223,25 @@ impl Node {
             (Phase::Running, Input::Script { name, success }) => {
                 self.script(now, name, success, out);
             }
+            (Phase::Running, Input::Handover { name }) => self.hand_over(now, name, out),
+            (Phase::New | Phase::Running, Input::Maintenance { name, state }) => {
+                self.maintain(now, name, state.as_ref(), out);
+            }
+            (Phase::Running, Input::Claim { link, address, mac }) => {
+                self.claim(now, link, address, mac, out);
+            }
             (Phase::Running, Input::Demote { group, by }) => self.demote(now, group, by, out),
             (Phase::New, Input::Start) => {
                 self.start(now, out);
                 batch(&mut out[first..]);
             }
             (Phase::Running, Input::Reload(plan)) => self.reload(now, plan, out),
-            (Phase::Running, Input::Stop) => {
+            (Phase::Running | Phase::Stopping, Input::Stop) => {
                 self.stop(now, out);
                 batch(&mut out[first..]);
             }
             (Phase::New, Input::Stop) => self.phase = Phase::Stopped,
-            (Phase::New | Phase::Running | Phase::Stopped, _) => {}
+            (Phase::New | Phase::Running | Phase::Stopping | Phase::Stopped, _) => {}
         }
     }
 
@@ -217,7 +249,9 @@ impl Node {
     /// at times earlier than the first.
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
-        if self.phase == Phase::Running { self.deadlines.first() } else { None }
+        matches!(self.phase, Phase::Running | Phase::Stopping)
+            .then(|| self.deadlines.first())
+            .flatten()
     }
 
     /// Appends one advertisement of an instance: its octets to `payload`, and to `datagrams` one

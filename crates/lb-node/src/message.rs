@@ -109,7 +109,8 @@ pub enum Input<'a> {
     },
     /// A new configuration is in force. After [`Input::Start`].
     Reload(Plan),
-    /// End: masters say so and let go. [`Node::stopped`](crate::Node::stopped) tells when it is done.
+    /// End: masters say so and let go; again: they wait for no successor any longer.
+    /// [`Node::stopped`](crate::Node::stopped) tells when it is done.
     Stop,
 }
 

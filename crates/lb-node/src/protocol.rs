@@ -2,13 +2,14 @@
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use lb_config::model;
 use lb_election::{Input, Peer, Role};
 use lb_vrrp::Priority;
 
 use crate::config::{InstanceConfig, ProtocolKind};
+use crate::conflict::Kind;
 
 mod carp;
 mod vrrp;
@@ -126,8 +127,44 @@ impl Protocol {
     /// Why it stands where it does, in words.
     pub(crate) fn reason(&self) -> String {
         match self {
-            Self::Vrrp(_) => String::new(),
+            Self::Vrrp(instance) => instance.reason().to_string(),
             Self::Carp(instance) => instance.reason().to_string(),
+        }
+    }
+
+    /// Whether it is MASTER and has said that it stops.
+    pub(crate) fn leaving(&self) -> bool {
+        match self {
+            Self::Vrrp(instance) => matches!(instance.state(), lb_vrrp::State::Leaving { .. }),
+            Self::Carp(instance) => matches!(instance.state(), lb_carp::State::Leaving { .. }),
+        }
+    }
+
+    /// How often it advertises, or would.
+    pub(crate) fn interval(&self) -> Duration {
+        match self {
+            Self::Vrrp(instance) => instance.config().adver_int,
+            Self::Carp(instance) => instance.pace().interval(),
+        }
+    }
+
+    /// How many packets it counted of what is reported only once.
+    pub(crate) fn counted(&self, kind: Kind) -> u64 {
+        match (self, kind) {
+            (Self::Vrrp(instance), Kind::Secret) => {
+                instance.counters().auth_failure + instance.counters().authtype_mismatch
+            }
+            (Self::Vrrp(instance), Kind::VipList) => instance.counters().addr_list_err,
+            (Self::Carp(instance), Kind::Secret) => instance.counters().digest_err,
+            (Self::Vrrp(_) | Self::Carp(_), _) => 0,
+        }
+    }
+
+    /// Has it report again what it reported before.
+    pub(crate) fn report_again(&mut self) {
+        match self {
+            Self::Vrrp(instance) => instance.report_again(),
+            Self::Carp(instance) => instance.report_again(),
         }
     }
 

@@ -6,7 +6,6 @@ use std::net::IpAddr;
 use std::time::Instant;
 
 use lb_config::model::{Family, Peers, VirtualAddress, VirtualRouter};
-use lb_control::State;
 use lb_election::Input;
 use lb_election::Role;
 
@@ -63,9 +62,7 @@ impl Node {
         self.refresh_links(out);
         for id in self.order.clone() {
             self.exchange_vips(now, id, before.get(&id).map_or(&[], Vec::as_slice), out);
-            if let Some(slot) = self.slot_mut(id) {
-                slot.since.get_or_insert_with(|| Since::new(now));
-            }
+            self.admit(now, id, out);
         }
         for id in self.order.clone() {
             self.reconfigure(now, id);
@@ -120,7 +117,7 @@ impl Node {
         let old: HashMap<String, Role> = old.into_iter().map(|g| (g.name, g.role)).collect();
         self.groups = names
             .into_iter()
-            .map(|name| Group { name, members: Vec::new(), role: Role::Init })
+            .map(|name| Group { name, members: Vec::new(), role: Role::Init, stopped: false })
             .collect();
         for id in self.order.clone() {
             if let Some(group) = self.slot(id).and_then(|slot| slot.group) {
@@ -162,14 +159,15 @@ impl Node {
         }
     }
 
-    /// Ends an instance that is no more in the configuration.
-    fn depart(&mut self, now: Instant, id: InstanceId, out: &mut Vec<Action>) {
-        self.apply(now, id, Input::Shutdown, out);
-        if let Some(slot) = self.slot_mut(id) {
-            let deleted = slot.config.router().notify.report_deleted;
-            out.push(slot.enter(if deleted { State::Deleted } else { State::Fault }));
+    /// Lets a new instance know what holds for all.
+    fn admit(&mut self, now: Instant, id: InstanceId, out: &mut Vec<Action>) {
+        let maintenance = self.maintenance.clone();
+        let Some(slot) = self.slot_mut(id).filter(|slot| slot.since.is_none()) else { return };
+        slot.since = Some(Since::new(now));
+        if maintenance.is_some() {
+            slot.maintenance = maintenance;
+            self.apply(now, id, Input::Maintenance(true), out);
         }
-        self.departed.push(id);
     }
 
     /// A master's VIPs: removes what is gone, adds what is new, announces what is there.
@@ -186,16 +184,15 @@ impl Node {
             return;
         }
         let after = slot.owned_vips(links);
+        let garp = slot.config.router().garp;
         let without = |vips: &[Vip], others: &[Vip]| -> Vec<Vip> {
             let key = |vip: &Vip| Vip { address: tracked(&vip.address), ..vip.clone() };
             let others: HashSet<Vip> = others.iter().map(key).collect();
             vips.iter().filter(|vip| !others.contains(&key(vip))).cloned().collect()
         };
         let (gone, new) = (without(before, &after), without(&after, before));
-        if !gone.is_empty() {
-            out.push(Action::RemoveVips { instance: id, vips: gone });
-        }
-        let garp = slot.config.router().garp;
+        self.drop_vips(id, gone, out);
+        let Some(slot) = self.slot_mut(id) else { return };
         if !new.is_empty() {
             out.push(Action::AddVips { instance: id, vips: new });
             slot.garp.start(now, &garp);

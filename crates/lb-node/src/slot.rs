@@ -7,11 +7,15 @@ use std::time::{Duration, Instant};
 use jiff::{SignedDuration, Timestamp};
 use lb_config::model::{self, Garp, Peers, VirtualAddress};
 use lb_control::State;
+use lb_control::status::Maintenance;
 use lb_election::Role;
 
 use super::config::InstanceConfig;
+use super::conflict::Ongoing;
 use super::links::Links;
 use super::protocol::{Protocol, Sources};
+use super::release::Lingering;
+use super::why::History;
 use super::{LinkIndex, Vip};
 
 /// How early a master's advertisement may leave at most, to share a wake-up with others.
@@ -54,6 +58,13 @@ pub(crate) struct Slot {
     /// What it waits for before it can start or leave FAULT, a sentence each.
     pub(crate) waits: Vec<String>,
     pub(crate) garp: GarpTimers,
+    /// Addresses that go a moment after it ceased to be MASTER.
+    pub(crate) lingering: Option<Lingering>,
+    pub(crate) history: History,
+    /// Who put it into maintenance.
+    pub(crate) maintenance: Option<Maintenance>,
+    /// What is wrong on the wire, or may be.
+    pub(crate) ongoing: Vec<Ongoing>,
     /// The state that was told last.
     pub(crate) told: State,
     /// When it entered its role; `None` before the start.
@@ -79,18 +90,30 @@ impl Since {
         Self { at, wall: OnceCell::new() }
     }
 
+    /// How long that is before `now`.
+    pub(crate) fn ago(&self, now: Instant) -> Duration {
+        now.duration_since(self.at)
+    }
+
     /// The wall clock at that time, by both clocks as they are now.
     pub(crate) fn wall(&self, now: Instant, wall: Timestamp) -> Timestamp {
         *self.wall.get_or_init(|| {
-            let ago = SignedDuration::try_from(now.duration_since(self.at)).ok();
+            let ago = SignedDuration::try_from(self.ago(now)).ok();
             ago.and_then(|ago| wall.checked_sub(ago).ok()).unwrap_or(wall)
         })
     }
 }
 
+/// When to announce once more after becoming MASTER, in milliseconds: the predecessor may hold the
+/// addresses until a moment after it heard us, and its last word must not be the one that switches
+/// and neighbours remember.
+const ECHOES: [u64; 4] = [1, 3, 10, 30];
+
 /// When to announce the VIPs again.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct GarpTimers {
+    /// Since when, and how many of [`ECHOES`] are over.
+    pub(crate) echo: Option<(Instant, usize)>,
     /// The second block after becoming MASTER.
     pub(crate) second_at: Option<Instant>,
     /// The next refresh.
@@ -102,6 +125,7 @@ pub(crate) struct GarpTimers {
 impl GarpTimers {
     /// After becoming MASTER.
     pub(crate) fn start(&mut self, now: Instant, garp: &Garp) {
+        self.echo = Some((now, 0));
         self.second_at = after(now, garp.delay);
         self.refresh_at = after(now, garp.refresh).map(|at| at + garp.delay);
     }
@@ -114,6 +138,10 @@ impl GarpTimers {
     /// Rounds that are due; sets the next refresh.
     pub(crate) fn due(&mut self, now: Instant, garp: &Garp) -> u32 {
         let mut rounds = 0;
+        while self.echo_at().is_some_and(|at| at <= now) {
+            rounds = 1;
+            self.echo = self.echo.map(|(start, over)| (start, over + 1));
+        }
         if self.second_at.take_if(|at| *at <= now).is_some() {
             rounds = rounds.max(garp.repeat);
         }
@@ -128,7 +156,12 @@ impl GarpTimers {
     }
 
     fn deadline(&self) -> Option<Instant> {
-        [self.second_at, self.refresh_at, self.lower_at].into_iter().flatten().min()
+        [self.echo_at(), self.second_at, self.refresh_at, self.lower_at].into_iter().flatten().min()
+    }
+
+    fn echo_at(&self) -> Option<Instant> {
+        let (start, over) = self.echo?;
+        ECHOES.get(over).map(|millis| start + Duration::from_millis(*millis))
     }
 }
 
@@ -148,6 +181,10 @@ impl Slot {
             unfit: 0,
             waits: Vec::new(),
             garp: GarpTimers::default(),
+            lingering: None,
+            history: History::default(),
+            maintenance: None,
+            ongoing: Vec::new(),
             told: State::Init,
             since: None,
             lower: Limit::default(),
@@ -167,7 +204,8 @@ impl Slot {
 
     /// Everything it is timed by.
     pub(crate) fn deadline(&self) -> Option<Instant> {
-        [self.protocol.deadline(), self.garp.deadline()].into_iter().flatten().min()
+        let own = [self.protocol.deadline(), self.garp.deadline(), self.release_at()];
+        own.into_iter().chain([self.conflict_deadline()]).flatten().min()
     }
 
     /// Its VIPs, the advertised ones first, on links that exist.

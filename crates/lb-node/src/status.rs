@@ -82,8 +82,8 @@ impl Node {
                 priority: priority.0,
             }),
             faults: self.reasons(slot),
-            maintenance: None,
-            conflicts: Vec::new(),
+            maintenance: slot.maintenance.clone(),
+            conflicts: slot.conflicts(),
             counters: counters(instance.counters()),
         }
     }
@@ -134,8 +134,8 @@ impl Node {
             vips: vips(&settings.router),
             master: if role == Role::Master { ours() } else { heard() },
             faults: self.reasons(slot),
-            maintenance: None,
-            conflicts: Vec::new(),
+            maintenance: slot.maintenance.clone(),
+            conflicts: slot.conflicts(),
             counters: carp_counters(instance.counters()),
         }
     }

@@ -4,7 +4,10 @@
 //! priority 100 3000 + 156 × 1000 / 256 = 3609.375 ms, and 609.375 ms after a priority of 0.
 
 mod carp;
+mod conflicts;
+mod handover;
 mod network;
+mod why;
 
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
@@ -12,6 +15,7 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use lb_config::model::{Peers, Script, UnicastPeer, VrrpScript};
 use lb_control::State;
+use lb_control::status::Maintenance;
 
 use super::{Action, Advert, Input, InstanceId, Node, Socket, SocketFamily, Vip};
 use crate::plan::Plan;
@@ -49,8 +53,9 @@ fn the_higher_priority_is_elected_after_its_down_interval() {
         ],
     );
     assert_eq!(net.holders(VIP), [0]);
-    // The second block of announcements comes garp_master_delay later.
-    assert_eq!(net.hosts[0].announced, [(3_218, 5), (8_218, 5)]);
+    // Echoes follow after 1, 3, 10 and 30 ms, and the second block garp_master_delay later.
+    let announced = [(3_218, 5), (3_219, 1), (3_221, 1), (3_228, 1), (3_248, 1), (8_218, 5)];
+    assert_eq!(net.hosts[0].announced, announced);
     let times: Vec<u64> = net.hosts[0].sent.iter().map(|(at, _)| *at).collect();
     assert_eq!(times, [3_218, 4_218, 5_218, 6_218, 7_218, 8_218, 9_218]);
 }
@@ -68,22 +73,6 @@ fn a_killed_master_is_replaced_and_comes_back() {
     assert_eq!(net.holders(VIP), [back]);
     let preempted = (23_219, 1, "(VI_1) Entering BACKUP STATE".to_owned());
     assert!(net.story().contains(&preempted));
-}
-
-#[test]
-fn a_master_that_stops_is_replaced_after_the_skew() {
-    let mut net = pair();
-    net.story();
-    net.tell(0, Input::Stop);
-    assert!(net.hosts[0].node.stopped());
-    assert_eq!(net.hosts[0].node.deadline(), None);
-    assert!(net.holders(VIP).is_empty());
-    assert_eq!(net.hosts[0].sent.last(), Some(&(10_000, 0)));
-    net.run_until(20_000);
-    assert_story(
-        &mut net,
-        &[(10_000, 0, "(VI_1) Stopped"), (10_610, 1, "(VI_1) Entering MASTER STATE")],
-    );
 }
 
 #[test]
@@ -203,7 +192,7 @@ fn a_faulty_member_that_a_reload_adds_takes_its_group_along_before_it_begins() {
 
 #[test]
 fn groups_never_split_and_agree_after_the_network_heals() {
-    for seed in 1..=40 {
+    for seed in 1..=100 {
         let mut random = Random::new(seed);
         let mut net = Network::new().lossy(4, seed);
         for priority in [100, 200, 150] {
@@ -211,9 +200,13 @@ fn groups_never_split_and_agree_after_the_network_heals() {
         }
         for step in 1..=20 {
             let (host, link) = (random.below(3) as usize, random.below(2) as u32 + 1);
-            match random.below(3) {
+            let name = if random.below(2) == 0 { "LAN" } else { "WAN" };
+            match random.below(6) {
                 0 => net.cut(host, link, random.below(2) == 0),
                 1 => net.carrier(host, link, random.below(2) == 0),
+                2 => net.tell(host, Input::Handover { name }),
+                3 => net.tell(host, Input::Maintenance { name: Some(name), state: by_root() }),
+                4 => net.tell(host, Input::Maintenance { name: None, state: None }),
                 _ => net.tell(host, Input::Reload(gateway([100, 200, 150][host]))),
             }
             net.run_until(step * 2_000);
@@ -222,11 +215,18 @@ fn groups_never_split_and_agree_after_the_network_heals() {
         for (host, link) in [(0, 1), (0, 2), (1, 1), (1, 2), (2, 1), (2, 2)] {
             net.carrier(host, link, true);
         }
+        for host in 0..3 {
+            net.tell(host, Input::Maintenance { name: None, state: None });
+        }
         // Out of FAULT within one interval of the slowest, in order within one more.
         net.run_until(40_000 + 2 * 3_620);
         assert_eq!(net.holders(VIP), [1], "seed {seed}: {:?}", net.log);
         assert_eq!(net.holders(VIP_2), [1], "seed {seed}: {:?}", net.log);
     }
+}
+
+fn by_root() -> Option<Maintenance> {
+    Some(Maintenance { by: "root".to_owned(), since: Timestamp::UNIX_EPOCH, persistent: false })
 }
 
 fn checked(priority: u8, weight: i16) -> Plan {
@@ -313,13 +313,13 @@ fn a_reload_changes_the_difference_only() {
     net.run_until(20_000);
     net.story();
 
-    // Removed, it says so, and its successor waits for the skew only.
+    // Removed, it says so, and its successor waits for the skew only; after 10 ms more it lets go.
     net.tell(0, Input::Reload(plan([])));
     assert_eq!(net.hosts[0].sent.last(), Some(&(20_000, 0)));
     net.run_until(30_000);
     let story = net.story();
-    assert_eq!(story[0], (20_000, 0, "(RENAMED) Entering FAULT STATE".to_owned()));
     assert!(story.contains(&(20_610, 1, "(VI_1) Entering MASTER STATE".to_owned())), "{story:?}");
+    assert!(story.contains(&(20_621, 0, "(RENAMED) Entering FAULT STATE".to_owned())), "{story:?}");
     assert_eq!(net.hosts[0].node.deadline(), None);
 }
 
@@ -401,10 +401,9 @@ fn announcements_are_refreshed() {
     net.host(1, plan([config]));
     net.run_until(40_000);
     // First after delay and refresh.
-    assert_eq!(
-        net.hosts[0].announced,
-        [(3_218, 5), (8_218, 5), (18_218, 2), (28_218, 2), (38_218, 2)]
-    );
+    let later = net.hosts[0].announced.iter().filter(|(at, _)| *at > 4_000);
+    let later: Vec<_> = later.copied().collect();
+    assert_eq!(later, [(8_218, 5), (18_218, 2), (28_218, 2), (38_218, 2)]);
 }
 
 #[test]

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use lb_election::Peers;
+use lb_election::{Peers, hold_time};
 
+use crate::timing::master_down_interval;
 use crate::types::{Family, Priority, Version, Vrid};
 use crate::vips::Vips;
 
@@ -48,6 +49,9 @@ pub struct Config {
     pub old_unicast_checksum: OldUnicastChecksum,
     /// Member of a sync group: does not become MASTER but says that it would.
     pub grouped: bool,
+    /// Our way of leaving: hold the addresses until the successor is heard, so long at most;
+    /// [`Config::hold_time`] is a good measure. `None`: let go at once, as keepalived does.
+    pub handover: Option<Duration>,
     /// A due advertisement may leave so much earlier, to share a wake-up. The grid stays.
     pub advert_slack: Duration,
 }
@@ -82,6 +86,7 @@ impl Config {
             v3_checksum_as_v2: false,
             old_unicast_checksum: OldUnicastChecksum::Detect,
             grouped: false,
+            handover: None,
             advert_slack: Duration::ZERO,
         }
     }
@@ -90,6 +95,13 @@ impl Config {
     #[must_use]
     pub fn owner(&self) -> bool {
         self.priority == Priority::OWNER
+    }
+
+    /// How long to wait for a successor: not so long that it would have come without our word.
+    #[must_use]
+    pub fn hold_time(&self) -> Duration {
+        let Self { version, priority, adver_int, down_timer_adverts, .. } = *self;
+        hold_time(adver_int, master_down_interval(version, priority, adver_int, down_timer_adverts))
     }
 }
 

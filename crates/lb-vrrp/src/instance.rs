@@ -1,28 +1,38 @@
 //! The state machine of one instance.
 
+use std::cmp::Ordering;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use lb_election::{Input, IpPacket, Peers, Role};
+use lb_election::{Input, IpPacket, Role};
 
 use crate::checksum::Checksum;
-use crate::config::{Config, OldUnicastChecksum};
+use crate::config::Config;
 use crate::counters::Counters;
 use crate::error::WireError;
 use crate::message::{Action, Sender};
-use crate::timing::{master_down_interval, skew_time};
-use crate::types::{Family, Priority, Version};
-use crate::wire::{Advert, Auth};
+use crate::reason::{Leave, Patience, Reason};
+use crate::types::{Priority, Version};
+use crate::wire::Advert;
+
+mod ask;
 
 /// A VRRP instance of this host, as a value.
 #[derive(Clone, Debug)]
 pub struct Instance {
     config: Config,
     state: State,
+    reason: Reason,
+    /// Why it would be MASTER but for its group.
+    wish: Reason,
     /// With what is tracked; without meaning for an owner.
     tracked: Priority,
     /// An owner that yielded to another owner is content with 254.
     lowered: bool,
+    /// The last choice in the election.
+    maintenance: bool,
+    /// After a hand-over: puts up with a lower priority.
+    content: bool,
     /// Where our advertisements come from: decides between equals.
     source: Option<IpAddr>,
     /// Interval of the master; ours until we heard one. RFC 9568 §6.1 Active_Adver_Interval.
@@ -31,6 +41,8 @@ pub struct Instance {
     deaf_until: Option<Instant>,
     /// The master we respect.
     master: Option<Sender>,
+    /// A master of lower priority, heard since.
+    lower: Option<Sender>,
     /// Whom we heard last, respected or not.
     heard: Option<IpAddr>,
     /// [`WireError::bit`]s that have been reported.
@@ -61,6 +73,13 @@ pub enum State {
         /// Against another owner of the same addresses.
         duel: Option<Duel>,
     },
+    /// Has said that it stops, and holds the addresses silently until the successor is heard.
+    Leaving {
+        /// How long.
+        until: Instant,
+        /// Why.
+        leave: Leave,
+    },
     /// Cannot take part.
     Fault,
 }
@@ -85,7 +104,7 @@ impl State {
         match self {
             Self::Init => Role::Init,
             Self::Backup { .. } => Role::Backup,
-            Self::Master { .. } => Role::Master,
+            Self::Master { .. } | Self::Leaving { .. } => Role::Master,
             Self::Fault => Role::Fault,
         }
     }
@@ -105,6 +124,8 @@ enum Event<'a> {
     VipLost,
     Promote,
     Demote,
+    Leave(Leave),
+    Maintenance(bool),
 }
 
 impl Instance {
@@ -113,12 +134,17 @@ impl Instance {
     pub fn new(config: Config) -> Self {
         Self {
             state: State::Init,
+            reason: Reason::New,
+            wish: Reason::New,
             tracked: config.priority,
             lowered: false,
+            maintenance: false,
+            content: false,
             source: None,
             master_adver_int: config.adver_int,
             deaf_until: None,
             master: None,
+            lower: None,
             heard: None,
             reported: 0,
             old_unicast: false,
@@ -131,6 +157,10 @@ impl Instance {
     ///
     /// Never blocks, reads a clock or fails; an input that means nothing in this state pushes
     /// nothing. `now` never goes backwards. RFC 9568 §6.4; keepalived where it differs.
+    ///
+    /// - [`Input::Maintenance`] makes the priority 1, an owner's too; a reload does not end it.
+    /// - [`Input::Handover`] makes a BACKUP that is content: it does not preempt until it was
+    ///   MASTER again or [`Input::Maintenance`]`(false)` comes.
     pub fn handle(&mut self, now: Instant, input: Input<'_>, out: &mut impl Extend<Action>) {
         let event = match input {
             Input::Packet(packet) => match self.receive(now, &packet, out) {
@@ -147,7 +177,8 @@ impl Instance {
             Input::VipLost => Event::VipLost,
             Input::Promote => Event::Promote,
             Input::Demote => Event::Demote,
-            Input::Handover | Input::Maintenance(_) => return,
+            Input::Handover => Event::Leave(Leave::Handover),
+            Input::Maintenance(on) => Event::Maintenance(on),
         };
         self.transition(now, event, out);
     }
@@ -158,6 +189,7 @@ impl Instance {
         match self.state {
             State::Backup { down_at, .. } => Some(down_at),
             State::Master { next_at, .. } => Some(next_at),
+            State::Leaving { until, .. } => Some(until),
             State::Init | State::Fault => None,
         }
     }
@@ -165,28 +197,35 @@ impl Instance {
     fn transition(&mut self, now: Instant, event: Event<'_>, out: &mut impl Extend<Action>) {
         match (self.state, event) {
             (State::Init, Event::Startup) | (State::Fault, Event::Recover) => {
+                let started = matches!(self.state, State::Init);
                 self.master_adver_int = self.config.adver_int;
                 let start = self.deaf_until.map_or(now, |until| until.max(now));
                 // §6.4.1: the owner does not wait; keepalived has it wait a microsecond.
-                let wait = if self.config.owner() && self.config.wants_master {
+                let wait = if self.owner() && self.config.wants_master {
                     Duration::from_micros(1)
                 } else {
                     self.down_interval()
                 };
-                self.become_backup(start + wait, out);
+                let reason = if started { Reason::Startup } else { Reason::Recovered };
+                self.become_backup(start + wait, reason, out);
+            }
+            (State::Backup { willing: true, .. }, Event::Promote) => {
+                self.become_master(now, self.wish, out);
             }
             (State::Init | State::Backup { .. }, Event::Promote) => {
-                self.become_master(now, out);
+                self.become_master(now, Reason::Promoted, out);
             }
 
             // §6.4.2: nothing heard for Active_Down_Interval.
             (State::Backup { down_at, .. }, Event::Timer) if now >= down_at => {
+                let reason = self.why_take_over();
                 if self.config.grouped {
+                    self.wish = reason;
                     let down_at = now + self.down_interval();
                     self.state = State::Backup { down_at, preempt_at: None, willing: true };
                     out.extend([Action::Willing]);
                 } else {
-                    self.become_master(now, out);
+                    self.become_master(now, reason, out);
                 }
             }
             // §6.4.2: the master says it stops: wait Skew_Time instead.
@@ -194,19 +233,21 @@ impl Instance {
                 if advert.priority == Priority::STOP =>
             {
                 self.master = Some(Sender { address: from, priority: advert.priority });
+                self.lower = None;
                 let down_at = now + self.skew();
                 self.state = State::Backup { down_at, preempt_at, willing: false };
             }
             (State::Backup { preempt_at, .. }, Event::Advert(advert, from)) => {
                 let lower = advert.priority < self.effective_priority();
                 let preempt_at = match preempt_at {
-                    _ if !lower || self.config.nopreempt => None,
+                    _ if !lower || self.config.nopreempt || self.content => None,
                     // The first lower priority starts the delay.
                     None => Some(now + self.config.preempt_delay),
                     running => running,
                 };
                 // §6.4.2: a lower priority that may be preempted is discarded: the timer runs on.
                 if preempt_at.is_some_and(|at| now >= at) {
+                    self.lower = Some(Sender { address: from, priority: advert.priority });
                     let State::Backup { preempt_at: at, .. } = &mut self.state else { return };
                     *at = preempt_at;
                     return;
@@ -219,6 +260,12 @@ impl Instance {
             (State::Backup { down_at, preempt_at, willing }, Event::Priority(priority)) => {
                 let before = self.down_interval();
                 self.tracked = priority;
+                let down_at = shift(now, down_at, before, self.down_interval());
+                self.state = State::Backup { down_at, preempt_at, willing };
+            }
+            (State::Backup { down_at, preempt_at, willing }, Event::Maintenance(on)) => {
+                let before = self.down_interval();
+                self.maintain(on);
                 let down_at = shift(now, down_at, before, self.down_interval());
                 self.state = State::Backup { down_at, preempt_at, willing };
             }
@@ -240,12 +287,12 @@ impl Instance {
             }
             // §6.4.3: a better master, by priority, then by address.
             (State::Master { .. }, Event::Advert(advert, from))
-                if self.beaten_by(&advert, from) =>
+                if let Some(reason) = self.beaten_by(&advert, from) =>
             {
                 if self.config.higher_prio_send_advert {
                     self.send(self.effective_priority(), out);
                 }
-                self.yield_to(now, &advert, from, out);
+                self.yield_to(now, &advert, from, reason, out);
             }
             (State::Master { .. }, Event::Advert(advert, from))
                 if advert.priority == self.effective_priority() && self.source == Some(from) =>
@@ -257,7 +304,7 @@ impl Instance {
                 let duel = self.duel(now, duel, &advert, from);
                 if duel.and_then(|duel| duel.until).is_some_and(|until| now >= until) {
                     self.lowered = true;
-                    self.yield_to(now, &advert, from, out);
+                    self.yield_to(now, &advert, from, Reason::Duel { from }, out);
                     return;
                 }
                 self.state = State::Master { next_at, duel };
@@ -271,12 +318,55 @@ impl Instance {
             // Somebody meddles: let go and retake it soon.
             (State::Master { .. }, Event::VipLost) => {
                 self.send(Priority::STOP, out);
-                self.leave_master(out);
-                self.become_backup(now + self.skew(), out);
+                self.leave_master(Action::RemoveVips, out);
+                self.become_backup(now + self.skew(), Reason::VipLost, out);
             }
             (State::Master { .. }, Event::Demote) => {
-                self.leave_master(out);
-                self.become_backup(now + self.down_interval(), out);
+                self.leave_master(self.yielding(), out);
+                self.become_backup(now + self.down_interval(), Reason::Demoted, out);
+            }
+            (State::Master { .. }, Event::Shutdown) => self.leave(now, Leave::Stop, out),
+            (State::Master { .. }, Event::Leave(leave)) => self.leave(now, leave, out),
+            (State::Master { .. }, Event::Maintenance(true)) => {
+                self.maintain(true);
+                self.leave(now, Leave::Maintenance, out);
+            }
+
+            // The successor: it has the addresses now.
+            (State::Leaving { leave, .. }, Event::Advert(advert, from))
+                if advert.priority != Priority::STOP && self.source != Some(from) =>
+            {
+                self.respect(&advert, from);
+                self.leave_master(Action::ReleaseVips, out);
+                self.left(now, leave, Reason::TookOver { by: from, leave }, out);
+            }
+            (State::Leaving { until, leave: Leave::Stop }, Event::Timer) if now >= until => {
+                self.leave_master(Action::RemoveVips, out);
+                self.left(now, Leave::Stop, Reason::Alone { leave: Leave::Stop }, out);
+            }
+            (State::Leaving { until, leave }, Event::Timer) if now >= until => {
+                self.stay(now, Reason::Alone { leave }, out);
+            }
+            (State::Leaving { leave: Leave::Maintenance, .. }, Event::Maintenance(false)) => {
+                self.maintain(false);
+                self.stay(now, Reason::Stayed, out);
+            }
+            (State::Leaving { .. }, Event::Promote) => self.stay(now, Reason::Stayed, out),
+            (State::Leaving { until, .. }, Event::Shutdown) => {
+                self.state = State::Leaving { until, leave: Leave::Stop };
+            }
+            // The group has a successor.
+            (State::Leaving { leave, .. }, Event::Demote) => {
+                self.leave_master(Action::ReleaseVips, out);
+                self.left(now, leave, Reason::Leaving(leave), out);
+            }
+            (State::Leaving { leave, .. }, Event::VipLost) => {
+                self.leave_master(Action::RemoveVips, out);
+                self.left(now, leave, Reason::VipLost, out);
+            }
+            (State::Leaving { .. }, Event::Fault { own }) => {
+                self.leave_master(Action::RemoveVips, out);
+                self.enter(State::Fault, Reason::Fault { own }, out);
             }
 
             (State::Master { .. }, Event::Fault { own }) => {
@@ -284,24 +374,27 @@ impl Instance {
                 for _ in 0..if own { 2 } else { 1 } {
                     self.send(Priority::STOP, out);
                 }
-                self.leave_master(out);
-                self.enter(State::Fault, out);
+                self.leave_master(Action::RemoveVips, out);
+                self.enter(State::Fault, Reason::Fault { own }, out);
             }
-            (State::Init | State::Backup { .. }, Event::Fault { .. }) => {
-                self.enter(State::Fault, out);
+            (State::Init | State::Backup { .. }, Event::Fault { own }) => {
+                self.enter(State::Fault, Reason::Fault { own }, out);
             }
-            // §6.4.3: say that we stop, then let go.
-            (State::Master { .. }, Event::Shutdown) => {
-                self.send(Priority::STOP, out);
-                self.leave_master(out);
+            (State::Backup { .. } | State::Fault, Event::Shutdown) => {
                 self.state = State::Init;
+                self.reason = Reason::Leaving(Leave::Stop);
             }
-            (State::Backup { .. } | State::Fault, Event::Shutdown) => self.state = State::Init,
 
-            (State::Init | State::Master { .. } | State::Fault, Event::Priority(priority)) => {
-                self.tracked = priority;
-            }
-            (State::Init | State::Backup { .. } | State::Master { .. } | State::Fault, _) => {}
+            (_, Event::Priority(priority)) => self.tracked = priority,
+            (_, Event::Maintenance(on)) => self.maintain(on),
+            (
+                State::Init
+                | State::Backup { .. }
+                | State::Master { .. }
+                | State::Leaving { .. }
+                | State::Fault,
+                _,
+            ) => {}
         }
     }
 
@@ -324,7 +417,7 @@ impl Instance {
                 return None;
             }
         };
-        if self.config.owner() && self.config.owner_ignore_adverts {
+        if self.owner() && self.config.owner_ignore_adverts {
             return None;
         }
         let new_sender = self.heard != Some(packet.source);
@@ -363,10 +456,33 @@ impl Instance {
     }
 
     /// By priority, then by address; equal in both is nobody's victory.
-    fn beaten_by(&self, advert: &Advert<'_>, from: IpAddr) -> bool {
-        let ours = self.effective_priority();
-        advert.priority > ours
-            || advert.priority == ours && self.source.is_some_and(|source| from > source)
+    fn beaten_by(&self, advert: &Advert<'_>, from: IpAddr) -> Option<Reason> {
+        let (theirs, ours) = (advert.priority, self.effective_priority());
+        match (theirs.cmp(&ours), self.source) {
+            (Ordering::Greater, _) => Some(Reason::Higher { from, theirs, ours }),
+            (Ordering::Equal, Some(source)) if from > source => {
+                Some(Reason::Tie { from, priority: ours, source })
+            }
+            (Ordering::Less | Ordering::Equal, _) => None,
+        }
+    }
+
+    /// What the timer that has run out was for.
+    fn why_take_over(&self) -> Reason {
+        let patience = self.patience();
+        match (self.reason, self.lower, self.master) {
+            (_, Some(lower), _) => Reason::Lower { from: lower, ours: self.effective_priority() },
+            (_, None, Some(Sender { address, priority: Priority::STOP })) => {
+                Reason::Stopped { from: address, patience }
+            }
+            (Reason::VipLost, None, None) => Reason::Retaken { patience },
+            (Reason::Startup | Reason::Recovered, None, None)
+                if self.owner() && self.config.wants_master =>
+            {
+                Reason::Owner
+            }
+            (_, None, last) => Reason::Silence { patience, last },
+        }
     }
 
     /// Follows the duel of two owners, of whom we have the higher address.
@@ -391,6 +507,7 @@ impl Instance {
 
     fn respect(&mut self, advert: &Advert<'_>, from: IpAddr) {
         self.master = Some(Sender { address: from, priority: advert.priority });
+        self.lower = None;
         if self.config.version == Version::V3 {
             self.master_adver_int = advert.adver_int;
         }
@@ -401,36 +518,81 @@ impl Instance {
         now: Instant,
         advert: &Advert<'_>,
         from: IpAddr,
+        reason: Reason,
         out: &mut impl Extend<Action>,
     ) {
-        self.leave_master(out);
+        self.leave_master(self.yielding(), out);
         self.respect(advert, from);
-        self.become_backup(now + self.down_interval(), out);
+        self.become_backup(now + self.down_interval(), reason, out);
     }
 
-    fn become_backup(&mut self, down_at: Instant, out: &mut impl Extend<Action>) {
-        self.enter(State::Backup { down_at, preempt_at: None, willing: false }, out);
+    /// How to let go when somebody else is MASTER already.
+    fn yielding(&self) -> Action {
+        if self.config.handover.is_some() { Action::ReleaseVips } else { Action::RemoveVips }
     }
 
-    fn become_master(&mut self, now: Instant, out: &mut impl Extend<Action>) {
+    fn become_backup(&mut self, down_at: Instant, reason: Reason, out: &mut impl Extend<Action>) {
+        self.enter(State::Backup { down_at, preempt_at: None, willing: false }, reason, out);
+    }
+
+    fn become_master(&mut self, now: Instant, reason: Reason, out: &mut impl Extend<Action>) {
         self.master_adver_int = self.config.adver_int;
         self.lowered = false;
-        self.master = None;
+        self.content = false;
+        (self.master, self.lower) = (None, None);
         self.counters.become_master += 1;
         self.send(self.effective_priority(), out);
         out.extend([Action::AddVips, Action::Announce]);
-        self.enter(State::Master { next_at: now + self.config.adver_int, duel: None }, out);
+        let next_at = now + self.config.adver_int;
+        self.enter(State::Master { next_at, duel: None }, reason, out);
     }
 
-    fn leave_master(&mut self, out: &mut impl Extend<Action>) {
+    /// §6.4.3: says that it stops; lets go when another router took over, or at once.
+    fn leave(&mut self, now: Instant, leave: Leave, out: &mut impl Extend<Action>) {
+        self.send(Priority::STOP, out);
+        if let Some(hold) = self.config.handover {
+            self.state = State::Leaving { until: now + hold, leave };
+            self.reported = 0;
+        } else {
+            self.leave_master(Action::RemoveVips, out);
+            self.left(now, leave, Reason::Leaving(leave), out);
+        }
+    }
+
+    /// The addresses are let go.
+    fn left(&mut self, now: Instant, leave: Leave, reason: Reason, out: &mut impl Extend<Action>) {
+        if leave == Leave::Stop {
+            (self.state, self.reason) = (State::Init, reason);
+            return;
+        }
+        self.content = leave == Leave::Handover;
+        self.become_backup(now + self.down_interval(), reason, out);
+    }
+
+    /// Goes on as MASTER, whose addresses it still has.
+    fn stay(&mut self, now: Instant, reason: Reason, out: &mut impl Extend<Action>) {
+        self.reason = reason;
+        self.reported = 0;
+        let next_at = now + self.config.adver_int;
+        self.state = State::Master { next_at, duel: None };
+        self.advertise(now, next_at, out);
+    }
+
+    fn leave_master(&mut self, let_go: Action, out: &mut impl Extend<Action>) {
         self.counters.release_master += 1;
-        out.extend([Action::RemoveVips]);
+        out.extend([let_go]);
     }
 
-    fn enter(&mut self, state: State, out: &mut impl Extend<Action>) {
-        self.state = state;
+    fn enter(&mut self, state: State, reason: Reason, out: &mut impl Extend<Action>) {
+        (self.state, self.reason) = (state, reason);
         self.reported = 0;
         out.extend([Action::Notify(state.role())]);
+    }
+
+    /// The end of maintenance ends the contentment after a hand-over too.
+    fn maintain(&mut self, on: bool) {
+        self.maintenance = on;
+        self.content &= on;
     }
 
     /// One advertisement as MASTER, the next one at `next_at`.
@@ -463,22 +625,28 @@ impl Instance {
         Priority(sum.clamp(1, 254) as u8)
     }
 
-    /// An owner's skew is that of 255 even while it is content with 254.
-    fn timer_priority(&self) -> Priority {
-        if self.config.owner() { Priority::OWNER } else { self.tracked }
+    /// Whether the rules of an owner hold.
+    fn owner(&self) -> bool {
+        self.config.owner() && !self.maintenance
+    }
+
+    /// How long we wait; an owner as with 255 even while it is content with 254.
+    fn patience(&self) -> Patience {
+        let priority = match (self.maintenance, self.config.owner()) {
+            (true, _) => Priority::LAST,
+            (false, true) => Priority::OWNER,
+            (false, false) => self.tracked,
+        };
+        let Config { version, down_timer_adverts, .. } = self.config;
+        Patience { version, priority, adver_int: self.master_adver_int, down_timer_adverts }
     }
 
     fn skew(&self) -> Duration {
-        skew_time(self.config.version, self.timer_priority(), self.master_adver_int)
+        self.patience().skew()
     }
 
     fn down_interval(&self) -> Duration {
-        master_down_interval(
-            self.config.version,
-            self.timer_priority(),
-            self.master_adver_int,
-            self.config.down_timer_adverts,
-        )
+        self.patience().down_interval()
     }
 }
 
@@ -487,108 +655,6 @@ fn shift(now: Instant, at: Instant, before: Duration, after: Duration) -> Instan
     match after.checked_sub(before) {
         Some(longer) => at + longer,
         None => at.checked_sub(before - after).map_or(now, |at| at.max(now)),
-    }
-}
-
-/// What is asked and told without a transition.
-impl Instance {
-    /// Where it stands.
-    #[must_use]
-    pub fn state(&self) -> State {
-        self.state
-    }
-
-    /// What it was configured with.
-    #[must_use]
-    pub fn config(&self) -> &Config {
-        &self.config
-    }
-
-    /// The priority it advertises: with what is tracked, 255 or for a while 254 for an owner.
-    #[must_use]
-    pub fn effective_priority(&self) -> Priority {
-        match (self.config.owner(), self.lowered) {
-            (true, false) => Priority::OWNER,
-            (true, true) => Priority(254),
-            (false, _) => self.tracked,
-        }
-    }
-
-    /// The master it respects; `None` while it is MASTER itself, or heard none.
-    #[must_use]
-    pub fn master(&self) -> Option<Sender> {
-        self.master
-    }
-
-    /// What it counted.
-    #[must_use]
-    pub fn counters(&self) -> &Counters {
-        &self.counters
-    }
-
-    /// Our own source address, which decides between equals.
-    pub fn set_source(&mut self, source: Option<IpAddr>) {
-        self.source = source;
-    }
-
-    /// Where our advertisements come from.
-    #[must_use]
-    pub fn source(&self) -> Option<IpAddr> {
-        self.source
-    }
-
-    /// Hears nothing and starts no timer before `until` (`vrrp_startup_delay`). To be called
-    /// before [`Input::Startup`].
-    pub fn ignore_until(&mut self, until: Instant) {
-        self.deaf_until = Some(until);
-    }
-
-    /// Takes a new configuration for the same virtual router, after a reload. State, counters and
-    /// the known master stay: a MASTER stays MASTER even with a lower priority, and advertises
-    /// within the new interval; in BACKUP the running timer is moved by what the new configuration
-    /// makes it longer or shorter. The priority with what is tracked is told by
-    /// [`Input::Tracked`].
-    pub fn reconfigure(&mut self, now: Instant, config: Config) {
-        let before = self.down_interval();
-        if self.master_adver_int == self.config.adver_int || config.version == Version::V2 {
-            self.master_adver_int = config.adver_int;
-        }
-        self.config = config;
-        let after = self.down_interval();
-        match &mut self.state {
-            State::Backup { down_at, .. } => *down_at = shift(now, *down_at, before, after),
-            State::Master { next_at, .. } => *next_at = (*next_at).min(now + self.config.adver_int),
-            State::Init | State::Fault => {}
-        }
-    }
-
-    /// Appends an advertisement of `priority` as it goes from `source` to `destination`.
-    pub fn emit(&self, priority: Priority, source: IpAddr, destination: IpAddr, out: &mut Vec<u8>) {
-        let config = &self.config;
-        let old_unicast = match config.old_unicast_checksum {
-            OldUnicastChecksum::Detect => self.old_unicast,
-            OldUnicastChecksum::Always => true,
-            OldUnicastChecksum::Never => false,
-        };
-        let checksum = match (config.version, config.family, &config.peers) {
-            (Version::V2, ..) => Checksum::Plain,
-            (Version::V3, Family::Inet6, _) => Checksum::Pseudo,
-            (Version::V3, Family::Inet, _) if config.v3_checksum_as_v2 => Checksum::Plain,
-            (Version::V3, Family::Inet, Peers::Unicast { .. }) if old_unicast => {
-                Checksum::OldUnicast
-            }
-            (Version::V3, Family::Inet, _) => Checksum::Pseudo,
-        };
-        let advert = Advert {
-            version: config.version,
-            vrid: config.vrid,
-            priority,
-            adver_int: config.adver_int,
-            addresses: config.vips.addresses(),
-            auth: config.password.map_or(Auth::None, Auth::Password),
-            checksum,
-        };
-        advert.emit(source, destination, out);
     }
 }
 

@@ -5,7 +5,7 @@
 //!
 //! - [`Advert`] is a packet: [`Advert::parse`] is the only door in, [`Advert::emit`] the way out.
 //! - [`Instance`] is a virtual router on this host: [`Input`](lb_election::Input) and time in,
-//!   [`Action`]s out.
+//!   [`Action`]s out, and a [`Reason`] for each transition.
 
 mod checksum;
 mod config;
@@ -13,6 +13,7 @@ mod counters;
 mod error;
 mod instance;
 mod message;
+mod reason;
 mod timing;
 mod types;
 mod vips;
@@ -24,6 +25,7 @@ pub use counters::Counters;
 pub use error::WireError;
 pub use instance::{Duel, Instance, State};
 pub use message::{Action, Sender};
+pub use reason::{Leave, Patience, Reason};
 pub use timing::{master_down_interval, skew_time};
 pub use types::{Family, Priority, Version, Vrid};
 pub use vips::Vips;

@@ -11,6 +11,8 @@ pub struct Priority(pub u8);
 impl Priority {
     /// A master that stops. RFC 9568 §5.2.4.
     pub const STOP: Self = Self(0);
+    /// The lowest that takes part in the election.
+    pub const LAST: Self = Self(1);
     /// The owner of the addresses. RFC 9568 §5.2.4.
     pub const OWNER: Self = Self(255);
 }

@@ -79,6 +79,11 @@ impl Instance {
         self.deaf_until = Some(until);
     }
 
+    /// Reports again what was reported once: the case it was reported for is closed.
+    pub fn report_again(&mut self) {
+        self.reported = 0;
+    }
+
     /// Takes a new configuration for the same vhid, after a reload. State, counters and the known
     /// master stay: a MASTER stays MASTER even if it is slower now, and advertises within the new
     /// interval; in BACKUP the running timers are moved by what the new configuration makes them

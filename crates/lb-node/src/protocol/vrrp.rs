@@ -17,7 +17,7 @@ pub(super) fn config(instance: &VrrpInstance, grouped: bool) -> Config {
         model::VrrpVersion::V3 => Version::V3,
     };
     let vrid = Vrid::new(instance.vrid).expect("the model holds no VRID 0");
-    Config {
+    let mut config = Config {
         down_timer_adverts: instance.down_timer_adverts,
         wants_master: instance.router.state == model::InitialState::Master,
         nopreempt: instance.nopreempt,
@@ -38,5 +38,7 @@ pub(super) fn config(instance: &VrrpInstance, grouped: bool) -> Config {
         grouped,
         advert_slack: (instance.advert_int / 100).min(MAX_SLACK),
         ..Config::new(version, family, vrid, Priority(instance.priority), instance.advert_int)
-    }
+    };
+    config.handover = instance.router.handover.then(|| config.hold_time());
+    config
 }

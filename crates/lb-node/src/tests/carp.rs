@@ -3,9 +3,11 @@
 //! Times by carp(4): advbase 1 with advskew 0 is patient for 3000 ms, with 100 for 3390 ms.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use lb_config::model::{Balancing, CarpInstance, CarpNode, VirtualRouter};
 use lb_control::State;
+use lb_control::status::Maintenance;
 
 use super::network::{Network, group, instance, plan, tracked, vip};
 use crate::{Carp, Input, InstanceConfig, Plan};
@@ -181,4 +183,91 @@ fn each_router_holds_its_share_and_a_loss_moves_only_that() {
     net.run_until(30_000);
     assert_eq!(net.holders(LAN), [0]);
     assert_eq!((held(&net, 0), held(&net, 2)), (vec![0, 1, 2], vec![]));
+}
+
+#[test]
+fn a_stop_a_hand_over_and_a_preemption_lose_nothing() {
+    let routers = || {
+        let mut net = Network::new();
+        for advskew in [0, 100] {
+            net.host(1, carps([carp("LAN", 1, 1, advskew)]));
+        }
+        net.run_until(10_000);
+        net
+    };
+    let mut net = routers();
+    net.tell(0, Input::Stop);
+    assert!(!net.hosts[0].node.stopped());
+    net.run_until(20_000);
+    assert!(net.hosts[0].node.stopped());
+    assert_eq!((net.holders(LAN), net.lost), (vec![1], Duration::ZERO));
+    // It comes back and preempts.
+    let back = net.host(1, carps([carp("LAN", 1, 1, 0)]));
+    net.run_until(30_000);
+    assert_eq!((net.holders(LAN), net.lost), (vec![back], Duration::ZERO));
+
+    let mut net = routers();
+    net.tell(0, Input::Handover { name: "LAN" });
+    net.run_until(60_000);
+    assert_eq!((net.holders(LAN), net.lost), (vec![1], Duration::ZERO));
+
+    let mut net = routers();
+    let by_root =
+        Maintenance { by: "root".to_owned(), since: jiff::Timestamp::UNIX_EPOCH, persistent: true };
+    net.tell(0, Input::Maintenance { name: Some("LAN"), state: Some(by_root.clone()) });
+    net.run_until(20_000);
+    assert_eq!((net.holders(LAN), net.lost), (vec![1], Duration::ZERO));
+    let status = net.hosts[0].node.status(net.now(), jiff::Timestamp::UNIX_EPOCH);
+    assert_eq!(status.carp.unwrap().instances[0].maintenance, Some(by_root));
+    net.tell(0, Input::Maintenance { name: Some("LAN"), state: None });
+    net.run_until(30_000);
+    assert_eq!((net.holders(LAN), net.lost), (vec![0], Duration::ZERO));
+}
+
+#[test]
+fn a_sync_group_of_both_protocols_hands_over_as_one() {
+    let mut net = Network::new();
+    for (advskew, priority) in [(0, 200), (100, 100)] {
+        let mut both = carps([carp("LAN", 1, 1, advskew)]);
+        both.instances.extend(plan([instance("VI_2", "eth2", 2, priority)]).instances);
+        both.groups = vec![group("G", &["LAN", "VI_2"])];
+        net.host(2, both);
+    }
+    net.run_until(10_000);
+    net.tell(0, Input::Handover { name: "VI_2" });
+    net.run_until(20_000);
+    assert_eq!((net.holders(LAN), net.holders(WAN)), (vec![1], vec![1]));
+    assert_eq!(net.lost, Duration::ZERO);
+    net.tell(1, Input::Stop);
+    net.run_until(30_000);
+    assert_eq!((net.holders(LAN), net.holders(WAN)), (vec![0], vec![0]));
+    assert_eq!(net.lost, Duration::ZERO);
+}
+
+#[test]
+fn a_wrong_passphrase_is_a_conflict_and_why_is_told() {
+    let mut net = Network::new();
+    net.host(1, carps([carp("LAN", 1, 1, 0)]));
+    net.host(1, carps([CarpInstance { key: [1; 20], ..carp("LAN", 1, 1, 100) }]));
+    net.run_until(10_000);
+    let status = net.hosts[0].node.status(net.now(), jiff::Timestamp::UNIX_EPOCH);
+    let conflicts = &status.carp.unwrap().instances[0].conflicts;
+    assert_eq!(conflicts[0].kind, "wrong_secret");
+    assert_eq!(conflicts[0].verdict, "advertisement from 10.0.1.2: wrong digest");
+    let why = net.hosts[0].node.why("LAN", net.now(), jiff::Timestamp::UNIX_EPOCH).unwrap();
+    assert_eq!(
+        why[0].reason,
+        "nothing heard over IPv4 for 3.000 s (3 × advbase 1 s + advskew 0/256 s)"
+    );
+}
+
+#[test]
+fn a_number_of_vrrp_is_a_conflict() {
+    let mut net = Network::new();
+    net.host(1, carps([carp("LAN", 1, 7, 0)]));
+    net.host(1, plan([instance("VI_1", "eth1", 7, 200)]));
+    net.run_until(10_000);
+    let status = net.hosts[0].node.status(net.now(), jiff::Timestamp::UNIX_EPOCH);
+    let conflicts = &status.carp.unwrap().instances[0].conflicts;
+    assert_eq!(conflicts[0].verdict, "10.0.1.2 uses our number 7 as a VRID of VRRP");
 }

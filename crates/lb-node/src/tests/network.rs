@@ -14,7 +14,7 @@ use lb_election::IpPacket;
 use lb_election::Role;
 
 use crate::plan::Plan;
-use crate::{Action, Advert, Datagram, Input, InstanceConfig, LinkIndex, Node, Socket};
+use crate::{Action, Advert, Datagram, Input, InstanceConfig, LinkIndex, Node, Phase, Socket};
 
 /// How long a packet takes.
 const LATENCY: Duration = Duration::from_millis(1);
@@ -125,8 +125,17 @@ pub struct Network {
     /// Packets under way by arrival; the number keeps their order.
     flying: BTreeMap<(Instant, u64), Flying>,
     count: u64,
+    /// What a client talks to.
+    watched: IpAddr,
+    /// Whom it finds there, by the last announcement that reached it.
+    learnt: Option<usize>,
+    /// Announcements on their way to it.
+    announcing: BTreeMap<(Instant, u64), usize>,
+    /// How long it talked to somebody who does not hold the address.
+    pub lost: Duration,
     /// Cables that are cut, by host and link.
     cut: BTreeSet<(usize, LinkIndex)>,
+    deaf: BTreeSet<usize>,
     /// One packet in this many is lost, by this generator's word.
     loss: Option<(u64, Random)>,
 }
@@ -166,7 +175,12 @@ impl Network {
             log: Vec::new(),
             flying: BTreeMap::new(),
             count: 0,
+            watched: [10, 0, 1, 100].into(),
+            learnt: None,
+            announcing: BTreeMap::new(),
+            lost: Duration::ZERO,
             cut: BTreeSet::new(),
+            deaf: BTreeSet::new(),
             loss: None,
         }
     }
@@ -181,6 +195,7 @@ impl Network {
     pub fn heal(&mut self) {
         self.loss = None;
         self.cut.clear();
+        self.deaf.clear();
     }
 
     /// Adds a host with links 1 to `links` and starts it.
@@ -222,7 +237,7 @@ impl Network {
             let members = group.members.iter().filter_map(|id| node.slot(*id));
             let masters = members.filter(|slot| slot.role() == Role::Master).count();
             assert!(
-                masters == 0 || masters == group.members.len() || node.stopped(),
+                masters == 0 || masters == group.members.len() || node.phase != Phase::Running,
                 "host {host}: group {} is split",
                 group.name
             );
@@ -254,6 +269,11 @@ impl Network {
         self.now
     }
 
+    /// The host hears nothing, but is heard; until all heals.
+    pub fn deafen(&mut self, host: usize) {
+        self.deaf.insert(host);
+    }
+
     pub fn millis(&self) -> u64 {
         (self.now - self.epoch).as_millis() as u64
     }
@@ -265,10 +285,13 @@ impl Network {
             let arrival = self.flying.keys().next().map(|(at, _)| *at);
             let alive = self.hosts.iter().filter(|host| host.alive);
             let timer = alive.filter_map(|host| host.node.deadline()).min();
-            let Some(at) = arrival.into_iter().chain(timer).min().filter(|at| *at <= end) else {
-                break;
-            };
-            self.now = self.now.max(at);
+            let learns = self.announcing.keys().next().map(|(at, _)| *at);
+            let next = arrival.into_iter().chain(timer).chain(learns).min();
+            let Some(at) = next.filter(|at| *at <= end) else { break };
+            self.pass(at);
+            while let Some(e) = self.announcing.first_entry().filter(|e| e.key().0 <= self.now) {
+                self.learnt = Some(e.remove());
+            }
             while let Some(entry) = self.flying.first_entry().filter(|e| e.key().0 <= self.now) {
                 let flying = entry.remove();
                 self.deliver(&flying);
@@ -282,7 +305,18 @@ impl Network {
                 }
             }
         }
-        self.now = end;
+        self.pass(end);
+    }
+
+    /// Lets time pass in which nothing happens.
+    fn pass(&mut self, until: Instant) {
+        let holds = |host: &Host| host.vips.iter().any(|(_, vip)| *vip == self.watched);
+        let served = self.learnt.is_none_or(|host| holds(&self.hosts[host]));
+        let passed = until.saturating_duration_since(self.now);
+        if !served {
+            self.lost += passed;
+        }
+        self.now += passed;
     }
 
     /// Hosts that hold a VIP.
@@ -320,7 +354,13 @@ impl Network {
                 }
             }
             Action::Announce { instance, rounds } => {
-                assert!(self.hosts[host].node.vips(instance).next().is_some());
+                let vips = self.hosts[host].node.vips(instance);
+                let vips: Vec<IpAddr> = vips.map(|(_, vip)| vip.address).collect();
+                assert!(!vips.is_empty());
+                if vips.contains(&self.watched) {
+                    self.count += 1;
+                    self.announcing.insert((self.now + LATENCY, self.count), host);
+                }
                 self.hosts[host].announced.push((millis, rounds));
             }
             Action::Sockets | Action::Shares => {}
@@ -361,12 +401,16 @@ impl Network {
         let open = host.node.sockets().contains(&Socket { link: Some(link), family, group });
         let here = IpAddr::from([10, 0, link as u8, flying.to as u8 + 1]);
         let ours = group.is_some() || destination == here;
-        if !host.alive || !open || !ours || self.cut.contains(&(flying.to, link)) {
+        if !host.alive || !open || !ours || self.deafened(flying.to, link) {
             return;
         }
         let payload = &flying.payload;
         let packet = IpPacket { source, destination, ttl: flying.ttl, declared_len: None, payload };
         self.tell(flying.to, Input::Packet { link, packet });
+    }
+
+    fn deafened(&self, host: usize, link: LinkIndex) -> bool {
+        self.cut.contains(&(host, link)) || self.deaf.contains(&host)
     }
 
     fn lose(&mut self) -> bool {

@@ -9,10 +9,12 @@ use std::time::{Duration, Instant};
 use lb_election::Action::{AddVips, Announce, AnnounceAgain, RemoveVips, Weaker, Willing};
 
 use super::*;
-use crate::types::Vrid;
+use crate::types::{Family, Vrid};
 use crate::vips::Vips;
 
+mod handover;
 mod network;
+mod reasons;
 
 const US: [u8; 4] = [192, 0, 2, 5];
 const LOWER: [u8; 4] = [192, 0, 2, 1];
@@ -75,34 +77,33 @@ fn timeline(config: Config, steps: &[(u64, Step, &[Action])]) -> Instance {
 #[track_caller]
 fn run(instance: &mut Instance, epoch: Instant, steps: &[(u64, Step, &[Action])]) {
     for (at, step, expected) in steps {
-        let now = epoch + Duration::from_micros(*at);
         let mut actions = Vec::new();
-        let (from, peer, ttl) = match step {
-            In(input) => {
-                instance.handle(now, *input, &mut actions);
-                assert_eq!(actions, *expected, "at {at}");
-                continue;
-            }
-            Hear(priority, from) => (from, peer(instance, *priority), 255),
-            Slow(priority, from, seconds) => {
-                let adver_int = Duration::from_secs(*seconds);
-                (from, Config { adver_int, ..peer(instance, *priority) }, 255)
-            }
-            Foreign(priority, from) => {
-                let vips = Vips::new(Family::Inet, [IpAddr::from([192, 0, 2, 200])]);
-                (from, Config { vips, ..peer(instance, *priority) }, 255)
-            }
-            Routed(from) => (from, peer(instance, 200), 254),
-        };
-        let (source, destination) = (IpAddr::from(*from), IpAddr::from([224, 0, 0, 18]));
-        let mut payload = Vec::new();
-        let priority = peer.priority;
-        Instance::new(peer).emit(priority, source, destination, &mut payload);
-        let packet =
-            IpPacket { source, destination, ttl: Some(ttl), declared_len: None, payload: &payload };
-        instance.handle(now, Input::Packet(packet), &mut actions);
+        take(instance, epoch + Duration::from_micros(*at), step, &mut actions);
         assert_eq!(actions, *expected, "at {at}");
     }
+}
+
+fn take(instance: &mut Instance, now: Instant, step: &Step, actions: &mut Vec<Action>) {
+    let (from, peer, ttl) = match step {
+        In(input) => return instance.handle(now, *input, actions),
+        Hear(priority, from) => (from, peer(instance, *priority), 255),
+        Slow(priority, from, seconds) => {
+            let adver_int = Duration::from_secs(*seconds);
+            (from, Config { adver_int, ..peer(instance, *priority) }, 255)
+        }
+        Foreign(priority, from) => {
+            let vips = Vips::new(Family::Inet, [IpAddr::from([192, 0, 2, 200])]);
+            (from, Config { vips, ..peer(instance, *priority) }, 255)
+        }
+        Routed(from) => (from, peer(instance, 200), 254),
+    };
+    let (source, destination) = (IpAddr::from(*from), IpAddr::from([224, 0, 0, 18]));
+    let mut payload = Vec::new();
+    let priority = peer.priority;
+    Instance::new(peer).emit(priority, source, destination, &mut payload);
+    let packet =
+        IpPacket { source, destination, ttl: Some(ttl), declared_len: None, payload: &payload };
+    instance.handle(now, Input::Packet(packet), actions);
 }
 
 /// Configured as the instance, but for its priority.

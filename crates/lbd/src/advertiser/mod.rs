@@ -123,7 +123,8 @@ impl Advertiser {
         answer
     }
 
-    /// Lets go: masters say so, then the VIPs go away, then the thread ends and this resolves.
+    /// Lets go: masters say so and wait for a successor, then the VIPs go away, then the thread ends
+    /// and this resolves. Asked a second time, they wait no longer.
     pub fn stop(&self) -> oneshot::Receiver<()> {
         let (reply, answer) = oneshot::channel();
         self.send(Command::Stop { reply });

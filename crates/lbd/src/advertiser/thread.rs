@@ -170,7 +170,8 @@ impl Thread {
                 let _ = reply.send(self.node.status(now, Timestamp::now()));
             }
             Command::Stop { reply } => {
-                if self.stopping.is_empty() && !self.keep_vips {
+                // A second time it ends the wait for successors.
+                if !self.keep_vips {
                     self.node.handle(now, Input::Stop, &mut self.actions);
                     self.warn_if_not_opened()?;
                 }

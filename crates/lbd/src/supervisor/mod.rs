@@ -41,6 +41,8 @@ use tracker::{ScriptResult, Tracker};
 
 /// A stop may take so long if the configuration does not say otherwise (`child_wait_time`).
 const STOP: Duration = Duration::from_secs(5);
+/// The last part of it, which is enough to let go without a successor.
+const LET_GO: Duration = Duration::from_millis(500);
 /// How long the last notify scripts are waited for.
 const LAST_SCRIPTS: Duration = Duration::from_secs(1);
 
@@ -443,8 +445,15 @@ impl Supervisor {
         tell_systemd(&[NotifyState::Stopping]);
         let deadline = Instant::now() + self.model.global.child_wait_time.unwrap_or(STOP);
         self.tracker.stop();
-        let ended = self.advertiser.stop(deadline - Instant::now());
-        if !self.meanwhile(inbox, ended).await {
+        // Masters forward until they have heard a successor; when the time is nearly over, they let
+        // go without one.
+        let patience = (deadline - Instant::now()).saturating_sub(LET_GO);
+        let handed_over = self.advertiser.stop(patience);
+        let ended = self.meanwhile(inbox, handed_over).await || {
+            let let_go = self.advertiser.stop(deadline - Instant::now());
+            self.meanwhile(inbox, let_go).await
+        };
+        if !ended {
             tracing::error!("the advertiser did not end in time");
         }
         let ended = self.balancer.stop(deadline - Instant::now());

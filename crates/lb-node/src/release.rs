@@ -1,0 +1,182 @@
+//! Letting go of virtual addresses: at once, or when a successor has them.
+
+use std::time::{Duration, Instant};
+
+use lb_control::{EventKind, State};
+use lb_election::{Input, Role};
+
+use super::slot::Slot;
+use super::{Action, InstanceId, Node, Phase, Vip};
+
+/// How long addresses stay after the successor was heard: its announcements follow its
+/// advertisement, and what is under way by the old path still arrives.
+pub(crate) const LINGER: Duration = Duration::from_millis(10);
+
+/// Addresses that stay a little longer than their instance is MASTER.
+#[derive(Debug)]
+pub(crate) struct Lingering {
+    until: Instant,
+    vips: Vec<Vip>,
+}
+
+impl Slot {
+    /// When its addresses go.
+    pub(crate) fn release_at(&self) -> Option<Instant> {
+        self.lingering.as_ref().map(|lingering| lingering.until)
+    }
+
+    /// Whether it still has addresses: as MASTER, as one that leaves, or a little longer.
+    pub(crate) fn holds(&self) -> bool {
+        self.role() == Role::Master || self.lingering.is_some()
+    }
+}
+
+impl Node {
+    /// Adds the addresses of a new MASTER.
+    pub(crate) fn add_vips(&mut self, id: InstanceId, out: &mut Vec<Action>) {
+        let links = &self.links;
+        let Some(slot) = self.slots.get_mut(id.index()).and_then(Option::as_mut) else { return };
+        let vips = slot.owned_vips(links);
+        // It had not let go of them yet; another configuration may have others.
+        let mut gone = slot.lingering.take().map(|lingering| lingering.vips).unwrap_or_default();
+        gone.retain(|vip| !vips.contains(vip));
+        if !gone.is_empty() {
+            out.push(Action::RemoveVips { instance: id, vips: gone });
+        }
+        if !vips.is_empty() {
+            out.push(Action::AddVips { instance: id, vips });
+        }
+    }
+
+    /// Removes the addresses of an instance at once.
+    pub(crate) fn remove_vips(&mut self, id: InstanceId, out: &mut Vec<Action>) {
+        let Some(slot) = self.slot_mut(id) else { return };
+        slot.garp = Default::default();
+        let lingering = slot.lingering.take();
+        let vips = match (lingering, self.slot(id)) {
+            (Some(lingering), _) => lingering.vips,
+            (None, Some(slot)) => slot.owned_vips(&self.links),
+            (None, None) => return,
+        };
+        self.drop_vips(id, vips, out);
+    }
+
+    /// Removes them when the announcements of the successor have arrived. A virtual MAC goes over
+    /// at once: two hosts that answer for it would fight for the port of the switch.
+    pub(crate) fn release_vips(&mut self, now: Instant, id: InstanceId, out: &mut Vec<Action>) {
+        let links = &self.links;
+        let Some(slot) = self.slots.get_mut(id.index()).and_then(Option::as_mut) else { return };
+        let router = slot.config.router();
+        if !router.handover || router.vmac.is_some() {
+            return self.remove_vips(id, out);
+        }
+        slot.garp = Default::default();
+        let vips = slot.owned_vips(links);
+        slot.lingering = Some(Lingering { until: now + LINGER, vips });
+    }
+
+    /// Removes what has stayed long enough.
+    pub(crate) fn release_due(&mut self, now: Instant, id: InstanceId, out: &mut Vec<Action>) {
+        let Some(slot) = self.slot_mut(id) else { return };
+        if let Some(lingering) = slot.lingering.take_if(|lingering| lingering.until <= now) {
+            self.drop_vips(id, lingering.vips, out);
+        }
+    }
+
+    /// Removes addresses, except those that another instance of this host holds by now.
+    pub(crate) fn drop_vips(&self, id: InstanceId, mut vips: Vec<Vip>, out: &mut Vec<Action>) {
+        vips.retain(|vip| {
+            let users = self.vip_users.get(&vip.address.address);
+            !users.into_iter().flatten().filter(|user| **user != id).any(|user| {
+                self.slot(*user).is_some_and(|slot| {
+                    slot.role() == Role::Master
+                        && slot.vips(&self.links).any(|(link, address)| {
+                            link == vip.link && address.address == vip.address.address
+                        })
+                })
+            })
+        });
+        if !vips.is_empty() {
+            out.push(Action::RemoveVips { instance: id, vips });
+        }
+    }
+
+    /// Ends every instance. A second time: those that wait for a successor wait no longer.
+    pub(crate) fn stop(&mut self, now: Instant, out: &mut Vec<Action>) {
+        let again = self.phase == Phase::Stopping;
+        self.phase = Phase::Stopping;
+        for id in self.order.iter().chain(&self.departing).copied().collect::<Vec<_>>() {
+            if again {
+                self.apply(now, id, Input::Demote, out);
+                self.remove_lingering(id, out);
+            } else {
+                self.apply(now, id, Input::Shutdown, out);
+            }
+        }
+        for id in self.order.iter().chain(&self.departing).copied().collect::<Vec<_>>() {
+            self.part(id, out);
+        }
+        self.conclude(out);
+    }
+
+    fn remove_lingering(&mut self, id: InstanceId, out: &mut Vec<Action>) {
+        if self.slot(id).is_some_and(|slot| slot.lingering.is_some()) {
+            self.remove_vips(id, out);
+        }
+    }
+
+    /// Ends an instance that is no more in the configuration.
+    pub(crate) fn depart(&mut self, now: Instant, id: InstanceId, out: &mut Vec<Action>) {
+        if let Some(slot) = self.slot_mut(id) {
+            slot.group = None;
+        }
+        self.departing.push(id);
+        self.apply(now, id, Input::Shutdown, out);
+        self.part(id, out);
+    }
+
+    /// Says farewell to an instance that was told to end, as soon as it has let go.
+    pub(crate) fn part(&mut self, id: InstanceId, out: &mut Vec<Action>) {
+        let removed = self.departing.contains(&id);
+        let Some(slot) = self.slot(id).filter(|slot| !slot.holds()) else { return };
+        if slot.told == State::Stop || !removed && self.phase != Phase::Stopping {
+            return;
+        }
+        let state = match removed {
+            true if slot.config.router().notify.report_deleted => State::Deleted,
+            true => State::Fault,
+            false => State::Stop,
+        };
+        let cause = self.cause(id, State::Init);
+        out.extend(self.slot_mut(id).map(|slot| slot.enter(state, cause)));
+        if removed {
+            self.departing.retain(|departing| *departing != id);
+            self.departed.push(id);
+        }
+    }
+
+    /// A group has stopped when its last member has, and the node when every instance has.
+    pub(crate) fn conclude(&mut self, out: &mut Vec<Action>) {
+        if !self.departed.is_empty() {
+            self.refresh_links(out);
+        }
+        if self.phase != Phase::Stopping {
+            return;
+        }
+        let Self { groups, slots, .. } = self;
+        let stopped = |id: &InstanceId| {
+            let slot = slots.get(id.index()).and_then(Option::as_ref);
+            slot.is_none_or(|slot| slot.told == State::Stop)
+        };
+        for group in groups.iter_mut().filter(|group| !group.stopped) {
+            if group.members.iter().all(stopped) {
+                group.stopped = true;
+                let (name, state) = (group.name.clone(), State::Stop);
+                out.push(Action::event(EventKind::VrrpGroup { name, state }));
+            }
+        }
+        if self.departing.is_empty() && self.order.iter().all(stopped) {
+            self.phase = Phase::Stopped;
+        }
+    }
+}

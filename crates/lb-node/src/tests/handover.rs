@@ -1,0 +1,313 @@
+//! Hand-over: a client that finds its VIP by the announcements never talks to nobody.
+
+use jiff::Timestamp;
+use lb_config::model::{InitialState, Vmac};
+
+use super::*;
+
+/// A gateway of two that move together, 10 seconds on.
+fn gateways() -> Network {
+    let mut net = Network::new();
+    net.host(2, gateway(200));
+    net.host(2, gateway(100));
+    net.run_until(10_000);
+    net.story();
+    net
+}
+
+fn vrrp(net: &Network, host: usize) -> Vec<lb_control::status::Vrrp> {
+    net.hosts[host].node.status(Instant::now(), Timestamp::UNIX_EPOCH).vrrp
+}
+
+#[test]
+fn a_planned_stop_loses_nothing() {
+    let mut net = pair();
+    net.story();
+    net.tell(0, Input::Stop);
+    assert!(!net.hosts[0].node.stopped());
+    assert_eq!(net.hosts[0].sent.last(), Some(&(10_000, 0)));
+    net.run_until(10_605);
+    assert_eq!(net.holders(VIP), [0]);
+    // The successor waited its skew since 10001 ms; its advertisement arrives at 10611.4.
+    net.run_until(10_613);
+    assert_eq!(net.holders(VIP), [0, 1]);
+    net.run_until(10_622);
+    assert_eq!(net.holders(VIP), [1]);
+    assert!(net.hosts[0].node.stopped());
+    assert_eq!(net.hosts[0].node.deadline(), None);
+    net.run_until(20_000);
+    assert_eq!(net.lost, Duration::ZERO);
+    assert_story(
+        &mut net,
+        &[(10_610, 1, "(VI_1) Entering MASTER STATE"), (10_621, 0, "(VI_1) Stopped")],
+    );
+}
+
+#[test]
+fn a_stop_with_nobody_there_is_over_in_time() {
+    let mut net = Network::new();
+    net.host(2, gateway(200));
+    net.run_until(10_000);
+    net.story();
+    net.tell(0, Input::Stop);
+    // 9/8 of the interval.
+    net.run_until(11_124);
+    assert_eq!((net.holders(VIP), net.holders(VIP_2)), (vec![0], vec![0]));
+    assert!(!net.hosts[0].node.stopped());
+    net.run_until(11_125);
+    assert!(net.hosts[0].node.stopped());
+    assert_story(
+        &mut net,
+        &[
+            (11_125, 0, "(LAN) Stopped"),
+            (11_125, 0, "(WAN) Stopped"),
+            (11_125, 0, "VRRP_Group(GW) Stopped"),
+        ],
+    );
+}
+
+#[test]
+fn a_second_stop_does_not_wait() {
+    let mut net = gateways();
+    net.tell(0, Input::Stop);
+    net.run_until(10_100);
+    assert!(!net.hosts[0].node.stopped());
+    net.tell(0, Input::Stop);
+    assert!(net.hosts[0].node.stopped());
+    assert!(net.holders(VIP).is_empty() && net.holders(VIP_2).is_empty());
+}
+
+#[test]
+fn a_group_stops_without_a_loss() {
+    let mut net = gateways();
+    net.tell(0, Input::Stop);
+    net.run_until(20_000);
+    assert!(net.hosts[0].node.stopped());
+    assert_eq!((net.holders(VIP), net.holders(VIP_2)), (vec![1], vec![1]));
+    assert_eq!(net.lost, Duration::ZERO);
+    let stopped: Vec<_> =
+        net.story().into_iter().filter(|(_, host, _)| *host == 0).map(|(_, _, l)| l).collect();
+    assert_eq!(stopped, ["(LAN) Stopped", "(WAN) Stopped", "VRRP_Group(GW) Stopped"]);
+}
+
+#[test]
+fn preemption_loses_nothing() {
+    for seed in 0..20 {
+        let mut net = Network::new();
+        net.host(1, plan([instance("VI_1", "eth1", 1, 100)]));
+        net.run_until(5_000 + seed * 47);
+        net.host(1, plan([instance("VI_1", "eth1", 1, 200)]));
+        net.run_until(20_000);
+        assert_eq!(net.holders(VIP), [1]);
+        assert_eq!(net.lost, Duration::ZERO, "seed {seed}");
+    }
+}
+
+#[test]
+fn without_hand_over_it_goes_at_once_and_the_skew_is_lost() {
+    let mut net = Network::new();
+    for priority in [200, 100] {
+        let mut config = instance("VI_1", "eth1", 1, priority);
+        config.router.handover = false;
+        net.host(1, plan([config]));
+    }
+    net.run_until(10_000);
+    net.story();
+    net.tell(0, Input::Stop);
+    assert!(net.hosts[0].node.stopped());
+    assert_eq!(net.hosts[0].node.deadline(), None);
+    assert!(net.holders(VIP).is_empty());
+    assert_eq!(net.hosts[0].sent.last(), Some(&(10_000, 0)));
+    net.run_until(20_000);
+    assert_story(
+        &mut net,
+        &[(10_000, 0, "(VI_1) Stopped"), (10_610, 1, "(VI_1) Entering MASTER STATE")],
+    );
+    // 1 ms each way and 609.375 ms between.
+    assert_eq!(net.lost, Duration::from_micros(611_375));
+}
+
+#[test]
+fn a_virtual_mac_is_let_go_as_soon_as_the_successor_is_heard() {
+    let mut net = Network::new();
+    for priority in [200, 100] {
+        let mut config = instance("VI_1", "eth1", 1, priority);
+        config.router.vmac = Some(Vmac::default());
+        net.host(1, plan([config]));
+    }
+    net.run_until(10_000);
+    net.tell(0, Input::Handover { name: "VI_1" });
+    net.run_until(10_611);
+    assert_eq!(net.holders(VIP), [0, 1]);
+    net.run_until(10_612);
+    assert_eq!(net.holders(VIP), [1]);
+    assert_eq!(net.lost, Duration::ZERO);
+}
+
+#[test]
+fn a_reload_that_lowers_the_priority_loses_nothing() {
+    let mut net = pair();
+    net.tell(0, Input::Reload(plan([instance("VI_1", "eth1", 1, 50)])));
+    net.run_until(20_000);
+    assert_eq!(net.holders(VIP), [1]);
+    assert_eq!(net.lost, Duration::ZERO);
+}
+
+#[test]
+fn an_instance_that_a_reload_removes_hands_over() {
+    let mut net = pair();
+    net.story();
+    net.tell(0, Input::Reload(plan([])));
+    assert_eq!(net.hosts[0].sent.last(), Some(&(10_000, 0)));
+    assert!(vrrp(&net, 0).is_empty());
+    net.run_until(20_000);
+    assert_eq!(net.holders(VIP), [1]);
+    assert_eq!(net.lost, Duration::ZERO);
+    assert_story(
+        &mut net,
+        &[(10_610, 1, "(VI_1) Entering MASTER STATE"), (10_621, 0, "(VI_1) Entering FAULT STATE")],
+    );
+    assert_eq!(net.hosts[0].node.deadline(), None);
+    assert!(net.hosts[0].node.sockets().is_empty());
+}
+
+#[test]
+fn a_vip_that_moves_to_another_instance_of_this_host_is_not_removed_by_the_old_one() {
+    let mut net = Network::new();
+    let other = || instance("VI_2", "eth1", 2, 200);
+    net.host(1, plan([instance("VI_1", "eth1", 1, 200), other()]));
+    net.run_until(10_000);
+    let mut both = other();
+    both.router.vips.push(vip(VIP));
+    net.tell(0, Input::Reload(plan([both])));
+    for at in [10_000, 11_000, 12_000, 20_000] {
+        net.run_until(at);
+        assert_eq!(net.holders(VIP), [0], "at {at}");
+    }
+}
+
+#[test]
+fn an_operator_hands_a_whole_group_over() {
+    let mut net = gateways();
+    net.tell(0, Input::Handover { name: "WAN" });
+    net.run_until(11_000);
+    assert_eq!((net.holders(VIP), net.holders(VIP_2)), (vec![1], vec![1]));
+    assert_eq!(net.lost, Duration::ZERO);
+    // The better one is content, and serves again when it has to.
+    net.run_until(60_000);
+    assert_eq!(net.holders(VIP), [1]);
+    net.kill(1);
+    net.run_until(70_000);
+    assert_eq!((net.holders(VIP), net.holders(VIP_2)), (vec![0], vec![0]));
+}
+
+#[test]
+fn a_hand_over_to_nobody_is_taken_back() {
+    let mut net = Network::new();
+    net.host(2, gateway(200));
+    net.run_until(10_000);
+    net.story();
+    net.tell(0, Input::Handover { name: "LAN" });
+    net.tell(0, Input::Handover { name: "NOBODY" });
+    net.run_until(20_000);
+    assert_eq!((net.holders(VIP), net.holders(VIP_2)), (vec![0], vec![0]));
+    assert_story(&mut net, &[]);
+    assert_eq!(net.lost, Duration::ZERO);
+}
+
+#[test]
+fn maintenance_of_all_holds_for_those_to_come_and_ends() {
+    let mut net = gateways();
+    net.tell(0, Input::Maintenance { name: None, state: by_root() });
+    net.run_until(20_000);
+    assert_eq!((net.holders(VIP), net.holders(VIP_2)), (vec![1], vec![1]));
+    let mut more = gateway(200);
+    more.instances.extend(plan([instance("VI_3", "eth1", 3, 250)]).instances);
+    net.tell(0, Input::Reload(more));
+    let said: Vec<_> = vrrp(&net, 0)
+        .into_iter()
+        .map(|vrrp| (vrrp.effective_priority, vrrp.maintenance == by_root()))
+        .collect();
+    assert_eq!(said, [(1, true); 3]);
+
+    net.tell(0, Input::Maintenance { name: None, state: None });
+    net.run_until(30_000);
+    assert_eq!((net.holders(VIP), net.holders(VIP_2)), (vec![0], vec![0]));
+    assert_eq!(net.lost, Duration::ZERO);
+    assert!(vrrp(&net, 0).iter().all(|vrrp| vrrp.maintenance.is_none()));
+}
+
+#[test]
+fn maintenance_of_a_member_is_that_of_its_group_and_may_come_before_the_start() {
+    let mut node = Node::new(gateway(200), &Default::default(), 0);
+    let mut actions = Vec::new();
+    let input = Input::Maintenance { name: Some("LAN"), state: by_root() };
+    node.handle(Instant::now(), input, &mut actions);
+    let status = node.status(Instant::now(), Timestamp::UNIX_EPOCH).vrrp;
+    assert!(status.iter().all(|vrrp| vrrp.effective_priority == 1 && vrrp.state == State::Init));
+
+    let mut net = gateways();
+    let input = Input::Maintenance { name: Some("LAN"), state: by_root() };
+    net.tell(0, input);
+    net.run_until(20_000);
+    assert_eq!((net.holders(VIP), net.holders(VIP_2)), (vec![1], vec![1]));
+    let lines: Vec<_> = net.story().into_iter().map(|(_, _, line)| line).collect();
+    assert!(lines.contains(&"(WAN) Changing effective priority from 200 to 1".to_owned()));
+}
+
+#[test]
+fn an_owner_in_maintenance_gives_its_own_address_away() {
+    let mut net = Network::new();
+    let mut owner = instance("VI_1", "eth1", 1, 255);
+    owner.router.state = InitialState::Master;
+    net.host(1, plan([owner]));
+    net.host(1, plan([instance("VI_1", "eth1", 1, 100)]));
+    net.run_until(10_000);
+    assert_eq!(net.holders(VIP), [0]);
+    net.tell(0, Input::Maintenance { name: Some("VI_1"), state: by_root() });
+    net.run_until(20_000);
+    assert_eq!(net.holders(VIP), [1]);
+    net.tell(0, Input::Maintenance { name: Some("VI_1"), state: None });
+    net.run_until(30_000);
+    assert_eq!(net.holders(VIP), [0]);
+    assert_eq!(net.lost, Duration::ZERO);
+}
+
+#[test]
+fn becoming_master_again_within_the_linger_keeps_the_addresses() {
+    let mut net = pair();
+    net.tell(0, Input::Handover { name: "VI_1" });
+    net.run_until(10_612);
+    assert_eq!(net.holders(VIP), [0, 1]);
+    // The successor says at once that it stops as well.
+    net.kill(1);
+    let (mut payload, destination) = (Vec::new(), IpAddr::from([224, 0, 0, 18]));
+    let source = IpAddr::from([10, 0, 1, 2]);
+    let vrrp = lb_vrrp::Instance::new(lb_vrrp::Config {
+        vips: lb_vrrp::Vips::new(lb_vrrp::Family::Inet, [IpAddr::from(VIP)]),
+        ..lb_vrrp::Config::new(
+            lb_vrrp::Version::V3,
+            lb_vrrp::Family::Inet,
+            lb_vrrp::Vrid::new(1).unwrap(),
+            lb_vrrp::Priority(100),
+            Duration::from_millis(10),
+        )
+    });
+    // An interval of 10 ms makes the skew 2.1875 ms, which is before the end of the linger.
+    for priority in [100, 0] {
+        payload.clear();
+        vrrp.emit(lb_vrrp::Priority(priority), source, destination, &mut payload);
+        let packet = lb_election::IpPacket {
+            source,
+            destination,
+            ttl: Some(255),
+            declared_len: None,
+            payload: &payload,
+        };
+        net.tell(0, Input::Packet { link: 1, packet });
+    }
+    net.run_until(10_616);
+    assert_eq!(net.hosts[0].node.masters().len(), 1);
+    net.run_until(11_000);
+    assert_eq!(net.holders(VIP), [0]);
+}

@@ -1,0 +1,128 @@
+//! What is asked and told without a transition.
+
+use lb_election::Peers;
+
+use super::*;
+use crate::config::OldUnicastChecksum;
+use crate::types::Family;
+use crate::wire::Auth;
+
+impl Instance {
+    /// Where it stands.
+    #[must_use]
+    pub fn state(&self) -> State {
+        self.state
+    }
+
+    /// What it was configured with.
+    #[must_use]
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Why it stands there.
+    #[must_use]
+    pub fn reason(&self) -> Reason {
+        self.reason
+    }
+
+    /// The priority it advertises: with what is tracked; 255 or for a while 254 for an owner; 1 in
+    /// maintenance.
+    #[must_use]
+    pub fn effective_priority(&self) -> Priority {
+        match (self.maintenance, self.config.owner(), self.lowered) {
+            (true, ..) => Priority::LAST,
+            (false, true, false) => Priority::OWNER,
+            (false, true, true) => Priority(254),
+            (false, false, _) => self.tracked,
+        }
+    }
+
+    /// Whether it is the last choice in the election.
+    #[must_use]
+    pub fn in_maintenance(&self) -> bool {
+        self.maintenance
+    }
+
+    /// The master it respects; `None` while it is MASTER itself, or heard none.
+    #[must_use]
+    pub fn master(&self) -> Option<Sender> {
+        self.master
+    }
+
+    /// What it counted.
+    #[must_use]
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// Our own source address, which decides between equals.
+    pub fn set_source(&mut self, source: Option<IpAddr>) {
+        self.source = source;
+    }
+
+    /// Where our advertisements come from.
+    #[must_use]
+    pub fn source(&self) -> Option<IpAddr> {
+        self.source
+    }
+
+    /// Hears nothing and starts no timer before `until` (`vrrp_startup_delay`). To be called
+    /// before [`Input::Startup`].
+    pub fn ignore_until(&mut self, until: Instant) {
+        self.deaf_until = Some(until);
+    }
+
+    /// Reports again what was reported once: the case it was reported for is closed.
+    pub fn report_again(&mut self) {
+        self.reported = 0;
+    }
+
+    /// Takes a new configuration for the same virtual router, after a reload. State, counters and
+    /// the known master stay: a MASTER stays MASTER even with a lower priority, and advertises
+    /// within the new interval; in BACKUP the running timer is moved by what the new configuration
+    /// makes it longer or shorter. The priority with what is tracked is told by
+    /// [`Input::Tracked`].
+    pub fn reconfigure(&mut self, now: Instant, config: Config) {
+        let before = self.down_interval();
+        if self.master_adver_int == self.config.adver_int || config.version == Version::V2 {
+            self.master_adver_int = config.adver_int;
+        }
+        self.config = config;
+        let after = self.down_interval();
+        match &mut self.state {
+            State::Backup { down_at, .. } => *down_at = shift(now, *down_at, before, after),
+            State::Master { next_at, .. } => *next_at = (*next_at).min(now + self.config.adver_int),
+            State::Init | State::Leaving { .. } | State::Fault => {}
+        }
+    }
+
+    /// Appends an advertisement of `priority` as it goes from `source` to `destination`.
+    pub fn emit(&self, priority: Priority, source: IpAddr, destination: IpAddr, out: &mut Vec<u8>) {
+        let config = &self.config;
+        let old_unicast = match config.old_unicast_checksum {
+            OldUnicastChecksum::Detect => self.old_unicast,
+            OldUnicastChecksum::Always => true,
+            OldUnicastChecksum::Never => false,
+        };
+        let checksum = match (config.version, config.family, &config.peers) {
+            (Version::V2, ..) => Checksum::Plain,
+            (Version::V3, Family::Inet6, _) => Checksum::Pseudo,
+            (Version::V3, Family::Inet, _) if config.v3_checksum_as_v2 => Checksum::Plain,
+            (Version::V3, Family::Inet, Peers::Unicast { .. }) if old_unicast => {
+                Checksum::OldUnicast
+            }
+            (Version::V3, Family::Inet, _) => Checksum::Pseudo,
+        };
+        let advert = Advert {
+            version: config.version,
+            vrid: config.vrid,
+            priority,
+            adver_int: config.adver_int,
+            addresses: config.vips.addresses(),
+            auth: config.password.map_or(Auth::None, Auth::Password),
+            checksum,
+        };
+        advert.emit(source, destination, out);
+    }
+}
