@@ -8,7 +8,9 @@ mod config;
 mod stage;
 mod wire;
 
+mod balancing;
 mod failover;
+mod gateway;
 mod neighbours;
 mod packets;
 mod preemption;
