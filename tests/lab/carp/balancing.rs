@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
@@ -24,6 +25,8 @@ const HEIR: &str = "d1";
 const HEIR_ADVSKEW: u8 = 100;
 const VIP: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 100));
 const ROUNDS: usize = 5;
+/// Between two rounds while a share has no master.
+const STEP: Duration = Duration::from_millis(10);
 
 /// One client address and its socket, and the host it is on.
 struct Client {
@@ -72,8 +75,9 @@ fn share(mode: &'static str) -> Test {
         }
         rounds += 1;
         ensure!(crashed.elapsed() < SOON, "nobody takes over");
+        thread::sleep(STEP);
     }
-    let ask = || moving.first().map_or(Ok(None), |client| client.ask(Duration::from_millis(20)));
+    let ask = || moving.first().map_or(Ok(None), |client| client.ask(STEP));
     lb_lab::wait_until("the share is served", SOON, || ask().is_ok_and(|by| by.is_some()))?;
     let moved = crashed.elapsed();
     for client in &moving {

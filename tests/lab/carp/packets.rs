@@ -5,6 +5,7 @@ use std::time::UNIX_EPOCH;
 
 use anyhow::ensure;
 use lb_lab::IpHeader;
+use lb_tests::play::side_by_side;
 use lb_tests::timing::{is_after, seconds};
 use lb_tests::wire::hex;
 use lb_tests::{SOON, Test, VRRP};
@@ -27,9 +28,12 @@ fn every_octet_is_as_the_protocol_and_ucarp_have_it() -> Test {
     };
     let slow = Carp { advbase: 2, ..Carp::new(20) };
     let cases = [("plain", plain), ("the longest password", long), ("two seconds", slow)];
-    lb_tests::play::side_by_side(cases, |carp| {
-        let ours = life(&carp, Lbd)?;
-        let theirs = life(&carp, Ucarp)?;
+    side_by_side(cases, |carp| {
+        let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+        side_by_side([("lbd", (Lbd, &mut ours)), ("ucarp", (Ucarp, &mut theirs))], |(who, said)| {
+            *said = life(&carp, who)?;
+            Ok(())
+        })?;
         // Nothing was sent where there is no lab, or no ucarp.
         let (Some(first), Some(other)) = (ours.first(), theirs.first()) else { return Ok(()) };
         let (first, other) = (first.constant_octets(), other.constant_octets());

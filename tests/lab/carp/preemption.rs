@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use lb_tests::play::side_by_side;
 use lb_tests::timing::is_after;
 use lb_tests::{SOON, Test};
 use nix::sys::signal::Signal;
@@ -10,8 +11,10 @@ use crate::config::{Carp, Daemon, Node};
 use crate::stage::{LATENESS, both_ways, stage};
 
 #[test]
-fn without_preempt_the_faster_one_waits() -> Test {
-    both_ways(no_preempt)
+fn without_preempt_the_faster_one_waits_and_of_equals_the_address_decides() -> Test {
+    type Play = fn(Daemon, Daemon) -> Test;
+    let plays: [(&str, Play); 2] = [("faster", no_preempt), ("equal", tie)];
+    side_by_side(plays, |play| both_ways(play))
 }
 
 fn no_preempt(fast: Daemon, slow: Daemon) -> Test {
@@ -45,11 +48,7 @@ fn no_preempt(fast: Daemon, slow: Daemon) -> Test {
     })
 }
 
-#[test]
-fn of_equals_the_address_that_is_lower_from_behind_is_master() -> Test {
-    both_ways(tie)
-}
-
+/// Of equals the one is MASTER whose address is lower, read from behind.
 fn tie(low: Daemon, high: Daemon) -> Test {
     let carp = Carp::new(20);
     // Compared from the last octet, as ucarp does on the processors of our day.

@@ -52,8 +52,13 @@ fn who_has_another_password_or_vhid_is_nobody() -> Test {
                 })
             })?;
             let carp = status.carp.context("no CARP")?;
-            let counters = carp.instances.first().context("no instance")?.counters;
+            let instance = carp.instances.first().context("no instance")?;
+            let counters = instance.counters;
             ensure!(counters.received == 0, "accepted some: {counters:?}");
+            // Shown as long as it lasts.
+            let conflicts = &instance.conflicts;
+            let shown = conflicts.iter().any(|conflict| conflict.kind == "wrong_secret");
+            ensure!(shown == counter.is_some(), "conflicts {conflicts:?}");
             // Said once, not with every packet.
             let lines = |host, what| -> anyhow::Result<usize> {
                 Ok(stage.daemon(host)?.output().lines().filter(|line| line.contains(what)).count())
