@@ -4,6 +4,9 @@
 //! a dozen attributes an entry, so here the octets go straight into the buffer and lengths are
 //! filled in when they are known.
 
+use std::ops::Range;
+
+use lb_pool::ServiceKey;
 use neli::consts::alignto;
 use neli::consts::nl::NlmF;
 
@@ -20,6 +23,8 @@ pub(crate) struct Batch {
     bytes: Vec<u8>,
     /// Where the last message begins.
     last: usize,
+    /// The service that was named last, and where.
+    named: Option<(ServiceKey, Range<usize>)>,
 }
 
 impl Batch {
@@ -27,6 +32,7 @@ impl Batch {
     pub(crate) fn clear(&mut self) {
         self.bytes.clear();
         self.last = 0;
+        self.named = None;
     }
 
     pub(crate) fn bytes(&self) -> &[u8] {
@@ -62,7 +68,8 @@ impl Batch {
         }
     }
 
-    /// Appends an attribute. `value` is shorter than 64 KiB, as everything of this family is.
+    /// Appends an attribute, a dozen an entry: inlined, its size is known. `value` is shorter than 64 KiB, as everything of this family is.
+    #[inline]
     pub(crate) fn attribute(&mut self, kind: impl Into<u16>, value: &[u8]) {
         self.attribute_header(4 + value.len(), kind.into());
         self.bytes.extend_from_slice(value);
@@ -77,14 +84,30 @@ impl Batch {
         self.pad();
     }
 
+    #[inline]
     fn attribute_header(&mut self, length: usize, kind: u16) {
         let ([l0, l1], [k0, k1]) = ((length as u16).to_ne_bytes(), kind.to_ne_bytes());
         self.bytes.extend_from_slice(&[l0, l1, k0, k1]);
     }
 
+    #[inline]
     fn pad(&mut self) {
         let missing = alignto(self.bytes.len()) - self.bytes.len();
         self.bytes.extend_from_slice(&[0; 3][..missing]);
+    }
+
+    /// Appends what `fill` appends to name a service. The requests about one follow one another, so
+    /// most find the octets in the one before.
+    pub(crate) fn name(&mut self, service: &ServiceKey, fill: impl FnOnce(&mut Self)) {
+        if let Some((last, octets)) = &self.named
+            && last == service
+        {
+            self.bytes.extend_from_within(octets.clone());
+            return;
+        }
+        let start = self.bytes.len();
+        fill(self);
+        self.named = Some((*service, start..self.bytes.len()));
     }
 
     /// Appends an attribute made of attributes.

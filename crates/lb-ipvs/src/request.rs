@@ -71,7 +71,7 @@ pub(crate) fn role(m: &mut Batch, role: Role) {
 
 /// Appends the service nest with identity alone.
 pub(crate) fn service_key(m: &mut Batch, key: &ServiceKey) {
-    m.nest(Top::Service, |m| identity(m, key));
+    m.name(key, |m| m.nest(Top::Service, |m| identity(m, key)));
 }
 
 /// Appends the full service nest. Without an engine the attribute is left out, which removes it.
@@ -315,6 +315,19 @@ mod tests {
         assert_eq!(batch.bytes(), expected);
         let attributes = &batch.bytes()[20..];
         assert_eq!(Daemon::parse(attributes), Some(backup));
+    }
+
+    #[test]
+    fn requests_in_a_row_say_what_each_says_alone() {
+        let to = DestinationKey { address: [10, 0, 0, 9].into(), port: 8080 };
+        let mark = ServiceKey::Fwmark { family: Family::Inet, mark: 7 };
+        let changes = [WEB, WEB, mark, WEB].map(|key| Change::DelDestination(key, to));
+        let mut batch = Batch::default();
+        for this in &changes {
+            let command = command(this).into();
+            batch.message(0x1c, NlmF::REQUEST, 0x0102, (command, VERSION), |m| change(m, this));
+        }
+        assert_eq!(batch.bytes(), changes.iter().flat_map(emit).collect::<Vec<_>>());
     }
 
     /// The kernel answers with the attributes of the request, so what is emitted must parse.

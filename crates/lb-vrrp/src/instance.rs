@@ -217,12 +217,14 @@ impl Instance {
             }
 
             // §6.4.2: nothing heard for Active_Down_Interval.
-            (State::Backup { down_at, .. }, Event::Timer) if now >= down_at => {
+            (State::Backup { down_at, preempt_at, .. }, Event::Timer) if now >= down_at => {
                 let reason = self.why_take_over();
                 if self.config.grouped {
                     self.wish = reason;
+                    // A preempt_delay that is over stays so: begun anew, it would make this one
+                    // unwilling again before the others of the group are through with theirs.
                     let down_at = now + self.down_interval();
-                    self.state = State::Backup { down_at, preempt_at: None, willing: true };
+                    self.state = State::Backup { down_at, preempt_at, willing: true };
                     out.extend([Action::Willing]);
                 } else {
                     self.become_master(now, reason, out);

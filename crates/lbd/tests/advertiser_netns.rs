@@ -224,6 +224,26 @@ fn advertiser(configuration: &str) -> Advertiser {
 /// Beyond a bound of the protocol: two busy cores, and tests beside this one.
 const SLACK: Duration = Duration::from_millis(500);
 
+#[test]
+fn a_stop_leaves_no_moment_without_a_holder() {
+    with_site(|site| {
+        let _peer = site.keepalived(&V3.configuration("b", 100));
+        site.peer_alone(PATIENCE);
+        let us = advertiser(&V3.configuration("a", 200));
+        site.we_alone(V3.master_down(200) + SLACK);
+        let mut stopped = us.stop();
+        loop {
+            // Ours is looked at first: what it has let go of, the peer has had by then.
+            let holders = site.holders();
+            assert_ne!(holders, [false, false]);
+            if stopped.try_recv().is_ok() {
+                break;
+            }
+        }
+        assert_eq!(site.holders(), [false, true]);
+    });
+}
+
 fn we_are_master_then_stop_then_preempt(protocol: Protocol) {
     with_site(move |site| {
         let us = advertiser(&protocol.configuration("a", 200));

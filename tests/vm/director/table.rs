@@ -143,6 +143,26 @@ fn a_stop_leaves_the_table_and_the_timeouts_as_they_were_found() -> Result<()> {
 }
 
 #[test]
+fn the_timeouts_that_were_found_outlive_a_crash() -> Result<()> {
+    let Some(lab) = start(alone())? else { return Ok(()) };
+    let d = lab.host("d")?;
+    let timeouts = || Ok::<_, anyhow::Error>(run(d, "ipvsadm --list --timeout")?.trim().to_owned());
+    run(d, "ipvsadm --set 111 22 33")?;
+    let director = Director::start(d, EVERY_KIND)?;
+    director.lbd.kill();
+    assert_eq!(timeouts()?, "Timeout (tcp tcpfin udp): 77 33 44");
+
+    Director::start(d, EVERY_KIND)?.stop()?;
+    assert_eq!(timeouts()?, "Timeout (tcp tcpfin udp): 111 22 33");
+
+    // What the first has left is spent.
+    run(d, "ipvsadm --set 222 44 66")?;
+    Director::start(d, EVERY_KIND)?.stop()?;
+    assert_eq!(timeouts()?, "Timeout (tcp tcpfin udp): 222 44 66");
+    Ok(())
+}
+
+#[test]
 fn what_a_reload_no_longer_names_goes_away() -> Result<()> {
     let Some(lab) = start(alone())? else { return Ok(()) };
     let d = lab.host("d")?;

@@ -26,16 +26,18 @@ pub fn same(one: &Keyword, other: &Keyword) -> bool {
 /// What stands beside what nothing acts on.
 pub const NOT_ACTED_ON: &str = ".Bq Em read, not acted on yet\n";
 
-/// A list of them; nothing if there are none. What nothing acts on is marked if asked.
+/// A list of them; nothing if there are none. What nothing acts on is marked if asked, and what is lbd's own
+/// among what is not.
 pub fn list(keywords: &[&Keyword], marked: bool) -> String {
     if keywords.is_empty() {
         return String::new();
     }
-    let items: String = keywords.iter().map(|keyword| item(keyword, marked)).collect();
+    let all_own = keywords.iter().all(|keyword| keyword.since == OWN);
+    let items: String = keywords.iter().map(|keyword| item(keyword, marked, !all_own)).collect();
     format!(".Bl -tag -width Ds\n{items}.El\n")
 }
 
-fn item(keyword: &Keyword, marked: bool) -> String {
+fn item(keyword: &Keyword, marked: bool, own_marked: bool) -> String {
     let arguments = arguments(&keyword.arguments);
     let mut out = match (keyword.kind, arguments.as_str()) {
         (Kind::Positional, "") => {
@@ -47,6 +49,9 @@ fn item(keyword: &Keyword, marked: bool) -> String {
     };
     for sentence in sentences(keyword) {
         let _ = writeln!(out, "{sentence}");
+    }
+    if own_marked && keyword.since == OWN {
+        out.push_str("An extension of lbd.\n");
     }
     if marked && !keyword.acted_on {
         out.push_str(NOT_ACTED_ON);
@@ -70,10 +75,8 @@ fn sentences(keyword: &Keyword) -> Vec<String> {
     if !keyword.deprecated.is_empty() {
         said.push(format!("Deprecated: {}.", names(keyword.deprecated)));
     }
-    match keyword.since {
-        OWN => said.push("An extension of lbd.".to_owned()),
-        since if since > "2" => said.push(format!("Since keepalived {since}.")),
-        _ => {}
+    if keyword.since > "2" && keyword.since != OWN {
+        said.push(format!("Since keepalived {}.", keyword.since));
     }
     said
 }

@@ -264,7 +264,7 @@ pub(crate) fn read(draft: &mut Draft, context: &mut Context<'_>, line: &Line) {
         context.skip_block();
         return;
     };
-    let mut server = Server {
+    let mut server = Box::new(Server {
         key,
         place: line.place(),
         family: None,
@@ -290,8 +290,8 @@ pub(crate) fn read(draft: &mut Draft, context: &mut Context<'_>, line: &Line) {
         real_servers: Vec::with_capacity(draft.servers.last().map_or(1, |s| s.real_servers.len())),
         smtp_alert: None,
         snmp_name: None,
-    };
-    context.block(&SERVER, &mut server, line);
+    });
+    context.block(&SERVER, &mut *server, line);
     draft.servers.push(server);
 }
 

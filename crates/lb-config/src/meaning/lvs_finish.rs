@@ -16,9 +16,10 @@ use crate::model::{
 };
 
 /// Makes virtual servers of the model.
+#[expect(clippy::vec_box, reason = "each is let go when it has become part of the model")]
 pub(crate) fn finish(
     context: &mut Context<'_>,
-    servers: Vec<Server>,
+    servers: Vec<Box<Server>>,
     groups: &[VirtualServerGroup],
 ) -> Vec<Arc<VirtualServer>> {
     let groups: HashMap<&str, &VirtualServerGroup> =
@@ -66,7 +67,7 @@ impl fmt::Display for Title {
 
 fn server(
     context: &mut Context<'_>,
-    mut draft: Server,
+    mut draft: Box<Server>,
     groups: &HashMap<&str, &VirtualServerGroup>,
 ) -> Option<VirtualServer> {
     let place = draft.place;

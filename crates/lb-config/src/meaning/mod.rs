@@ -105,7 +105,8 @@ pub(crate) struct Draft {
     scripts: Vec<vrrp_script::Script>,
     server_groups: Vec<crate::model::VirtualServerGroup>,
     server_group_names: HashSet<String>,
-    servers: Vec<lvs::Server>,
+    #[expect(clippy::vec_box, reason = "each is let go when it has become part of the model")]
+    servers: Vec<Box<lvs::Server>>,
     pub(crate) top: top::Top,
 }
 
@@ -229,6 +230,9 @@ impl Context<'_> {
 
     /// Reads `{`, if that is what comes next.
     fn take_open(&mut self) -> bool {
+        if self.peeked.is_none() && self.reader.take_open() {
+            return true;
+        }
         let mut line = Line::empty();
         let there = self.next(&mut line);
         if there && line.kind == Kind::Open {

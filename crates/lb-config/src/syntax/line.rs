@@ -120,6 +120,7 @@ impl Line {
     }
 
     /// The text of a word, empty if there is none.
+    #[inline]
     pub(crate) fn str(&self, index: usize) -> &str {
         self.words.get(index).map_or("", |range| self.text.piece(range))
     }

@@ -147,6 +147,16 @@ impl<'a> Reader<'a> {
         true
     }
 
+    /// Reads over a `{`, if the rest of the line just read is one. If not, [`Reader::next`] may find one still.
+    pub(crate) fn take_open(&mut self) -> bool {
+        let Some(Frame::File { source, at, .. }) = self.frames.last_mut() else { return false };
+        let next = plain::after_open(source.text().as_bytes(), *at);
+        let Some(next) = next.filter(|_| self.ready.is_empty()) else { return false };
+        *at = next;
+        self.open_braces += 1;
+        true
+    }
+
     /// Reads a line of whatever form. Kept out of the way of plain lines.
     #[inline(never)]
     fn next_of_any(&mut self, line: &mut Line, diags: &mut Diagnostics) -> bool {

@@ -201,6 +201,25 @@ fn preempt_delay_counts_from_the_first_lower_priority() {
 }
 
 #[test]
+fn a_member_that_waited_for_its_preempt_delay_stays_willing() {
+    timeline(
+        Config { grouped: true, preempt_delay: Duration::from_secs(2), ..config(128) },
+        &[
+            (0, START, &[BACKUP]),
+            (1_000_000, Hear(100, LOWER), &[]), // the delay runs until 3
+            (2_000_000, Hear(100, LOWER), &[]),
+            (3_000_000, Hear(100, LOWER), &[]),
+            (5_500_000, TIMER, &[Willing]),
+            // Another member of the group still waits, so the old master goes on: the delay is
+            // over all the same.
+            (6_000_000, Hear(100, LOWER), &[]),
+            (9_000_000, TIMER, &[Willing]),
+            (9_500_000, In(Input::Promote), &takes_over(128)),
+        ],
+    );
+}
+
+#[test]
 fn an_equal_priority_ends_the_preempt_delay() {
     timeline(
         Config { preempt_delay: Duration::from_secs(2), ..config(128) },

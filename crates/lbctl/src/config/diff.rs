@@ -2,6 +2,7 @@
 
 mod changes;
 mod text;
+mod words;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;

@@ -3,6 +3,7 @@
 //! It runs in a thread of its own with a runtime of its own, so that nothing it does can delay an
 //! advertisement. The supervisor holds a [`Balancer`] and speaks to the thread by messages.
 
+mod originals;
 mod plan;
 mod plane;
 mod pool;
@@ -12,6 +13,7 @@ mod status;
 use std::future::pending;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
 use std::thread;
 use std::time::Duration;
 
@@ -55,6 +57,8 @@ pub struct Options {
     /// and with the kernel's table, empties nothing, and takes a server that nothing is known of
     /// for up until a check says otherwise.
     pub legacy: Option<Legacy>,
+    /// Where the kernel's timeouts are kept while others are in force, for one who comes after a crash.
+    pub originals: Option<PathBuf>,
     /// Scheduling of the engine's thread.
     pub scheduling: Scheduling,
     /// Determines the start jitter of the checkers.

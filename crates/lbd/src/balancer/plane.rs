@@ -8,13 +8,13 @@ use lb_pool::{Connections, Dataplane, DataplaneError, DestinationKey, Service, S
 use lb_relay::Relay;
 use tracing::{info, warn};
 
+use super::originals::Originals;
 use super::{DataplaneChoice, Error, Plan};
 
 /// The dataplane in force.
 pub(super) struct Plane {
     kind: Kind,
-    /// The kernel's timeouts before we set ours.
-    saved: Option<Timeouts>,
+    originals: Originals,
     /// What was refused and has been told, so that it is told once.
     told: BTreeSet<String>,
 }
@@ -31,15 +31,14 @@ enum Kind {
 struct Nothing;
 
 impl Plane {
-    /// No dataplane until there is something to balance. `saved` are the kernel's timeouts, if an
-    /// engine before us has set others.
-    pub fn undecided(saved: Option<Timeouts>) -> Self {
-        Self { kind: Kind::Undecided(Nothing), saved, told: BTreeSet::new() }
+    /// No dataplane until there is something to balance.
+    pub fn undecided(originals: Originals) -> Self {
+        Self { kind: Kind::Undecided(Nothing), originals, told: BTreeSet::new() }
     }
 
     /// The kernel's timeouts before we set ours, if we did.
     pub fn saved(&self) -> Option<Timeouts> {
-        self.saved
+        self.originals.get()
     }
 
     /// Opens the dataplane of `choice` if none is open yet and `plan` needs one. Returns whether
@@ -95,10 +94,11 @@ impl Plane {
         }
     }
 
-    /// Sets the connection timeouts that are configured and puts back those that no longer are.
-    pub fn set_timeouts(&mut self, timeouts: LvsTimeouts) {
+    /// Sets the connection timeouts that are configured and puts back those that no longer are. Returns
+    /// whether they are in force.
+    pub fn set_timeouts(&mut self, timeouts: LvsTimeouts) -> bool {
         let Kind::Ipvs(reconciler) = &mut self.kind else {
-            return;
+            return false;
         };
         let client = reconciler.client();
         let wanted = Timeouts {
@@ -106,19 +106,17 @@ impl Plane {
             tcp_fin: timeouts.tcp_fin.unwrap_or_default(),
             udp: timeouts.udp.unwrap_or_default(),
         };
-        let result = match (self.saved, wanted == Timeouts::default()) {
+        let result = match (self.originals.get(), wanted == Timeouts::default()) {
             (None, true) => Ok(()),
             (None, false) => client.timeouts().and_then(|before| {
-                self.saved = Some(before);
+                self.originals.keep(before);
                 client.set_timeouts(&wanted)
             }),
             (Some(before), _) => {
                 client.set_timeouts(&before).and_then(|()| client.set_timeouts(&wanted))
             }
         };
-        if let Err(error) = result {
-            warn!("lvs_timeouts: {error}");
-        }
+        result.inspect_err(|error| warn!("lvs_timeouts: {error}")).is_ok()
     }
 
     /// Makes the whole table of these services. Returns what could not be done.
@@ -167,7 +165,9 @@ impl Plane {
                 }
             }
         }
-        self.set_timeouts(LvsTimeouts::default());
+        if self.set_timeouts(LvsTimeouts::default()) {
+            self.originals.forget();
+        }
     }
 
     fn dataplane(&mut self) -> &mut dyn Dataplane {

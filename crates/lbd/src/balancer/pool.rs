@@ -14,6 +14,7 @@ use lb_pool::{DestinationKey, Input, Output, RealServerConfig, ServiceKey, Virtu
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tracing::{debug, info, warn};
 
+use super::originals::Originals;
 use super::plan::{Checker, Identity, VirtualPlan, Work};
 use super::plane::Plane;
 use super::presence::Presence;
@@ -105,7 +106,10 @@ impl Pool {
         let mut pool = Self {
             checks,
             servers: Vec::new(),
-            plane: Plane::undecided(legacy.as_ref().and_then(|legacy| legacy.saved)),
+            plane: Plane::undecided(Originals::new(
+                legacy.as_ref().and_then(|legacy| legacy.saved),
+                options.originals.take(),
+            )),
             presence: None,
             options,
             restart: legacy.is_some(),

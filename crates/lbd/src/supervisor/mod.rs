@@ -96,6 +96,8 @@ impl Watchdog {
 #[derive(Debug)]
 struct Supervisor {
     args: Args,
+    /// Where clients find us; what must outlive us stands beside it.
+    socket: PathBuf,
     model: Arc<Model>,
     started: Timestamp,
     last_reload: Option<status::Reload>,
@@ -137,6 +139,7 @@ pub async fn run(
         runner: Runner::start(),
         tracker: Tracker::new(results_in),
         args,
+        socket,
         model: Arc::new(model),
         started: Timestamp::now(),
         last_reload: None,
@@ -149,10 +152,13 @@ pub async fn run(
     if let Some((script, limit)) = &supervisor.model.global.startup_script {
         run_hook("startup_script", script, *limit).await;
     }
+    if let Some(directory) = supervisor.socket.parent() {
+        let _ = pidfile::make_directory(directory); // whoever needs it says why it cannot be
+    }
     supervisor.start_engines()?;
     supervisor.tracker.apply(&supervisor.model);
     // Without it the VIPs are as alive as with it: a complaint, no reason to stop.
-    let control = Control::listen(&socket, commands_in)
+    let control = Control::listen(&supervisor.socket, commands_in)
         .inspect_err(|message| tracing::error!("{message}"))
         .ok();
     tell_systemd(&[NotifyState::Ready]);
@@ -223,6 +229,7 @@ impl Supervisor {
             dataplane: self.args.dataplane,
             dont_release_ipvs: self.args.dont_release_ipvs,
             legacy: self.balancer.legacy().clone(),
+            originals: Some(self.socket.with_extension("timeouts")),
             scheduling: model.global.balancer_scheduling,
             seed: self.started.as_nanosecond() as u64,
         };

@@ -2,6 +2,8 @@
 
 use serde_json::{Map, Value, json};
 
+use super::words::{self, Word};
+
 /// Everything that changes of one thing that has a name.
 #[derive(Debug, PartialEq)]
 pub struct Section {
@@ -40,45 +42,31 @@ impl Fate {
 /// One value that changes, comes or goes.
 #[derive(Debug, PartialEq)]
 pub struct Change {
-    /// Where: the names of fields and things from the outside in.
+    /// Where: the names of keywords and things from the outside in.
     pub path: Vec<String>,
+    /// The field of the model.
+    pub field: String,
     /// Before.
     pub old: Option<Value>,
     /// After.
     pub new: Option<Value>,
 }
 
-/// Fields that have another name in a file, in the order of showing them.
-const NAMES: [(&str, &str); 20] = [
-    ("global", "global_defs"),
-    ("vrrp_instances", "vrrp_instance"),
-    ("carp_instances", "carp_instance"),
-    ("sync_groups", "vrrp_sync_group"),
-    ("vrrp_scripts", "vrrp_script"),
-    ("virtual_server_groups", "virtual_server_group"),
-    ("virtual_servers", "virtual_server"),
-    ("real_servers", "real_server"),
-    ("track_files", "track_file"),
-    ("track_processes", "vrrp_track_process"),
-    ("bfd_instances", "bfd_instance"),
-    ("track_groups", "track_group"),
-    ("garp_groups", "garp_group"),
-    ("static_addresses", "static_ipaddress"),
-    ("static_routes", "static_routes"),
-    ("static_rules", "static_rules"),
-    ("linkbeats", "linkbeat_interfaces"),
-    ("link_delays", "interface_up_down_delays"),
-    ("vips", "virtual_ipaddress"),
-    ("excluded_vips", "virtual_ipaddress_excluded"),
+/// The order of sections; others come after.
+const ORDER: [&str; 8] = [
+    "global",
+    "vrrp_instances",
+    "carp_instances",
+    "sync_groups",
+    "vrrp_scripts",
+    "virtual_server_groups",
+    "virtual_servers",
+    "track_files",
 ];
-
-fn in_file(field: &str) -> &str {
-    NAMES.iter().find(|(name, _)| *name == field).map_or(field, |(_, name)| name)
-}
 
 /// Where a field of the model is shown.
 fn rank(field: &str) -> usize {
-    NAMES.iter().position(|(name, _)| *name == field).unwrap_or(NAMES.len())
+    ORDER.iter().position(|name| *name == field).unwrap_or(ORDER.len())
 }
 
 /// Every section that differs: settings, instances, groups and scripts, servers, the rest.
@@ -94,11 +82,11 @@ pub fn between(old: &Value, new: &Value) -> Vec<Section> {
         }
         let (before, after) = (before.unwrap_or(&Value::Null), after.unwrap_or(&Value::Null));
         match (before.as_array(), after.as_array()) {
-            (Some(before), Some(after)) => lists(in_file(field), before, after, &mut sections),
+            (Some(before), Some(after)) => lists(field, before, after, &mut sections),
             _ => {
                 let mut changes = Vec::new();
-                values(&mut Vec::new(), before, after, &mut changes);
-                let (kind, name) = (in_file(field).to_owned(), String::new());
+                values(&mut At::top(field), before, after, &mut changes);
+                let (kind, name) = (words::top(field).to_owned(), String::new());
                 sections.push(Section { kind, name, fate: Fate::Changed, changes });
             }
         }
@@ -121,19 +109,20 @@ pub fn to_json(sections: &[Section]) -> Value {
     sections.iter().map(section).collect()
 }
 
-fn lists(kind: &str, old: &[Value], new: &[Value], sections: &mut Vec<Section>) {
+fn lists(field: &str, old: &[Value], new: &[Value], sections: &mut Vec<Section>) {
+    let kind = words::top(field);
     let known = sections.len();
     let mut push = |name: &str, fate, changes| {
         sections.push(Section { kind: kind.to_owned(), name: name.to_owned(), fate, changes });
     };
-    let (before, after) = (named(old), named(new));
+    let (before, after) = (named(field, old), named(field, new));
     for (name, value) in &before {
         match after.iter().find(|(other, _)| other == name) {
             None => push(name, Fate::Removed, Vec::new()),
             Some((_, other)) if other == value => {}
             Some((_, other)) => {
                 let mut changes = Vec::new();
-                values(&mut Vec::new(), value, other, &mut changes);
+                values(&mut At::top(field), value, other, &mut changes);
                 push(name, Fate::Changed, changes);
             }
         }
@@ -145,18 +134,18 @@ fn lists(kind: &str, old: &[Value], new: &[Value], sections: &mut Vec<Section>) 
         let order = |values: &[(String, &Value)]| {
             values.iter().map(|(name, _)| Value::from(&**name)).collect()
         };
-        let path = vec!["order".to_owned()];
-        let change = Change { path, old: Some(order(&before)), new: Some(order(&after)) };
+        let (path, field) = (vec!["order".to_owned()], String::new());
+        let change = Change { path, field, old: Some(order(&before)), new: Some(order(&after)) };
         let (kind, name) = (kind.to_owned(), String::new());
         sections.push(Section { kind, name, fate: Fate::Changed, changes: vec![change] });
     }
 }
 
 /// Things with what they are known by; the second of the same name is `NAME (2)`.
-fn named(values: &[Value]) -> Vec<(String, &Value)> {
+fn named<'v>(field: &str, values: &'v [Value]) -> Vec<(String, &'v Value)> {
     let mut counts = std::collections::HashMap::new();
     let count = |value| {
-        let name = name(value).unwrap_or_else(|| super::text::value(value));
+        let name = name(value).unwrap_or_else(|| super::text::value(field, value));
         let count: &mut usize = counts.entry(name.clone()).or_default();
         *count += 1;
         let name = if *count == 1 { name } else { format!("{name} ({count})") };
@@ -166,7 +155,7 @@ fn named(values: &[Value]) -> Vec<(String, &Value)> {
 }
 
 /// What something is known by.
-fn name(value: &Value) -> Option<String> {
+pub fn name(value: &Value) -> Option<String> {
     let object = value.as_object()?;
     if let Some(Value::Object(key)) = object.get("key") {
         let (kind, key) = key.iter().next()?;
@@ -180,8 +169,23 @@ fn name(value: &Value) -> Option<String> {
             _ => name,
         });
     }
-    let name = object.get("name").or_else(|| object.get("address"))?;
-    Some(super::text::value(name))
+    if let (Some(Value::Object(kind)), Some(_)) = (object.get("kind"), object.get("delay_loop")) {
+        let (variant, inner) = kind.iter().next()?;
+        let is_tls = inner.get("tls").is_some_and(|tls| !tls.is_null());
+        return Some(words::checker(variant, is_tls).to_owned());
+    }
+    if let (Some(vhid), None) = (object.get("vhid"), object.get("name")) {
+        return Some(vhid.to_string());
+    }
+    if object.contains_key("next_hops") {
+        let destination = object.get("destination").filter(|destination| !destination.is_null());
+        return Some(destination.map_or("default".to_owned(), |d| super::text::value("", d)));
+    }
+    // A line of static_ipaddress has its address in it.
+    let address = object.get("address").map(|address| address.get("address").unwrap_or(address));
+    let known = ["path", "interface", "interfaces"].iter().find_map(|field| object.get(*field));
+    let name = object.get("name").or(address).or(known)?;
+    Some(super::text::value("", name))
 }
 
 fn fields<'v>(old: &'v Map<String, Value>, new: &'v Map<String, Value>) -> Vec<&'v str> {
@@ -189,63 +193,124 @@ fn fields<'v>(old: &'v Map<String, Value>, new: &'v Map<String, Value>) -> Vec<&
     old.keys().chain(added).map(String::as_str).collect()
 }
 
-/// A time or a value without parts is one value.
-fn is_one(value: &Map<String, Value>) -> bool {
-    value.len() <= 1 || (value.len() == 2 && value.contains_key("secs"))
+/// A place in both models.
+struct At<'m> {
+    /// As it is shown.
+    path: Vec<String>,
+    /// The part that is looked into: its field, list or variant.
+    part: &'m str,
+    /// The field itself, of which `part` may be a variant.
+    field: &'m str,
+    /// What is shown of a part that is not part of the path.
+    through: Option<&'m str>,
 }
 
-fn values(path: &mut Vec<String>, old: &Value, new: &Value, changes: &mut Vec<Change>) {
-    match (old, new) {
-        _ if old == new => {}
-        (Value::Object(before), Value::Object(after)) if !is_one(before) && !is_one(after) => {
-            for field in fields(before, after) {
-                path.push(in_file(field).to_owned());
-                let (before, after) = (before.get(field), after.get(field));
-                let null = Value::Null;
-                values(path, before.unwrap_or(&null), after.unwrap_or(&null), changes);
-                path.pop();
+impl<'m> At<'m> {
+    fn top(field: &'m str) -> Self {
+        At { path: Vec::new(), part: field, field, through: None }
+    }
+
+    /// Looks into a field.
+    fn of_field<'f>(&self, field: &'f str) -> At<'f> {
+        let mut path = self.path.clone();
+        let through = match words::word(self.part, field) {
+            Word::Shown(word) => {
+                path.push(word.to_owned());
+                None
             }
-        }
-        (Value::Array(before), Value::Array(after)) => {
-            let known = changes.len();
-            let (was, is) = (named(before), named(after));
-            let things = before.iter().chain(after).all(|value| name(value).is_some());
-            for (name, value) in &was {
-                match is.iter().find(|(other, _)| other == name) {
-                    None => changes.push(part(path, name, things, Some(value), None)),
-                    Some((_, other)) => {
-                        path.push(name.clone());
-                        values(path, value, other, changes);
-                        path.pop();
-                    }
-                }
-            }
-            for (name, value) in is.iter().filter(|(name, _)| !was.iter().any(|(o, _)| o == name)) {
-                changes.push(part(path, name, things, None, Some(value)));
-            }
-            if changes.len() == known {
-                let (old, new) = (Some(old.clone()), Some(new.clone()));
-                changes.push(Change { path: path.clone(), old, new });
-            }
-        }
-        _ => {
-            let (old, new) = (Some(old.clone()), Some(new.clone()));
-            changes.push(Change { path: path.clone(), old, new });
+            Word::Through(word) => Some(word),
+        };
+        At { path, part: field, field, through }
+    }
+
+    /// Looks into a part of a list.
+    fn of_thing(&self, name: &str) -> At<'m> {
+        let mut path = self.path.clone();
+        path.push(name.to_owned());
+        At { path, through: None, ..*self }
+    }
+
+    /// The path of all that is here.
+    fn whole(&self) -> Vec<String> {
+        let through = self.through.map(str::to_owned);
+        self.path.iter().cloned().chain(through).collect()
+    }
+
+    fn change(&self, old: Option<&Value>, new: Option<&Value>) -> Change {
+        Change {
+            path: self.whole(),
+            field: self.field.to_owned(),
+            old: old.cloned(),
+            new: new.cloned(),
         }
     }
 }
 
-/// A part of a list that comes or goes.
-fn part(
-    path: &[String],
-    name: &str,
-    thing: bool,
-    old: Option<&Value>,
-    new: Option<&Value>,
-) -> Change {
-    let mut path = path.to_vec();
-    path.extend(thing.then(|| name.to_owned()));
-    Change { path, old: old.cloned(), new: new.cloned() }
+/// The one variant that both values are.
+fn variant<'v>(old: &'v Map<String, Value>, new: &Map<String, Value>) -> Option<&'v str> {
+    let (name, _) = old.iter().next().filter(|_| old.len() == 1 && new.len() == 1)?;
+    let is_variant = name.starts_with(|c: char| c.is_ascii_uppercase());
+    (is_variant && new.contains_key(name)).then_some(name)
+}
+
+/// Values that are said in one: times, scripts, prefixes.
+fn is_one(value: &Map<String, Value>) -> bool {
+    value.keys().all(|field| field.starts_with(|c: char| c.is_ascii_uppercase()))
+        || ["secs", "argv", "length", "locked"].iter().any(|field| value.contains_key(*field))
+}
+
+fn values(at: &mut At<'_>, old: &Value, new: &Value, changes: &mut Vec<Change>) {
+    match (old, new) {
+        _ if old == new => {}
+        (Value::Object(before), Value::Object(after)) => {
+            if let Some(variant) = variant(before, after) {
+                let mut inner = At { part: variant, path: at.path.clone(), ..*at };
+                return values(&mut inner, &before[variant], &after[variant], changes);
+            }
+            if is_one(before) || is_one(after) {
+                changes.push(at.change(Some(old), Some(new)));
+                return;
+            }
+            for field in fields(before, after) {
+                let (before, after) = (before.get(field), after.get(field));
+                let (before, after) =
+                    (before.unwrap_or(&Value::Null), after.unwrap_or(&Value::Null));
+                values(&mut at.of_field(field), before, after, changes);
+            }
+        }
+        (Value::Array(before), Value::Array(after)) if !is_bytes(old) && !is_bytes(new) => {
+            list(at, before, after, changes);
+            if changes.last().is_none_or(|last| !last.path.starts_with(&at.path)) {
+                changes.push(at.change(Some(old), Some(new)));
+            }
+        }
+        _ => changes.push(at.change(Some(old), Some(new))),
+    }
+}
+
+/// Whether a list is a number of bytes, or a pair, rather than one of things.
+fn is_bytes(value: &Value) -> bool {
+    let mut values = value.as_array().into_iter().flatten().peekable();
+    values.peek().is_some() && values.all(Value::is_number)
+}
+
+/// Things that come, go or change in a list.
+fn list(at: &At<'_>, before: &[Value], after: &[Value], changes: &mut Vec<Change>) {
+    let (was, is) = (named(at.field, before), named(at.field, after));
+    let things = before.iter().chain(after).all(|value| name(value).is_some());
+    let part = |name: &str, old, new| match things {
+        true => at.of_thing(name).change(old, new),
+        false => at.change(old, new),
+    };
+    for (name, value) in &was {
+        match is.iter().find(|(other, _)| other == name) {
+            None => changes.push(part(name, Some(value), None)),
+            Some((_, other)) => values(&mut at.of_thing(name), value, other, changes),
+        }
+    }
+    for (name, value) in is.iter().filter(|(name, _)| !was.iter().any(|(old, _)| old == name)) {
+        changes.push(part(name, None, Some(value)));
+    }
 }
 
 #[cfg(test)]

@@ -1,0 +1,303 @@
+//! What must hold whatever befalls the network.
+
+use std::cmp::Reverse;
+use std::fmt;
+use std::time::Duration;
+
+use lb_control::State;
+
+use crate::Time;
+use crate::host::Host;
+use crate::outcome::Said;
+use crate::scenario::Scenario;
+use crate::table::{Patience, Table, Terms};
+
+/// A promise, and with it what breaking it is called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Promise {
+    /// When nothing hinders it any more, a virtual router has one master within the bound.
+    OneMaster,
+    /// That is the best of those that preempt.
+    TheBest,
+    /// After that nothing changes.
+    Rest,
+    /// A master that hears a better one yields at once.
+    Yield,
+    /// A master advertises every interval.
+    Advertise,
+    /// A router with `nopreempt` takes over only from the dead.
+    NoPreempt,
+    /// The members of a sync group are MASTER together or not at all.
+    Group,
+    /// The VIPs are where the instance is MASTER, and nowhere else.
+    Addresses,
+    /// When the routers agree, clients are served.
+    Served,
+    /// A timer that was handled is no more due.
+    Timer,
+}
+
+/// A broken promise.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Violation {
+    /// When, since the beginning.
+    pub at: Duration,
+    /// Which.
+    pub promise: Promise,
+    /// How, as a sentence.
+    pub how: String,
+    /// The virtual router it is about.
+    pub virtual_router: Option<usize>,
+}
+
+impl fmt::Display for Promise {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::OneMaster => "one master within the bound",
+            Self::TheBest => "the best that preempts is master",
+            Self::Rest => "what has been agreed stays",
+            Self::Yield => "a master yields to a better one",
+            Self::Advertise => "a master advertises every interval",
+            Self::NoPreempt => "nopreempt takes over only from the dead",
+            Self::Group => "a sync group is master as a whole",
+            Self::Addresses => "addresses are with the master",
+            Self::Served => "clients are served when routers agree",
+            Self::Timer => "a handled timer is not due",
+        })
+    }
+}
+
+/// What is known of an instance from outside.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Seat {
+    pub(crate) state: State,
+    /// Of VRRP.
+    pub(crate) priority: u8,
+    /// When it last heard a master that it has to let be, and for how long it has to.
+    heard: Option<(Time, Time)>,
+    /// When it last advertised as MASTER.
+    sent: Option<Time>,
+    /// What it said then.
+    said: Option<Said>,
+}
+
+/// Watches over the promises.
+#[derive(Debug)]
+pub(crate) struct Judge {
+    /// By router and virtual router.
+    seats: Vec<Vec<Seat>>,
+    /// From when on nothing may change; `None` while the network is disturbed.
+    pub(crate) rest_since: Option<Time>,
+    pub(crate) violation: Option<Violation>,
+    lateness: Time,
+}
+
+impl Judge {
+    pub(crate) fn new(scenario: &Scenario, table: &Table) -> Self {
+        let seats = vec![Seat::default(); table.virtual_routers.len()];
+        Self {
+            seats: vec![seats; scenario.routers.len()],
+            rest_since: None,
+            violation: None,
+            lateness: scenario.lateness.as_nanos() as u64,
+        }
+    }
+
+    pub(crate) fn seat(&self, router: usize, vr: usize) -> Seat {
+        self.seats[router][vr]
+    }
+
+    /// The first violation counts.
+    pub(crate) fn complain(
+        &mut self,
+        now: Time,
+        promise: Promise,
+        vr: Option<usize>,
+        how: impl FnOnce() -> String,
+    ) {
+        if self.violation.is_none() {
+            let at = Duration::from_nanos(now);
+            self.violation = Some(Violation { at, promise, how: how(), virtual_router: vr });
+        }
+    }
+
+    /// An instance is gone.
+    pub(crate) fn forget(&mut self, router: usize, vr: usize) {
+        self.seats[router][vr] = Seat::default();
+    }
+
+    /// The instance hears a master that it has to let be for so long, or another one.
+    pub(crate) fn heard(&mut self, now: Time, router: usize, vr: usize, patience: Option<Time>) {
+        self.seats[router][vr].heard = patience.map(|patience| (now, patience));
+    }
+
+    /// How good an instance is, as far as is known.
+    pub(crate) fn standing(&self, router: usize, terms: &Terms) -> Said {
+        let seat = self.seats[router][terms.vr];
+        match (terms.patience, seat.state, seat.said) {
+            (Patience::Vrrp { .. }, ..) => Said::Vrrp(seat.priority),
+            (Patience::Carp(_), State::Master, Some(said)) => said,
+            (Patience::Carp(pace), ..) => Said::Carp(Reverse(0), Reverse(pace.interval())),
+        }
+    }
+
+    pub(crate) fn priority(&mut self, router: usize, vr: usize, priority: u8) {
+        self.seats[router][vr].priority = priority;
+    }
+
+    /// An instance advertises.
+    pub(crate) fn sent(
+        &mut self,
+        now: Time,
+        router: usize,
+        host: &Host,
+        terms: &Terms,
+        said: Said,
+    ) {
+        let seat = &mut self.seats[router][terms.vr];
+        let before = std::mem::replace(&mut seat.sent, (said != Said::Stop).then_some(now));
+        let last = seat.said.replace(said);
+        let Some(before) = before.filter(|before| *before >= host.awake_since) else { return };
+        let interval = match last {
+            Some(Said::Carp(_, Reverse(interval))) => interval.max(terms.interval),
+            _ => terms.interval,
+        };
+        let interval = interval.as_nanos() as u64;
+        // Its clock may be slow; a wake-up may be late at the end, and was early at the beginning.
+        let longest = interval + interval / 500 + self.lateness + 1_000_000;
+        if seat.state == State::Master && now - before > longest {
+            let gap = Duration::from_nanos(now - before);
+            self.complain(now, Promise::Advertise, Some(terms.vr), || {
+                format!("{} was silent for {gap:?} as MASTER", terms.name)
+            });
+        }
+    }
+
+    /// An instance enters a state. `yielding` to what it just heard, if so; `resumed` what it was
+    /// before its engine failed.
+    pub(crate) fn entered(
+        &mut self,
+        now: Time,
+        (router, name): (usize, &str),
+        terms: &Terms,
+        (state, priority): (State, u8),
+        cause: Option<Cause>,
+    ) {
+        let rest = self.rest_since.is_some_and(|since| now >= since);
+        let seat = &mut self.seats[router][terms.vr];
+        let heard = seat.heard;
+        (seat.state, seat.priority) = (state, priority);
+        seat.sent = seat.sent.filter(|_| state != State::Master);
+        if cause != Some(Cause::Packet) {
+            seat.heard = None;
+        }
+        if rest {
+            self.complain(now, Promise::Rest, Some(terms.vr), || {
+                format!("{name} enters {state} though nothing happened")
+            });
+        }
+        let Some((at, patience)) = heard
+            .filter(|_| state == State::Master && terms.nopreempt && cause != Some(Cause::Resume))
+        else {
+            return;
+        };
+        // Fast clocks; and an advertisement counts when it is read, a little late.
+        if now - at + patience / 500 + self.lateness < patience {
+            self.complain(now, Promise::NoPreempt, Some(terms.vr), || {
+                let ago = Duration::from_nanos(now - at);
+                format!("{name} takes over {ago:?} after it heard a master, in spite of nopreempt")
+            });
+        }
+    }
+
+    /// The members of each group of a host stand together.
+    pub(crate) fn groups(&mut self, now: Time, (router, name): (usize, &str), terms: &[Terms]) {
+        for (index, one) in terms.iter().enumerate() {
+            let master = |terms: &Terms| self.seats[router][terms.vr].state == State::Master;
+            let Some(group) = one.group else { continue };
+            let other = terms[..index].iter().find(|other| other.group == Some(group));
+            if let Some(other) = other
+                && master(one) != master(other)
+            {
+                self.complain(now, Promise::Group, Some(one.vr), || {
+                    let [one, other] = [one, other].map(|terms| terms.name.as_str());
+                    format!("{one} and {other} of one group of {name} disagree who is MASTER")
+                });
+            }
+        }
+    }
+
+    /// Addresses of a host are with its masters.
+    pub(crate) fn addresses(&mut self, now: Time, router: usize, name: &str, host: &Host) {
+        for terms in host.terms.iter().filter(|terms| !terms.owner) {
+            let master = self.seats[router][terms.vr].state == State::Master;
+            for (wire, address) in &terms.vips {
+                let here = host.vips.contains(&(*wire as u32 + 1, *address));
+                if here != master {
+                    self.complain(now, Promise::Addresses, Some(terms.vr), || {
+                        let (has, is) = if here { ("has", "is not") } else { ("lacks", "is") };
+                        format!("{name} {has} {address} though {} {is} MASTER", terms.name)
+                    });
+                }
+            }
+        }
+    }
+
+    /// Everybody has had time to agree.
+    pub(crate) fn agreed(&mut self, now: Time, scenario: &Scenario, table: &Table, hosts: &[Host]) {
+        for vr in 0..table.virtual_routers.len() {
+            let mut able = Vec::new();
+            for (router, host) in hosts.iter().enumerate().filter(|(_, host)| host.awake()) {
+                let Some(terms) = host.terms.iter().find(|terms| terms.vr == vr) else { continue };
+                let seat = self.seats[router][vr];
+                if matches!(seat.state, State::Backup | State::Master) {
+                    able.push((router, seat, preempts(host, terms), self.standing(router, terms)));
+                }
+            }
+            if able.is_empty() {
+                continue;
+            }
+            let name = |router: usize| scenario.routers[router].name.as_str();
+            let masters: Vec<_> =
+                able.iter().filter(|(_, seat, ..)| seat.state == State::Master).collect();
+            let [(master, _, _, said)] = masters[..] else {
+                self.complain(now, Promise::OneMaster, Some(vr), || {
+                    let names: Vec<&str> =
+                        masters.iter().map(|(router, ..)| name(*router)).collect();
+                    match names[..] {
+                        [] => "nobody is MASTER".to_owned(),
+                        _ => format!("{} are MASTER", names.join(" and ")),
+                    }
+                });
+                continue;
+            };
+            let better = able.iter().find(|(_, _, preempts, other)| *preempts && other > said);
+            if let Some((better, _, _, other)) = better {
+                self.complain(now, Promise::TheBest, Some(vr), || {
+                    format!(
+                        "{} with {said} is MASTER, not {} with {other}",
+                        name(*master),
+                        name(*better)
+                    )
+                });
+            }
+        }
+    }
+}
+
+/// What makes an instance change its state, as far as promises depend on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Cause {
+    Packet,
+    Resume,
+}
+
+/// Whether an instance takes over from a weaker master: its group must want to as a whole.
+fn preempts(host: &Host, terms: &Terms) -> bool {
+    match terms.group {
+        None => !terms.nopreempt,
+        Some(_) => {
+            host.terms.iter().filter(|other| other.group == terms.group).all(|one| !one.nopreempt)
+        }
+    }
+}
