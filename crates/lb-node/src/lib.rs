@@ -38,6 +38,7 @@ mod status;
 #[cfg(test)]
 mod tests;
 pub mod track;
+mod vmac;
 mod why;
 
 use std::collections::{BTreeSet, HashMap};
@@ -55,6 +56,7 @@ pub use plan::Plan;
 pub use protocol::Advert;
 pub use shares::Shared;
 pub use status::Status;
+pub use vmac::{Vmac, VmacPrefixes};
 
 use deadlines::Deadlines;
 use demotion::Demotions;
@@ -62,6 +64,7 @@ use demux::Demux;
 use links::Links;
 use scripts::Scripts;
 use slot::Slot;
+use vmac::Vmacs;
 use why::Trigger;
 
 /// All instances of this host. See the [module](self).
@@ -87,6 +90,7 @@ pub struct Node {
     source_users: HashMap<IpAddr, Vec<InstanceId>>,
     demux: Demux,
     sockets: BTreeSet<Socket>,
+    vmacs: Vmacs,
     shares_said: shares::Said,
     deadlines: Deadlines,
     /// No more in the configuration, but not yet let go of their addresses.
@@ -164,6 +168,7 @@ impl Node {
             source_users: HashMap::new(),
             demux: Demux::default(),
             sockets: BTreeSet::new(),
+            vmacs: Vmacs::default(),
             shares_said: shares::Said::new(),
             deadlines: Deadlines::default(),
             departing: Vec::new(),
@@ -241,8 +246,15 @@ impl Node {
                 batch(&mut out[first..]);
             }
             (Phase::New, Input::Stop) => self.phase = Phase::Stopped,
+            (
+                Phase::New | Phase::Running | Phase::Stopping,
+                Input::VmacFailed { name, reason, taken },
+            ) => {
+                self.vmac_failed(now, name, reason, taken, out);
+            }
             (Phase::New | Phase::Running | Phase::Stopping | Phase::Stopped, _) => {}
         }
+        self.ask_for_vmacs(out);
     }
 
     /// When to give [`Input::Timer`]; `None` while nothing is timed. Never later than any timer,
@@ -273,12 +285,13 @@ impl Node {
                 return;
             }
         }
+        let through = slot.speaks_through(&self.links);
         let mut send = |source: IpAddr, destination: IpAddr, ttl: Option<u8>| {
             let start = payload.len();
             slot.protocol.emit(advert, source, destination, payload);
             let payload = start..payload.len();
             let (link, protocol) = (slot.link, slot.config.kind());
-            datagrams.push(Datagram { link, source, destination, protocol, ttl, payload });
+            datagrams.push(Datagram { link, through, source, destination, protocol, ttl, payload });
         };
         for family in slot.config.families() {
             let Some(source) = slot.sources.of(family) else { continue };
@@ -349,6 +362,7 @@ fn batch(actions: &mut [Action]) {
         Action::Shares => 4,
         Action::Announce { .. } => 5,
         Action::Event(_) => 6,
+        Action::Vmacs => 7,
     };
     if !actions.is_sorted_by_key(rank) {
         actions.sort_by_key(rank);

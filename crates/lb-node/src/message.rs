@@ -107,6 +107,15 @@ pub enum Input<'a> {
         /// For this MAC address, which is none of ours.
         mac: [u8; 6],
     },
+    /// A virtual MAC of [`Node::vmacs`](crate::Node::vmacs) could not be made.
+    VmacFailed {
+        /// Its name.
+        name: &'a str,
+        /// Why.
+        reason: &'a str,
+        /// A link of another kind has its name: it gets another one.
+        taken: bool,
+    },
     /// A new configuration is in force. After [`Input::Start`].
     Reload(Plan),
     /// End: masters say so and let go; again: they wait for no successor any longer.
@@ -148,6 +157,9 @@ pub enum Action {
     },
     /// [`Node::sockets`](crate::Node::sockets) is another set now: open and close the difference.
     Sockets,
+    /// [`Node::vmacs`](crate::Node::vmacs) are others now, or one of them has gone: make and delete
+    /// the difference, after everything before it. [`Input::Link`] tells when one is there.
+    Vmacs,
     /// [`Node::shares`](crate::Node::shares) says something else now.
     Shares,
     /// Tell the world.
@@ -175,6 +187,8 @@ pub struct Vip {
 pub struct Datagram {
     /// Out of this link; `None`: as routed (unicast without an interface).
     pub link: Option<LinkIndex>,
+    /// By this virtual MAC on that link.
+    pub through: Option<LinkIndex>,
     /// From this address.
     pub source: IpAddr,
     /// To this group or peer.

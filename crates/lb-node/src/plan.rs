@@ -5,6 +5,7 @@ use std::time::Duration;
 use lb_config::model::{self, Model, SyncGroup, VrrpScript};
 
 use crate::config::{Carp, InstanceConfig};
+use crate::vmac::VmacPrefixes;
 
 /// The advertiser's part of a [`Model`].
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -19,6 +20,8 @@ pub struct Plan {
     pub startup_delay: Duration,
     /// What holds for every CARP instance.
     pub carp: model::Carp,
+    /// How names of virtual MACs begin.
+    pub vmac_prefixes: VmacPrefixes,
 }
 
 impl From<&Model> for Plan {
@@ -31,6 +34,7 @@ impl From<&Model> for Plan {
             scripts: model.vrrp_scripts.clone(),
             startup_delay: model.global.vrrp_startup_delay,
             carp: model.global.carp,
+            vmac_prefixes: VmacPrefixes::from(&model.global),
         }
     }
 }

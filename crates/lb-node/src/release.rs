@@ -66,8 +66,7 @@ impl Node {
     pub(crate) fn release_vips(&mut self, now: Instant, id: InstanceId, out: &mut Vec<Action>) {
         let links = &self.links;
         let Some(slot) = self.slots.get_mut(id.index()).and_then(Option::as_mut) else { return };
-        let router = slot.config.router();
-        if !router.handover || router.vmac.is_some() {
+        if !slot.config.router().handover || slot.has_vmacs() {
             return self.remove_vips(id, out);
         }
         slot.garp = Default::default();

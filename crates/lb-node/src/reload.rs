@@ -80,6 +80,7 @@ impl Node {
             .collect();
         self.scripts.redefine(plan.scripts);
         self.carp = plan.carp;
+        self.vmacs.prefixes = plan.vmac_prefixes;
         self.demotions.dismiss();
         self.vip_users.clear();
         self.link_users.clear();
@@ -106,6 +107,7 @@ impl Node {
         }
         let names: Vec<String> = plan.groups.into_iter().map(|group| group.name).collect();
         self.install_groups(names);
+        self.name_vmacs();
         let kept: HashSet<InstanceId> = self.order.iter().copied().collect();
         removed.retain(|id| !kept.contains(id));
         removed

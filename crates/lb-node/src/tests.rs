@@ -7,6 +7,7 @@ mod carp;
 mod conflicts;
 mod handover;
 mod network;
+mod vmac;
 mod why;
 
 use std::net::IpAddr;

@@ -74,6 +74,9 @@ pub(crate) enum Trigger {
     Claim {
         address: IpAddr,
     },
+    VmacFailed {
+        name: String,
+    },
     Reload,
     Stop,
 }
@@ -121,6 +124,7 @@ impl Trigger {
             Input::Maintenance { state, .. } => Self::Maintenance(state.is_some()),
             Input::Demote { group, by } => Self::Demotion { group: (*group).to_owned(), by: *by },
             Input::Claim { address, .. } => Self::Claim { address: *address },
+            Input::VmacFailed { name, .. } => Self::VmacFailed { name: (*name).to_owned() },
             Input::Reload(_) => Self::Reload,
             Input::Stop => Self::Stop,
         }
@@ -193,6 +197,7 @@ impl Node {
             }
             Trigger::Demotion { group, by } => format!("demotion of group {group} by {by}"),
             Trigger::Claim { address } => format!("claim of {address}"),
+            Trigger::VmacFailed { name } => format!("virtual MAC {name} could not be made"),
             Trigger::Reload => "reload".to_owned(),
             Trigger::Stop => "stop".to_owned(),
         }

@@ -15,3 +15,4 @@ mod preemption;
 mod reload;
 mod strangers;
 mod tracking;
+mod vmac;

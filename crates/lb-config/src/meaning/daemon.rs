@@ -255,8 +255,8 @@ pub(super) const NETWORK: &[Keyword<Globals>] = &[
     })
     .deprecated(&["vrrp_vmac_garp_intvl"]),
     time("vrrp_delay_after_boot", 1_000, LONGEST, |g, time| g.model.delay_after_boot = time),
-    text("vmac_prefix", |g, text| g.model.vmac_prefix = some(text)),
-    text("vmac_addr_prefix", |g, text| g.model.vmac_addr_prefix = some(text)),
+    Keyword::new("vmac_prefix", Takes::Text(|g, text| g.model.vmac_prefix = some(text))),
+    Keyword::new("vmac_addr_prefix", Takes::Text(|g, text| g.model.vmac_addr_prefix = some(text))),
 ];
 
 fn smtp_server(globals: &mut Globals, context: &mut Context<'_>, line: &Line) {

@@ -326,6 +326,15 @@ impl Network {
         (0..self.hosts.len()).filter(|host| holds(&self.hosts[*host])).collect()
     }
 
+    /// Tells of the virtual MACs that a node wants as if they had just been made.
+    fn make_vmacs(&mut self, host: usize) {
+        let vmacs = self.hosts[host].node.vmacs();
+        for (number, vmac) in (1..).zip(vmacs) {
+            let link = vmac.base + 100 * number;
+            self.tell(host, Input::Link { link, name: &vmac.name, up: true });
+        }
+    }
+
     /// State changes since the last call: milliseconds, host, log line.
     pub fn story(&mut self) -> Vec<(u64, usize, String)> {
         std::mem::take(&mut self.log)
@@ -364,6 +373,7 @@ impl Network {
                 self.hosts[host].announced.push((millis, rounds));
             }
             Action::Sockets | Action::Shares => {}
+            Action::Vmacs => self.make_vmacs(host),
             Action::Event(event) => match *event {
                 EventKind::Interface { .. } | EventKind::Script { .. } => {}
                 event => self.log.push((millis, host, event.to_string())),

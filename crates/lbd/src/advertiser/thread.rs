@@ -93,6 +93,7 @@ impl Thread {
         let Self { node, kernel, actions, .. } = &mut thread;
         let netlink = |source| lb_net::Error::System { what: "listing addresses".into(), source };
         kernel.survey(&mut |input| node.handle(now, input, actions)).map_err(netlink)?;
+        kernel.prepare(node, now, actions).map_err(netlink)?;
         node.handle(now, Input::Start, actions);
         thread.act().map_err(netlink)??;
         // Those that were adopted have not become MASTER just now.
@@ -129,7 +130,8 @@ impl Thread {
         }
         if ready.contains(&COMMANDS) {
             self.waker.clear();
-            self.kernel.settle();
+            let Self { node, actions, kernel, .. } = self;
+            kernel.settle(&mut |input| node.handle(now, input, actions));
         }
         if ready.contains(&KERNEL) {
             let Self { node, actions, kernel, .. } = self;
