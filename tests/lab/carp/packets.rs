@@ -30,10 +30,13 @@ fn every_octet_is_as_the_protocol_and_ucarp_have_it() -> Test {
     let cases = [("plain", plain), ("the longest password", long), ("two seconds", slow)];
     side_by_side(cases, |carp| {
         let (mut ours, mut theirs) = (Vec::new(), Vec::new());
-        side_by_side([("lbd", (Lbd, &mut ours)), ("ucarp", (Ucarp, &mut theirs))], |(who, said)| {
-            *said = life(&carp, who)?;
-            Ok(())
-        })?;
+        side_by_side(
+            [("lbd", (Lbd, &mut ours)), ("ucarp", (Ucarp, &mut theirs))],
+            |(who, said)| {
+                *said = life(&carp, who)?;
+                Ok(())
+            },
+        )?;
         // Nothing was sent where there is no lab, or no ucarp.
         let (Some(first), Some(other)) = (ours.first(), theirs.first()) else { return Ok(()) };
         let (first, other) = (first.constant_octets(), other.constant_octets());

@@ -14,7 +14,7 @@ use crate::stage::{LATENESS, both_ways, stage};
 fn without_preempt_the_faster_one_waits_and_of_equals_the_address_decides() -> Test {
     type Play = fn(Daemon, Daemon) -> Test;
     let plays: [(&str, Play); 2] = [("faster", no_preempt), ("equal", tie)];
-    side_by_side(plays, |play| both_ways(play))
+    side_by_side(plays, both_ways)
 }
 
 fn no_preempt(fast: Daemon, slow: Daemon) -> Test {
