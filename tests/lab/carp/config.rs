@@ -21,7 +21,7 @@ pub struct Carp {
 
 impl Carp {
     /// vhid 7 on `eth0`, an advertisement a second and a bit, without preemption.
-    pub fn new(advskew: u8) -> Self {
+    pub const fn new(advskew: u8) -> Self {
         Self {
             name: "LAN",
             vhid: 7,
@@ -34,7 +34,7 @@ impl Carp {
     }
 
     /// The same, which takes over from who is slower.
-    pub fn preempting(self) -> Self {
+    pub const fn preempting(self) -> Self {
         Self { preempt: true, ..self }
     }
 

@@ -4,6 +4,8 @@ use std::net::IpAddr;
 use std::time::SystemTime;
 
 use anyhow::ensure;
+use lb_tests::play::side_by_side;
+use lb_tests::timing::seconds;
 use lb_tests::{SOON, Test, VRRP, wait_status};
 use nix::sys::signal::Signal;
 
@@ -12,7 +14,14 @@ use crate::config::{Carp, Node};
 use crate::stage::stage;
 
 #[test]
-fn two_vhids_of_one_segment_have_a_master_each() -> Test {
+fn virtual_routers_of_one_segment_do_not_disturb_each_other() -> Test {
+    type Play = fn() -> Test;
+    let plays: [(&str, Play); 2] = [("two vhids", two_vhids), ("VRRP", vrrp_and_carp)];
+    side_by_side(plays, |play| play())
+}
+
+/// Each has a master of its own.
+fn two_vhids() -> Test {
     let at = |advskew, name, vhid, last: u8| {
         Carp::new(advskew).preempting().numbered(name, vhid, [192, 0, 2, last].into())
     };
@@ -38,8 +47,8 @@ fn two_vhids_of_one_segment_have_a_master_each() -> Test {
 const VRRP_INSTANCE: &str = "vrrp_instance VI {\n state BACKUP\n interface eth0\n virtual_router_id 7\n version 2\n \
      priority PRIORITY\n advert_int 1\n virtual_ipaddress {\n  192.0.2.200/24\n }\n}\n";
 
-#[test]
-fn vrrp_and_carp_of_one_number_do_not_disturb_each_other() -> Test {
+/// Both under one number.
+fn vrrp_and_carp() -> Test {
     if !lb_tests::installed("keepalived", "keepalived") {
         return Ok(());
     }
@@ -82,10 +91,7 @@ fn vrrp_and_carp_of_one_number_do_not_disturb_each_other() -> Test {
         let first = stage.wait_for_adverts("d2", &slow, since, 1)?.remove(0);
         stage.serves("d2", &slow, first.at)?;
         let at = stage.alone(vip, "d2", since)?;
-        println!(
-            "VRRP and CARP left {:.3} s apart",
-            (lb_tests::timing::seconds(first.at, at)).abs()
-        );
+        println!("VRRP and CARP left {:.3} s apart", seconds(first.at, at).abs());
         ensure!(keepalived.is_running(), "keepalived ended");
         Ok(())
     })

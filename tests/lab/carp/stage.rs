@@ -182,6 +182,15 @@ impl Stage {
         Ok(frames.iter().filter_map(read).collect())
     }
 
+    /// Waits until a host has announced its VIP since `since`.
+    pub fn announces(&self, host: &str, carp: &Carp, since: SystemTime) -> Test {
+        let vip = IpAddr::from(carp.vip);
+        let wanted =
+            |frame: &Frame| !frame.outgoing && frame.at >= since && announced(frame) == Some(vip);
+        self.capture(host, "eth0")?.wait_for(wanted, SOON)?;
+        Ok(())
+    }
+
     /// The last advertisement a host had sent by now.
     pub fn last_advert(&self, host: &str, carp: &Carp) -> anyhow::Result<Advert> {
         let last = self.adverts(host, carp, self.began()).pop();
@@ -204,8 +213,9 @@ impl Stage {
         let span = moments.end.duration_since(moments.start).unwrap_or_default();
         let what = format!("{host} becomes MASTER");
         is_after(&what, moments.start, first.at, after, span + self.lateness(host, carp))?;
+        let ucarp = if self.runs_ucarp(host) { ", ucarp," } else { "" };
         println!(
-            "{host} became MASTER after {:.3} s; expected {:.3} to {:.3}",
+            "{host}{ucarp} became MASTER after {:.3} s; expected {:.3} to {:.3}",
             seconds(moments.start, first.at),
             after.as_secs_f64(),
             (after + span).as_secs_f64()
