@@ -6,7 +6,6 @@
 mod config;
 mod stage;
 mod times;
-mod watch;
 mod wire;
 
 mod election;
