@@ -4,6 +4,7 @@
 //! priority 100 3000 + 156 × 1000 / 256 = 3609.375 ms, and 609.375 ms after a priority of 0.
 
 mod carp;
+mod followed;
 mod network;
 
 use std::net::IpAddr;

@@ -17,7 +17,7 @@ use std::sync::{Arc, Mutex, PoisonError, mpsc};
 
 use lb_config::model::Scheduling;
 use lb_net::Waker;
-use lb_node::Plan;
+use lb_node::{Input, Plan};
 use tokio::sync::oneshot;
 
 use crate::advertiser::thread::{Command, Thread};
@@ -33,6 +33,47 @@ pub struct Options {
     pub keep_vips: bool,
     /// Scheduling of the thread.
     pub scheduling: Scheduling,
+    /// What is known of tracked files and processes.
+    pub observed: Vec<Observation>,
+}
+
+/// What was seen of something tracked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Observation {
+    /// One run of a script ended.
+    Script {
+        /// Of the script in the configuration.
+        name: String,
+        /// Exit status 0, in time.
+        success: bool,
+    },
+    /// A file says something else than before.
+    File {
+        /// Of the file in the configuration.
+        name: String,
+        /// The number in it.
+        value: i32,
+    },
+    /// Another number of processes run than before.
+    Process {
+        /// Of the processes in the configuration.
+        name: String,
+        /// So many.
+        running: u32,
+        /// The last one has come by a fork, and may be about to become another program.
+        forked: bool,
+    },
+}
+
+impl Observation {
+    /// As a node is told.
+    fn input(&self) -> Input<'_> {
+        match *self {
+            Self::Script { ref name, success } => Input::Script { name, success },
+            Self::File { ref name, value } => Input::File { name, value },
+            Self::Process { ref name, running, forked } => Input::Process { name, running, forked },
+        }
+    }
 }
 
 /// Why an advertiser does not start.
@@ -111,9 +152,9 @@ impl Advertiser {
         answer
     }
 
-    /// Tells how a run of a tracked script ended.
-    pub fn script(&self, name: &str, success: bool) {
-        self.send(Command::Script { name: name.into(), success });
+    /// Tells what was seen of something tracked.
+    pub fn observe(&self, observation: Observation) {
+        self.send(Command::Observe(observation));
     }
 
     /// Asks for the state of every instance.

@@ -18,7 +18,7 @@ use tokio::sync::oneshot;
 use crate::advertiser::kernel::Kernel;
 use crate::advertiser::outgoing::Outgoing;
 use crate::advertiser::sockets::Sockets;
-use crate::advertiser::{Masters, Options};
+use crate::advertiser::{Masters, Observation, Options};
 use crate::engine::EventSink;
 use lb_node::Plan;
 use lb_node::{Action, Input, LinkIndex, Node};
@@ -27,7 +27,7 @@ use lb_node::{Action, Input, LinkIndex, Node};
 #[derive(Debug)]
 pub(super) enum Command {
     Apply { plan: Plan, reply: oneshot::Sender<Result<(), String>> },
-    Script { name: String, success: bool },
+    Observe(Observation),
     Status { reply: oneshot::Sender<lb_node::Status> },
     Stop { reply: oneshot::Sender<()> },
     Fail,
@@ -93,6 +93,9 @@ impl Thread {
         let Self { node, kernel, actions, .. } = &mut thread;
         let netlink = |source| lb_net::Error::System { what: "listing addresses".into(), source };
         kernel.survey(&mut |input| node.handle(now, input, actions)).map_err(netlink)?;
+        for observation in &options.observed {
+            node.handle(now, observation.input(), actions);
+        }
         node.handle(now, Input::Start, actions);
         thread.act().map_err(netlink)??;
         // Those that were adopted have not become MASTER just now.
@@ -162,8 +165,8 @@ impl Thread {
                     let _ = reply.send(opened);
                 })?;
             }
-            Command::Script { name, success } => {
-                self.node.handle(now, Input::Script { name: &name, success }, &mut self.actions);
+            Command::Observe(observation) => {
+                self.node.handle(now, observation.input(), &mut self.actions);
                 self.warn_if_not_opened()?;
             }
             Command::Status { reply } => {

@@ -27,7 +27,7 @@ use sd_notify::NotifyState;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
 
-use crate::advertiser::{self, Advertiser};
+use crate::advertiser::{self, Advertiser, Observation};
 use crate::balancer::{self, Balancer};
 use crate::cli::Args;
 use crate::dump::{self, Dump};
@@ -37,7 +37,7 @@ use control::{Command, Control};
 use notify::{Notifications, Runner};
 use signals::{Signal, Signals};
 use slot::{Change, Slot};
-use tracker::{ScriptResult, Tracker};
+use tracker::Tracker;
 
 /// A stop may take so long if the configuration does not say otherwise (`child_wait_time`).
 const STOP: Duration = Duration::from_secs(5);
@@ -63,7 +63,7 @@ pub struct Fatal {
 /// Everything that arrives, besides signals.
 struct Inbox {
     events: mpsc::UnboundedReceiver<Event>,
-    results: mpsc::UnboundedReceiver<ScriptResult>,
+    results: mpsc::UnboundedReceiver<Observation>,
     commands: mpsc::Receiver<Command>,
     watchdog: Watchdog,
 }
@@ -147,8 +147,12 @@ pub async fn run(
     if let Some((script, limit)) = &supervisor.model.global.startup_script {
         run_hook("startup_script", script, *limit).await;
     }
-    supervisor.start_engines()?;
+    Tracker::initialise(&supervisor.model);
     supervisor.tracker.apply(&supervisor.model);
+    while let Ok(found) = inbox.results.try_recv() {
+        supervisor.pass_on(found);
+    }
+    supervisor.start_engines()?;
     // Without it the VIPs are as alive as with it: a complaint, no reason to stop.
     let control = Control::listen(&socket, commands_in)
         .inspect_err(|message| tracing::error!("{message}"))
@@ -210,6 +214,7 @@ impl Supervisor {
             adopt: self.advertiser.legacy().clone(),
             keep_vips: self.args.dont_release_vrrp,
             scheduling: model.global.advertiser_scheduling,
+            observed: self.tracker.known(),
         };
         // Its counters begin at 0.
         self.cleared.lock().unwrap_or_else(PoisonError::into_inner).clear();
@@ -241,7 +246,7 @@ impl Supervisor {
                     Signal::ThreadDump => self.test_fault(),
                 },
                 Some(event) = inbox.events.recv() => self.handle(&event),
-                Some(result) = inbox.results.recv() => self.pass_on(&result),
+                Some(result) = inbox.results.recv() => self.pass_on(result),
                 Some(command) = inbox.commands.recv() => match command {
                     Command::Status(answer) => self.answer_status(answer),
                     Command::Config(answer) => {
@@ -337,9 +342,10 @@ impl Supervisor {
         }
     }
 
-    fn pass_on(&self, result: &ScriptResult) {
+    fn pass_on(&mut self, result: Observation) {
+        self.tracker.remember(&result);
         if let Some(advertiser) = self.advertiser.engine() {
-            advertiser.script(&result.name, result.success);
+            advertiser.observe(result);
         }
     }
 
@@ -364,7 +370,7 @@ impl Supervisor {
             tokio::select! {
                 biased;
                 Some(event) = inbox.events.recv() => self.handle(&event),
-                Some(result) = inbox.results.recv() => self.pass_on(&result),
+                Some(result) = inbox.results.recv() => self.pass_on(result),
                 () = inbox.watchdog.due() => tell_systemd(&[NotifyState::Watchdog]),
                 done = &mut work => return done,
             }
@@ -627,6 +633,8 @@ fn log_event(event: &EventKind) {
         | EventKind::VrrpPriority { .. }
         | EventKind::VrrpMasterRxLowerPri { .. }
         | EventKind::Script { .. }
+        | EventKind::TrackedFile { .. }
+        | EventKind::Process { .. }
         | EventKind::Interface { .. } => tracing::info!(target: "lbd::advertiser", "{event}"),
     }
 }
