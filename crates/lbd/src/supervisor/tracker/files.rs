@@ -3,6 +3,7 @@
 use std::fs::{self, OpenOptions};
 use std::future::pending;
 use std::io::{self, ErrorKind, Read, Write};
+use std::mem;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::time::Duration;
@@ -127,8 +128,7 @@ impl Watched {
                 self.value.is_none().then_some(0)
             })?,
             Err(error) => {
-                let level_changed = self.value != Some(0);
-                if level_changed && error.kind() != ErrorKind::NotFound {
+                if self.value != Some(0) && error.kind() != ErrorKind::NotFound {
                     tracing::warn!("cannot read {}: {error}; that counts as 0", path.display());
                 }
                 0
@@ -179,7 +179,7 @@ impl Files {
 
     /// Makes the files those that are wanted; unchanged ones keep their watches.
     fn apply(&mut self, wanted: &[TrackFile]) {
-        let mut old = std::mem::take(&mut self.watched);
+        let mut old = mem::take(&mut self.watched);
         for definition in wanted {
             let same = |file: &Watched| {
                 (&file.definition.name, &file.definition.path)
@@ -257,5 +257,131 @@ impl Files {
             self.read(|file| paths.contains(&file.definition.path));
         }
         false
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use lb_config::model::InitFile;
+    use tempfile::TempDir;
+
+    use super::*;
+
+    fn definition(path: &Path) -> TrackFile {
+        let path = path.to_str().unwrap().to_owned();
+        TrackFile { name: "f".into(), path, weight: 1, reverse: false, init: None }
+    }
+
+    /// A task that follows `f` in a directory, and what it reports.
+    struct Scene {
+        dir: TempDir,
+        wanted: watch::Sender<Vec<TrackFile>>,
+        results: mpsc::UnboundedReceiver<Observation>,
+    }
+
+    impl Scene {
+        fn new(path: &str) -> Self {
+            let dir = tempfile::tempdir().unwrap();
+            let (wanted, receiver) = watch::channel(vec![definition(&dir.path().join(path))]);
+            let (sender, results) = mpsc::unbounded_channel();
+            tokio::spawn(start(receiver, sender).unwrap());
+            Self { dir, wanted, results }
+        }
+
+        fn write(&self, name: &str, text: &str) {
+            fs::write(self.dir.path().join(name), text).unwrap();
+        }
+
+        /// The next value that is reported.
+        async fn value(&mut self) -> i32 {
+            match self.results.recv().await.unwrap() {
+                Observation::File { name, value } if name == "f" => value,
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_file_counts_from_its_making_to_its_removal() {
+        let mut scene = Scene::new("f");
+        // Known before the task runs.
+        assert_eq!(scene.results.try_recv().ok(), {
+            Some(Observation::File { name: "f".into(), value: 0 })
+        });
+        scene.write("f", "7\n");
+        assert_eq!(scene.value().await, 7);
+        scene.write("f", "99999999999\n");
+        scene.write("other", "5\n");
+        fs::rename(scene.dir.path().join("other"), scene.dir.path().join("f")).unwrap();
+        assert_eq!(scene.value().await, 5);
+        // Another file of that name is watched like the first one.
+        OpenOptions::new()
+            .append(true)
+            .open(scene.dir.path().join("f"))
+            .unwrap()
+            .set_len(0)
+            .unwrap();
+        assert_eq!(scene.value().await, 0);
+        scene.write("f", "3");
+        assert_eq!(scene.value().await, 3);
+        fs::remove_file(scene.dir.path().join("f")).unwrap();
+        assert_eq!(scene.value().await, 0);
+    }
+
+    #[tokio::test]
+    async fn a_link_is_followed_to_where_it_leads() {
+        let mut scene = Scene::new("f");
+        assert_eq!(scene.value().await, 0);
+        fs::create_dir(scene.dir.path().join("elsewhere")).unwrap();
+        scene.write("elsewhere/real", "4");
+        let link = scene.dir.path().join("f");
+        std::os::unix::fs::symlink("elsewhere/real", link).unwrap();
+        assert_eq!(scene.value().await, 4);
+        scene.write("elsewhere/real", "6");
+        // Its reader may see the moment between emptying and writing.
+        while scene.value().await != 6 {}
+    }
+
+    #[tokio::test]
+    async fn a_directory_may_come_later_and_go() {
+        let mut scene = Scene::new("later/f");
+        assert_eq!(scene.value().await, 0);
+        fs::create_dir(scene.dir.path().join("later")).unwrap();
+        scene.write("later/f", "2");
+        assert_eq!(scene.value().await, 2);
+        fs::rename(scene.dir.path().join("later"), scene.dir.path().join("gone")).unwrap();
+        assert_eq!(scene.value().await, 0);
+        fs::create_dir(scene.dir.path().join("later")).unwrap();
+        scene.write("later/f", "3");
+        assert_eq!(scene.value().await, 3);
+    }
+
+    #[tokio::test]
+    async fn another_list_reports_what_is_new_in_it() {
+        let mut scene = Scene::new("f");
+        assert_eq!(scene.value().await, 0);
+        let mut both = scene.wanted.borrow().clone();
+        scene.write("g", "9");
+        both.push(TrackFile { name: "g".into(), ..definition(&scene.dir.path().join("g")) });
+        scene.wanted.send(both.clone()).unwrap();
+        let g = |value| Some(Observation::File { name: "g".into(), value });
+        assert_eq!(scene.results.recv().await, g(9));
+        scene.wanted.send(both.split_off(1)).unwrap();
+        scene.write("g", "8");
+        assert_eq!(scene.results.recv().await, g(8));
+    }
+
+    #[test]
+    fn init_file_makes_a_file_and_overwrites_one_if_told_to() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("f");
+        let says = |value, overwrite| {
+            let init = Some(InitFile { value, overwrite });
+            initialise(&[TrackFile { init, ..definition(&path) }]);
+            fs::read_to_string(&path).unwrap()
+        };
+        assert_eq!(says(5, false), "5\n");
+        assert_eq!(says(6, false), "5\n");
+        assert_eq!(says(-7, true), "-7\n");
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::fs;
 use std::io;
+use std::mem;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
@@ -150,7 +151,7 @@ impl Processes {
 
     /// Makes the definitions those that are wanted, and looks for them.
     fn apply(&mut self, wanted: &[TrackProcess]) {
-        let mut old = std::mem::take(&mut self.kinds);
+        let mut old = mem::take(&mut self.kinds);
         self.kinds = (wanted.iter().cloned())
             .map(|definition| {
                 let same = |kind: &Kind| kind.definition == definition;
@@ -227,7 +228,7 @@ impl Processes {
             let running = kind.running;
             if kind.reported.replace(running) != Some(running) {
                 let name = kind.definition.name.clone();
-                let forked = kind.forked;
+                let forked = mem::take(&mut kind.forked);
                 // The supervisor may have ended.
                 let _ = self.results.send(Observation::Process { name, running, forked });
             }
@@ -276,4 +277,155 @@ fn running_name(stat: &[u8]) -> Option<&[u8]> {
     let end = stat.iter().rposition(|byte| *byte == b')')?;
     let running = !matches!(stat.get(end + 2)?, b'Z' | b'X');
     stat.get(begin..end).filter(|_| running)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+    use std::process::{Child, Command};
+
+    use lb_config::model::ArgumentMatch;
+    use tempfile::TempDir;
+
+    use super::*;
+
+    /// A program of which nobody else runs a copy, and who follows it.
+    struct Scene {
+        program: PathBuf,
+        _dir: TempDir,
+        _wanted: watch::Sender<Vec<TrackProcess>>,
+        results: mpsc::UnboundedReceiver<Observation>,
+        children: Vec<Child>,
+    }
+
+    impl Scene {
+        fn new(listening: bool) -> Option<Self> {
+            let dir = tempfile::tempdir().unwrap();
+            // A name of 12 letters, with what is different in its directory's.
+            let unique = dir.path().file_name().unwrap().to_str().unwrap();
+            let name = format!("nap-{}", unique.trim_start_matches(".tmp"));
+            let program = dir.path().join(&name);
+            fs::copy("/bin/sleep", &program).unwrap();
+            let definition = TrackProcess {
+                name: "p".into(),
+                process: vec![name],
+                arguments: ArgumentMatch::None,
+                weight: 0,
+                reverse: false,
+                quorum: 1,
+                quorum_max: None,
+                terminate_delay: Duration::ZERO,
+                fork_delay: Duration::ZERO,
+                full_command: false,
+            };
+            let (wanted, receiver) = watch::channel(vec![definition]);
+            let (sender, results) = mpsc::unbounded_channel();
+            if listening {
+                if let Err(error) = Connector::open(Buffer::default()) {
+                    eprintln!("skipped: no connector: {error}");
+                    return None;
+                }
+                tokio::spawn(start(receiver, Buffer::default(), sender));
+            } else {
+                let ticks = interval_at(Instant::now(), Duration::from_millis(20));
+                let mut processes =
+                    Processes { kinds: Vec::new(), found: Found::new(), results: sender };
+                processes.apply(&receiver.borrow());
+                tokio::spawn(processes.follow(Source::Looking(ticks), receiver));
+            }
+            Some(Self { program, _dir: dir, _wanted: wanted, results, children: Vec::new() })
+        }
+
+        fn run(&mut self) {
+            self.children.push(Command::new(&self.program).arg("1000").spawn().unwrap());
+        }
+
+        fn kill(&mut self) {
+            self.children.remove(0).kill().unwrap(); // and not waited for: it stays a zombie
+        }
+
+        async fn running(&mut self) -> u32 {
+            match self.results.recv().await.unwrap() {
+                Observation::Process { name, running, .. } if name == "p" => running,
+                other => panic!("{other:?}"),
+            }
+        }
+
+        async fn play(mut self) {
+            assert_eq!(self.running().await, 0);
+            self.run();
+            assert_eq!(self.running().await, 1);
+            self.run();
+            assert_eq!(self.running().await, 2);
+            self.kill();
+            assert_eq!(self.running().await, 1);
+            self.kill();
+            assert_eq!(self.running().await, 0);
+        }
+    }
+
+    impl Drop for Scene {
+        fn drop(&mut self) {
+            for child in &mut self.children {
+                let _ = child.kill();
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn the_kernel_tells_of_every_beginning_and_end() {
+        if let Some(scene) = Scene::new(true) {
+            scene.play().await;
+        }
+    }
+
+    #[tokio::test]
+    async fn who_is_not_told_looks() {
+        Scene::new(false).unwrap().play().await;
+    }
+
+    #[test]
+    fn a_copy_is_what_its_parent_is_until_it_becomes_something_else() {
+        let (results, mut reported) = mpsc::unbounded_channel();
+        let definition = TrackProcess {
+            name: "p".into(),
+            process: vec!["/nowhere".into()],
+            arguments: ArgumentMatch::None,
+            weight: 0,
+            reverse: false,
+            quorum: 1,
+            quorum_max: None,
+            terminate_delay: Duration::ZERO,
+            fork_delay: Duration::ZERO,
+            full_command: true,
+        };
+        let kind = Kind { definition, running: 0, forked: false, reported: None };
+        let mut processes = Processes { kinds: vec![kind], found: Found::new(), results };
+        let said = |running, forked| Observation::Process { name: "p".into(), running, forked };
+        // Numbers above any that the kernel gives.
+        let [parent, child] = [u32::MAX - 1, u32::MAX];
+        processes.set(parent, vec![0], false);
+        processes.report();
+        processes.handle(Event::Fork { parent, child });
+        processes.report();
+        processes.handle(Event::Exec { pid: child });
+        processes.report();
+        processes.handle(Event::Exit { pid: parent });
+        processes.handle(Event::Exit { pid: child });
+        processes.report();
+        let mut all = std::iter::from_fn(|| reported.try_recv().ok());
+        assert_eq!(all.next(), Some(said(1, false)));
+        assert_eq!(all.next(), Some(said(2, true)));
+        assert_eq!(all.next(), Some(said(1, false)));
+        assert_eq!(all.next(), Some(said(0, false)));
+    }
+
+    #[test]
+    fn a_name_may_hold_anything_and_the_dead_have_none() {
+        assert_eq!(running_name(b"7 (nginx) S 1 7"), Some(&b"nginx"[..]));
+        assert_eq!(running_name(b"7 (a) b (c) R 1"), Some(&b"a) b (c"[..]));
+        assert_eq!(running_name(b"7 (nginx) Z 1 7"), None);
+        assert_eq!(running_name(b"7 ngi"), None);
+        assert_eq!(running_name(b")("), None);
+    }
 }
