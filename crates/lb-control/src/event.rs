@@ -153,6 +153,22 @@ pub enum EventKind {
         /// Whether it succeeds now.
         up: bool,
     },
+    /// A tracked file puts an instance into FAULT, or does so no longer.
+    TrackedFile {
+        /// Name of the instance.
+        name: String,
+        /// Name of the file in the configuration.
+        file: String,
+        /// Whether it is a fault now.
+        fault: bool,
+    },
+    /// Tracked processes gained or lost their quorum.
+    Process {
+        /// Name in the configuration.
+        name: String,
+        /// Gained.
+        up: bool,
+    },
     /// A link or an address that instances depend on came or went.
     Interface {
         /// Name of the interface.
@@ -301,6 +317,17 @@ impl fmt::Display for EventKind {
             }
             Self::Script { name, up } => {
                 write!(f, "VRRP_Script({name}) {}", if *up { "succeeded" } else { "failed" })
+            }
+            Self::TrackedFile { name, file, fault } => {
+                let verb = if *fault { "now" } else { "leaving" };
+                write!(f, "({name}): tracked file {file} {verb} FAULT state")
+            }
+            Self::Process { name, up } => {
+                write!(
+                    f,
+                    "Quorum {} for tracked process {name}",
+                    if *up { "gained" } else { "lost" }
+                )
             }
             Self::Interface { name, up } => {
                 write!(f, "Netlink reports {name} {}", if *up { "up" } else { "down" })

@@ -203,6 +203,7 @@ impl Node {
                 _ => {}
             }
         }
+        total += self.followed.assess(slot.config.router(), &mut faults, &mut waits);
         let kind = slot.config.kind();
         if kind == ProtocolKind::Carp && !self.carp.allow {
             faults.push("carp_allow is off".to_owned());

@@ -5,8 +5,8 @@
 //! groups, gratuitous ARP blocks, VIPs. It never touches the kernel: a simulator runs it as well.
 //!
 //! How to drive it:
-//! 1. [`Node::new`], then [`Input::Link`] and [`Input::Address`] for everything there is, then
-//!    [`Input::Start`].
+//! 1. [`Node::new`], then [`Input::Link`] and [`Input::Address`] for everything there is, and
+//!    [`Input::File`] and [`Input::Process`] for what is tracked, then [`Input::Start`].
 //! 2. Sleep until [`Node::deadline`] or until a socket is readable. First give every packet that
 //!    waits, then link and address changes, then [`Input::Timer`], all with one `now`.
 //! 3. Do the actions of that `now` in their order, those of a reload before any further input;
@@ -22,6 +22,7 @@ mod deadlines;
 mod demotion;
 mod demux;
 mod drive;
+mod followed;
 pub mod group;
 mod kernel;
 mod links;
@@ -62,6 +63,7 @@ pub use vmac::{Vmac, VmacPrefixes};
 use deadlines::Deadlines;
 use demotion::Demotions;
 use demux::Demux;
+use followed::Followed;
 use links::Links;
 use scripts::Scripts;
 use slot::Slot;
@@ -82,6 +84,7 @@ pub struct Node {
     /// Where the seeds of instances come from.
     seeds: Seeds,
     scripts: Scripts,
+    followed: Followed,
     links: Links,
     /// Whose VIP an address is.
     vip_users: HashMap<IpAddr, Vec<InstanceId>>,
@@ -163,6 +166,7 @@ impl Node {
             demotions: Demotions::default(),
             seeds: Seeds(seed),
             scripts: Scripts::default(),
+            followed: Followed::default(),
             links: Links::default(),
             vip_users: HashMap::new(),
             link_users: HashMap::new(),
@@ -212,6 +216,7 @@ impl Node {
                 self.packet(now, link, packet, out);
             }
             (Phase::Running | Phase::Stopping, Input::Timer) => {
+                self.run_process_timers(now, out);
                 self.run_timers(now, out);
                 batch(&mut out[first..]);
             }
@@ -235,6 +240,12 @@ impl Node {
             }
             (Phase::Running, Input::Claim { link, address, mac }) => {
                 self.claim(now, link, address, mac, out);
+            }
+            (Phase::New | Phase::Running, Input::File { name, value }) => {
+                self.file(now, name, value, out);
+            }
+            (Phase::New | Phase::Running, Input::Process { name, running, forked }) => {
+                self.process(now, name, running, forked, out);
             }
             (Phase::Running, Input::Demote { group, by }) => self.demote(now, group, by, out),
             (Phase::New, Input::Start) => {
@@ -262,9 +273,10 @@ impl Node {
     /// at times earlier than the first.
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
-        matches!(self.phase, Phase::Running | Phase::Stopping)
-            .then(|| self.deadlines.first())
-            .flatten()
+        if !matches!(self.phase, Phase::Running | Phase::Stopping) {
+            return None;
+        }
+        [self.deadlines.first(), self.followed.deadline()].into_iter().flatten().min()
     }
 
     /// Appends one advertisement of an instance: its octets to `payload`, and to `datagrams` one

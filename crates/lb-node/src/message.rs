@@ -28,8 +28,8 @@ impl InstanceId {
 /// What a node is told. Strings and packets are borrowed, nothing is kept of them.
 #[derive(Debug)]
 pub enum Input<'a> {
-    /// Everything known about links and addresses has been told: begin. Once, and first of all
-    /// but [`Input::Link`] and [`Input::Address`].
+    /// Everything known about links, addresses, files and processes has been told: begin. Once, and
+    /// first of all but [`Input::Link`], [`Input::Address`], [`Input::File`] and [`Input::Process`].
     Start,
     /// A deadline may have passed. Early and repeated ones are harmless.
     ///
@@ -78,6 +78,23 @@ pub enum Input<'a> {
         name: &'a str,
         /// Exit status 0, in time.
         success: bool,
+    },
+    /// What a tracked file says: on a change, and of each before the start if possible.
+    File {
+        /// Its name in the configuration.
+        name: &'a str,
+        /// The number in it ([`track::file::parse`](crate::track::file::parse)); 0 if there is none.
+        value: i32,
+    },
+    /// How many of the tracked processes run: on a change, and of each before the start if
+    /// possible. Quorum and delays are reckoned here.
+    Process {
+        /// Their name in the configuration.
+        name: &'a str,
+        /// So many.
+        running: u32,
+        /// The last one has come by a fork, and may be about to become another program.
+        forked: bool,
     },
     /// The operator wants another router to take over from an instance, and from its whole group.
     Handover {

@@ -110,6 +110,22 @@ pub enum Entry {
         /// It succeeded.
         success: bool,
     },
+    /// [`Input::File`]
+    File {
+        /// Its name.
+        name: String,
+        /// The number in it.
+        value: i32,
+    },
+    /// [`Input::Process`]
+    Process {
+        /// Their name.
+        name: String,
+        /// So many run.
+        running: u32,
+        /// The last one came by a fork.
+        forked: bool,
+    },
     /// [`Input::Handover`]
     Handover {
         /// Of this instance.
@@ -248,6 +264,10 @@ impl Entry {
             Input::Script { name, success } => {
                 Self::Script { name: (*name).to_owned(), success: *success }
             }
+            Input::File { name, value } => Self::File { name: (*name).to_owned(), value: *value },
+            Input::Process { name, running, forked } => {
+                Self::Process { name: (*name).to_owned(), running: *running, forked: *forked }
+            }
             Input::Handover { name } => Self::Handover { name: (*name).to_owned() },
             Input::Maintenance { name, state } => {
                 Self::Maintenance { name: name.map(str::to_owned), state: state.clone() }
@@ -290,6 +310,10 @@ impl Entry {
                 Input::Address { link: *link, address: *address, present: *present }
             }
             Self::Script { name, success } => Input::Script { name, success: *success },
+            Self::File { name, value } => Input::File { name, value: *value },
+            Self::Process { name, running, forked } => {
+                Input::Process { name, running: *running, forked: *forked }
+            }
             Self::Handover { name } => Input::Handover { name },
             Self::Maintenance { name, state } => {
                 Input::Maintenance { name: name.as_deref(), state: state.clone() }

@@ -79,6 +79,7 @@ impl Node {
             .filter_map(|id| Some((Identity::of(&self.slot(*id)?.config), *id)))
             .collect();
         self.scripts.redefine(plan.scripts);
+        self.followed.redefine(plan.files, plan.processes);
         self.carp = plan.carp;
         self.vmacs.prefixes = plan.vmac_prefixes;
         self.demotions.dismiss();
@@ -150,6 +151,7 @@ impl Node {
 
     fn index(&mut self, id: InstanceId, config: &VirtualRouter) {
         self.scripts.add_user(id, config);
+        self.followed.add_user(id, config);
         for vip in config.vips.iter().chain(&config.excluded_vips) {
             self.vip_users.entry(vip.address).or_default().push(id);
         }

@@ -5,6 +5,7 @@
 
 mod carp;
 mod conflicts;
+mod followed;
 mod handover;
 mod network;
 mod vmac;

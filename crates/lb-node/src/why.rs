@@ -65,6 +65,14 @@ pub(crate) enum Trigger {
         name: String,
         success: bool,
     },
+    File {
+        name: String,
+        value: i32,
+    },
+    Process {
+        name: String,
+        running: u32,
+    },
     Handover,
     Maintenance(bool),
     Demotion {
@@ -119,6 +127,10 @@ impl Trigger {
             }
             Input::Script { name, success } => {
                 Self::Script { name: (*name).to_owned(), success: *success }
+            }
+            Input::File { name, value } => Self::File { name: (*name).to_owned(), value: *value },
+            Input::Process { name, running, .. } => {
+                Self::Process { name: (*name).to_owned(), running: *running }
             }
             Input::Handover { .. } => Self::Handover,
             Input::Maintenance { state, .. } => Self::Maintenance(state.is_some()),
@@ -190,6 +202,10 @@ impl Node {
             }
             Trigger::Script { name, success } => {
                 format!("script {name} {}", if *success { "succeeded" } else { "failed" })
+            }
+            Trigger::File { name, value } => format!("tracked file {name} says {value}"),
+            Trigger::Process { name, running } => {
+                format!("of tracked process {name} {running} run")
             }
             Trigger::Handover => "handover by the operator".to_owned(),
             Trigger::Maintenance(on) => {

@@ -201,10 +201,14 @@ pub(super) const BUFFERS: &[Keyword<Globals>] = &[
         g.model.buffers.vrrp_monitor.bytes = Some(n as u32);
     }),
     switch("vrrp_netlink_monitor_rcv_bufs_force", |g, on| g.model.buffers.vrrp_monitor.force = on),
-    number("process_monitor_rcv_bufs", 0, |g, n| {
-        g.model.buffers.process_monitor.bytes = Some(n as u32);
-    }),
-    switch("process_monitor_rcv_bufs_force", |g, on| g.model.buffers.process_monitor.force = on),
+    Keyword::new(
+        "process_monitor_rcv_bufs",
+        Takes::u32(0, |g: &mut Globals, n| g.model.buffers.process_monitor.bytes = Some(n as u32)),
+    ),
+    Keyword::new(
+        "process_monitor_rcv_bufs_force",
+        Takes::Switch(|g, on| g.model.buffers.process_monitor.force = on),
+    ),
     number("lvs_netlink_cmd_rcv_bufs", 0, |g, n| {
         g.model.buffers.lvs_commands.bytes = Some(n as u32);
     }),

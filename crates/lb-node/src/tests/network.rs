@@ -205,6 +205,17 @@ impl Network {
 
     /// The same for a host whose engine failed as MASTER of these.
     pub fn resume(&mut self, links: LinkIndex, plan: Plan, masters: &[&str]) -> usize {
+        self.resume_knowing(links, plan, masters, [])
+    }
+
+    /// The same, told this before the start.
+    pub fn resume_knowing<'a>(
+        &mut self,
+        links: LinkIndex,
+        plan: Plan,
+        masters: &[&str],
+        known: impl IntoIterator<Item = Input<'a>>,
+    ) -> usize {
         let adopt = masters.iter().map(|name| (*name).to_owned()).collect();
         let (vips, announced, sent) = Default::default();
         self.hosts.push(Host {
@@ -221,6 +232,7 @@ impl Network {
             let address = IpAddr::from([10, 0, link as u8, host as u8 + 1]);
             self.tell(host, Input::Address { link, address, present: true });
         }
+        known.into_iter().for_each(|input| self.tell(host, input));
         self.tell(host, Input::Start);
         host
     }

@@ -19,7 +19,7 @@ use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use lb_config::model::Scheduling;
 use lb_control::status::{Maintenance, Transition};
 use lb_net::Waker;
-use lb_node::Plan;
+use lb_node::{Input, Plan};
 use tokio::sync::oneshot;
 
 use crate::advertiser::thread::{Command, Thread};
@@ -41,6 +41,47 @@ pub struct Options {
     pub maintenance: Vec<(Option<String>, Maintenance)>,
     /// Where every input of the node is written.
     pub recording: Option<Recording>,
+    /// What is known of tracked files and processes.
+    pub observed: Vec<Observation>,
+}
+
+/// What was seen of something tracked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Observation {
+    /// One run of a script ended.
+    Script {
+        /// Of the script in the configuration.
+        name: String,
+        /// Exit status 0, in time.
+        success: bool,
+    },
+    /// A file says something else than before.
+    File {
+        /// Of the file in the configuration.
+        name: String,
+        /// The number in it.
+        value: i32,
+    },
+    /// Another number of processes run than before.
+    Process {
+        /// Of the processes in the configuration.
+        name: String,
+        /// So many.
+        running: u32,
+        /// The last one has come by a fork, and may be about to become another program.
+        forked: bool,
+    },
+}
+
+impl Observation {
+    /// As a node is told.
+    fn input(&self) -> Input<'_> {
+        match *self {
+            Self::Script { ref name, success } => Input::Script { name, success },
+            Self::File { ref name, value } => Input::File { name, value },
+            Self::Process { ref name, running, forked } => Input::Process { name, running, forked },
+        }
+    }
 }
 
 /// Why an advertiser does not start.
@@ -119,9 +160,9 @@ impl Advertiser {
         answer
     }
 
-    /// Tells how a run of a tracked script ended.
-    pub fn script(&self, name: &str, success: bool) {
-        self.send(Command::Script { name: name.into(), success });
+    /// Tells what was seen of something tracked.
+    pub fn observe(&self, observation: Observation) {
+        self.send(Command::Observe(observation));
     }
 
     /// Tells how the next plan that is put in force is written, for the record.

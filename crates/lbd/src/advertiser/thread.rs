@@ -20,7 +20,7 @@ use crate::advertiser::kernel::Kernel;
 use crate::advertiser::outgoing::Outgoing;
 use crate::advertiser::recorder::Tape;
 use crate::advertiser::sockets::Sockets;
-use crate::advertiser::{Masters, Options};
+use crate::advertiser::{Masters, Observation, Options};
 use crate::engine::EventSink;
 use lb_node::Plan;
 use lb_node::{Action, Input, LinkIndex, Node};
@@ -29,7 +29,7 @@ use lb_node::{Action, Input, LinkIndex, Node};
 #[derive(Debug)]
 pub(super) enum Command {
     Apply { plan: Plan, reply: oneshot::Sender<Result<(), String>> },
-    Script { name: String, success: bool },
+    Observe(Observation),
     Handover { name: String },
     Maintenance { name: Option<String>, state: Option<Maintenance> },
     Demote { group: String, by: i32 },
@@ -107,6 +107,9 @@ impl Thread {
         };
         kernel.survey(&mut |input| tell(node, input)).map_err(netlink)?;
         kernel.prepare(node, &mut tell).map_err(netlink)?;
+        for observation in &options.observed {
+            tell(node, observation.input());
+        }
         for (name, state) in &options.maintenance {
             let (name, state) = (name.as_deref(), Some(state.clone()));
             tell(node, Input::Maintenance { name, state });
@@ -182,8 +185,8 @@ impl Thread {
                     let _ = reply.send(opened);
                 })?;
             }
-            Command::Script { name, success } => {
-                self.tell(now, Input::Script { name: &name, success });
+            Command::Observe(observation) => {
+                self.tell(now, observation.input());
                 self.warn_if_not_opened()?;
             }
             Command::Handover { name } => {

@@ -29,7 +29,7 @@ use sd_notify::NotifyState;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval, timeout};
 
-use crate::advertiser::{self, Advertiser, Recorder};
+use crate::advertiser::{self, Advertiser, Observation, Recorder};
 use crate::balancer::{self, Balancer};
 use crate::cli::Args;
 use crate::dump::{self, Dump};
@@ -42,7 +42,7 @@ use notify::{Notifications, Runner};
 use operator::Waiting;
 use signals::{Signal, Signals};
 use slot::{Change, Slot};
-use tracker::{ScriptResult, Tracker};
+use tracker::Tracker;
 
 /// A stop may take so long if the configuration does not say otherwise (`child_wait_time`).
 const STOP: Duration = Duration::from_secs(5);
@@ -72,7 +72,7 @@ pub struct Fatal {
 /// Everything that arrives, besides signals.
 struct Inbox {
     events: mpsc::UnboundedReceiver<Event>,
-    results: mpsc::UnboundedReceiver<ScriptResult>,
+    results: mpsc::UnboundedReceiver<Observation>,
     commands: mpsc::Receiver<Command>,
     watchdog: Watchdog,
 }
@@ -184,8 +184,12 @@ pub async fn run(
     if let Some(directory) = supervisor.socket.parent() {
         let _ = pidfile::make_directory(directory); // whoever needs it says why it cannot be
     }
-    supervisor.start_engines()?;
+    Tracker::initialise(&supervisor.model);
     supervisor.tracker.apply(&supervisor.model);
+    while let Ok(found) = inbox.results.try_recv() {
+        supervisor.pass_on(found);
+    }
+    supervisor.start_engines()?;
     // Without it the VIPs are as alive as with it: a complaint, no reason to stop.
     let control = Control::listen(&supervisor.socket, commands_in)
         .inspect_err(|message| tracing::error!("{message}"))
@@ -254,6 +258,7 @@ impl Supervisor {
             scheduling: model.global.advertiser_scheduling,
             maintenance: self.maintenance.entries(),
             recording: self.recording(),
+            observed: self.tracker.known(),
         };
         // Its counters begin at 0.
         self.cleared.lock().unwrap_or_else(PoisonError::into_inner).clear();
@@ -286,7 +291,7 @@ impl Supervisor {
                     Signal::ThreadDump => self.test_fault(),
                 },
                 Some(event) = inbox.events.recv() => self.handle(&event),
-                Some(result) = inbox.results.recv() => self.pass_on(&result),
+                Some(result) = inbox.results.recv() => self.pass_on(result),
                 Some(command) = inbox.commands.recv() => match command {
                     Command::Status(answer) => self.answer_status(answer),
                     Command::Config(answer) => {
@@ -389,9 +394,10 @@ impl Supervisor {
         }
     }
 
-    fn pass_on(&self, result: &ScriptResult) {
+    fn pass_on(&mut self, result: Observation) {
+        self.tracker.remember(&result);
         if let Some(advertiser) = self.advertiser.engine() {
-            advertiser.script(&result.name, result.success);
+            advertiser.observe(result);
         }
     }
 
@@ -416,7 +422,7 @@ impl Supervisor {
             tokio::select! {
                 biased;
                 Some(event) = inbox.events.recv() => self.handle(&event),
-                Some(result) = inbox.results.recv() => self.pass_on(&result),
+                Some(result) = inbox.results.recv() => self.pass_on(result),
                 () = inbox.watchdog.due() => tell_systemd(&[NotifyState::Watchdog]),
                 done = &mut work => return done,
             }
@@ -705,6 +711,8 @@ fn log_event(event: &EventKind, carp_log: u8) {
         | EventKind::VrrpPriority { .. }
         | EventKind::VrrpMasterRxLowerPri { .. }
         | EventKind::Script { .. }
+        | EventKind::TrackedFile { .. }
+        | EventKind::Process { .. }
         | EventKind::Interface { .. } => tracing::info!(target: "lbd::advertiser", "{event}"),
     }
 }
