@@ -16,6 +16,8 @@ mod segment;
 mod shrink;
 mod story;
 mod table;
+pub mod trial;
+mod wiring;
 mod world;
 
 pub use chance::Chance;
@@ -26,7 +28,7 @@ pub use scenario::{Deed, MAX_ROUTERS, Router, Scenario, Weather, What, Wire};
 pub use shrink::shrink;
 pub use story::tell;
 pub use table::{Patience, Table, Terms, VirtualRouter};
-pub use world::run;
+pub use world::{observe, run};
 
 /// Simulated nanoseconds since the beginning.
 type Time = u64;

@@ -3,7 +3,7 @@
 mod check;
 mod convert;
 mod diff;
-mod load;
+pub mod load;
 mod report;
 mod show;
 

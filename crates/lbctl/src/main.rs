@@ -6,6 +6,7 @@ mod config;
 mod lab;
 mod order;
 mod replay;
+mod simulate;
 mod status;
 mod text;
 mod why;
@@ -43,7 +44,9 @@ const EXAMPLES: &str = "Examples:
   lbctl why VI_1                what made it MASTER, or no longer?
   lbctl maintenance on          let the other routers do the work
   lbctl reload                  put the changed configuration in force
-  lbctl lab                     see a failover in network namespaces";
+  lbctl lab                     see a failover in network namespaces
+  lbctl simulate gw1.conf gw2.conf
+                                what happens when each of them fails?";
 
 #[derive(Subcommand)]
 enum Command {
@@ -59,6 +62,7 @@ enum Command {
     Replay(replay::Args),
     Config(config::Args),
     Lab(lab::Args),
+    Simulate(simulate::Args),
     #[command(hide = true)]
     LabServer(lab::ServerArgs),
 }
@@ -78,6 +82,7 @@ fn main() -> ExitCode {
         Command::Replay(args) => replay::run(&args),
         Command::Config(args) => config::run(&socket, args),
         Command::Lab(args) => lab::run(args),
+        Command::Simulate(args) => simulate::run(&args),
         Command::LabServer(args) => lab::serve(&args),
     };
     done.unwrap_or_else(|error| {

@@ -1,0 +1,167 @@
+//! The trials as text.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use anstyle::{AnsiColor, Style};
+use comfy_table::{Attribute, Cell, CellAlignment, Color, ContentArrangement, Table, presets};
+use lb_sim::trial::{Fault, Report, Trial, VipReport};
+
+const GOOD: Style = AnsiColor::Green.on_default();
+const BAD: Style = AnsiColor::Red.on_default().bold();
+const DIM: Style = Style::new().dimmed();
+
+/// The whole report, at most `width` columns wide, in colour.
+pub fn render(report: &Report, width: u16) -> String {
+    let mut out = String::new();
+    // Writing to a string does not fail.
+    let _ = write(report, width, &mut out);
+    out
+}
+
+fn write(report: &Report, width: u16, out: &mut String) -> std::fmt::Result {
+    writeln!(
+        out,
+        "{} nodes, {} virtual routers; by the standard they agree within {}",
+        report.nodes.len(),
+        report.virtual_routers.len(),
+        time(report.bound)
+    )?;
+    for segment in &report.segments {
+        let ports = segment.ports.iter().map(|port| {
+            let address = port.addresses.first().map_or(String::new(), ToString::to_string);
+            let node = &report.nodes[port.node];
+            if port.interface == segment.name {
+                format!("{node} {address}")
+            } else {
+                format!("{node} {} {address}", port.interface)
+            }
+        });
+        let ports: Vec<String> = ports.collect();
+        writeln!(out, "{DIM}segment {}: {}{DIM:#}", segment.name, ports.join(", "))?;
+    }
+    writeln!(out, "\n{}", trimmed(&trials(report, width)))?;
+    let quiet = report.trials.iter().filter(|trial| trial.is_quiet());
+    let quiet: Vec<String> = quiet.map(|trial| title(report, trial)).collect();
+    if !quiet.is_empty() {
+        writeln!(out, "\n{GOOD}nobody notices{GOOD:#}: {}", quiet.join(", "))?;
+    }
+    for trial in std::iter::once(&report.election).chain(&report.trials) {
+        if let Some(complaint) = &trial.complaint {
+            writeln!(out, "{BAD}{}{BAD:#}: {complaint}", title(report, trial))?;
+        }
+    }
+    let worst = report
+        .trials
+        .iter()
+        .flat_map(|trial| trial.vips.iter().map(move |vip| (vip.worst, vip.address, trial)));
+    if let Some((longest, address, trial)) = worst.max_by_key(|(worst, ..)| *worst)
+        && !longest.is_zero()
+    {
+        let title = title(report, trial);
+        writeln!(out, "\nworst: {address} is gone for {} when you {title}", time(longest))?;
+    }
+    Ok(())
+}
+
+fn trials(report: &Report, width: u16) -> Table {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING).enforce_styling();
+    table.style_text_only();
+    table.set_content_arrangement(ContentArrangement::Dynamic).set_width(width);
+    let header = ["FAULT", "ROUTER", "MASTER", "OUTAGE", "OF"];
+    table.set_header(header.iter().map(|text| Cell::new(text).add_attribute(Attribute::Dim)));
+    let noticed = report.trials.iter().filter(|trial| !trial.is_quiet());
+    for trial in std::iter::once(&report.election).chain(noticed) {
+        let mut title = title(report, trial);
+        for (vr, router) in report.virtual_routers.iter().enumerate() {
+            let vips: Vec<&VipReport> =
+                trial.vips.iter().filter(|vip| vip.virtual_router == vr).collect();
+            let worst = vips.iter().max_by_key(|vip| vip.worst);
+            let reigns = &trial.masters[vr];
+            let moved = reigns.len() != 1 || !reigns[0].from.is_zero();
+            if !moved && worst.is_none_or(|vip| vip.worst.is_zero()) {
+                continue;
+            }
+            let (outage, of) = outage(trial, worst.copied());
+            table.add_row([
+                Cell::new(std::mem::take(&mut title)),
+                Cell::new(&router.name),
+                Cell::new(timeline(report, trial, vr)),
+                outage.set_alignment(CellAlignment::Right),
+                Cell::new(of),
+            ]);
+        }
+    }
+    for (index, column) in table.column_iter_mut().enumerate() {
+        column.set_padding((if index == 0 { 0 } else { 2 }, 0));
+    }
+    table
+}
+
+/// `gw1, gw2 +3.61 s`: who becomes MASTER when.
+fn timeline(report: &Report, trial: &Trial, vr: usize) -> String {
+    let mut reigns = trial.masters[vr].iter().peekable();
+    if reigns.peek().is_none() {
+        return "nobody".to_owned();
+    }
+    let mut words = Vec::new();
+    for reign in reigns {
+        let name = &report.nodes[reign.node];
+        words.push(match reign.from {
+            Duration::ZERO => name.clone(),
+            from => format!("{name} +{}", time(from)),
+        });
+    }
+    words.join(", ")
+}
+
+fn outage(trial: &Trial, worst: Option<&VipReport>) -> (Cell, String) {
+    match worst {
+        None => (Cell::new("-"), String::new()),
+        Some(vip) if vip.worst.is_zero() => (Cell::new("none").fg(Color::Green), String::new()),
+        Some(vip) => {
+            let lasts = vip.outages.iter().any(|(_, to)| *to == trial.end);
+            let colour = if lasts || vip.worst >= Duration::from_secs(1) {
+                Color::Red
+            } else {
+                Color::Yellow
+            };
+            let text = if lasts { "for ever".to_owned() } else { time(vip.worst) };
+            (Cell::new(text).fg(colour), vip.address.to_string())
+        }
+    }
+}
+
+/// `kill gw1`
+pub fn title(report: &Report, trial: &Trial) -> String {
+    let verb = match trial.fault {
+        Fault::Election => return "turn everything on".to_owned(),
+        Fault::Kill => "kill",
+        Fault::Cut => "cut",
+        Fault::Isolate => "isolate",
+        Fault::Stall => "stall",
+        Fault::Stop => "stop",
+        Fault::Restart => "restart",
+    };
+    let node = trial.node.and_then(|node| report.nodes.get(node)).map_or("", String::as_str);
+    match &trial.interface {
+        Some(interface) => format!("{verb} {node} {interface}"),
+        None => format!("{verb} {node}"),
+    }
+}
+
+/// Seconds, or milliseconds below one.
+pub fn time(time: Duration) -> String {
+    match time.as_secs_f64() {
+        seconds if seconds < 0.000_95 => format!("{:.1} ms", seconds * 1e3),
+        seconds if seconds < 0.999_5 => format!("{:.0} ms", seconds * 1e3),
+        seconds if seconds < 99.95 => format!("{seconds:.2} s"),
+        seconds => format!("{seconds:.0} s"),
+    }
+}
+
+/// The table without the blanks that fill its lines.
+fn trimmed(table: &Table) -> String {
+    table.lines().map(|line| line.trim_end().to_owned()).collect::<Vec<_>>().join("\n")
+}
