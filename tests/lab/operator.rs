@@ -111,7 +111,8 @@ fn maintenance_outlives_failures_and_restarts() -> Test {
     assert!(text.contains("is in maintenance by root since"), "{text}");
 
     // The advertiser fails: the next one is in maintenance from its start.
-    run(d1, &["sh", "-c", "kill -64 $(pidof lbd)"])?;
+    let sigrtmax = ["kill", "-64", &shown.daemon.pid.to_string()];
+    assert_eq!(run(d1, &sigrtmax)?.0, Some(0));
     first.wait_for_line("the advertiser failed and was started again", SOON)?;
     let shown = wait_status(d1, "it runs again", |status| !status.vrrp.is_empty())?;
     assert!(maintained(&shown), "{shown:?}");

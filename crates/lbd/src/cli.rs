@@ -17,7 +17,7 @@ use crate::log::Facility;
 #[derive(Clone, Debug, Parser)]
 #[command(
     name = "lbd",
-    about = "Keeps virtual IPs alive (VRRP) and spreads their load over real servers",
+    about = "Keeps virtual IPs alive (VRRP, CARP) and spreads their load over real servers",
     long_about = None,
     max_term_width = 80,
     disable_version_flag = true,
