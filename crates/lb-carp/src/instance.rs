@@ -267,6 +267,11 @@ impl Instance {
             }
             (State::Backup { down_at, .. }, Event::Advert(advert, from)) => {
                 if let Some(reason) = self.outdoes(&advert, from) {
+                    // Somebody better is MASTER and puts the sender in its place, or has done so
+                    // while this was under way. If it is not there any more, silence tells.
+                    if self.knows_better_than(from) {
+                        return;
+                    }
                     return self.take_over(now, reason, out);
                 }
                 // A master we respect; it is heard in this family.

@@ -33,7 +33,12 @@ pub fn generate(seed: u64) -> Scenario {
         segments: (0..maker.segments).map(|index| format!("lan{index}")).collect(),
         routers,
         deeds: Vec::new(),
-        calm: Weather { delay: maker.beat / 500, jitter: maker.beat / 200, ..Weather::default() },
+        // Less than addresses linger with whoever is relieved.
+        calm: Weather {
+            delay: (maker.beat / 500).min(Duration::from_millis(2)),
+            jitter: (maker.beat / 200).min(Duration::from_millis(3)),
+            ..Weather::default()
+        },
         lateness: (maker.beat / 100).min(Duration::from_millis(2)),
         patience: maker.beat,
         heal_at: Duration::ZERO,
@@ -306,7 +311,15 @@ impl Maker {
         let router = self.chance.below(scenario.routers.len() as u64) as usize;
         let other = self.chance.below(scenario.routers.len() as u64) as usize;
         let segment = self.chance.below(self.segments as u64) as usize;
-        match self.chance.below(16) {
+        match self.chance.below(18) {
+            16 => {
+                let vr = self.chance.below(self.virtual_routers.len() as u64) as usize;
+                (What::Handover { router, name: format!("V{}", vr + 1) }, None)
+            }
+            17 => {
+                let maintenance = |on| What::Maintenance { router, on };
+                (maintenance(true), Some(maintenance(false)))
+            }
             0 => (What::PowerOff { router }, Some(What::PowerOn { router })),
             1 | 2 => {
                 let adopt = self.one_in(2);
@@ -403,12 +416,19 @@ impl Maker {
         for _ in 0..self.chance.below(4) {
             let router = self.chance.below(scenario.routers.len() as u64) as usize;
             let at = scenario.end;
+            let vr = self.chance.below(self.virtual_routers.len() as u64) as usize;
             let segment = self.chance.below(self.segments as u64) as usize;
             let mut then = |what, later: Duration| {
                 scenario.deeds.push(Deed { at: at + later, what });
                 scenario.end = at + later + bound + self.beat * 2;
             };
-            match self.chance.below(8) {
+            match self.chance.below(12) {
+                8 | 9 => {
+                    let name = format!("V{}", vr + 1);
+                    then(What::Handover { router, name }, Duration::ZERO);
+                }
+                10 => then(What::Maintenance { router, on: true }, Duration::ZERO),
+                11 => then(What::Maintenance { router, on: false }, Duration::ZERO),
                 0 => then(What::PowerOff { router }, Duration::ZERO),
                 1 => then(What::PowerOn { router }, Duration::ZERO),
                 2 => then(What::Stop { router }, Duration::ZERO),

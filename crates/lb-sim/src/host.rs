@@ -36,6 +36,8 @@ pub(crate) struct Host {
     pub(crate) awake_since: Time,
     /// It ignores what it hears until then.
     pub(crate) deaf_until: Time,
+    /// It is told to stop, and to be started again afterwards if this is so.
+    pub(crate) stopping: Option<bool>,
     /// Counts the lives of the process: what was meant for an earlier one is void.
     pub(crate) life: u32,
     /// When it last had to be woken at once.
@@ -65,6 +67,9 @@ pub(crate) enum Command {
     /// A script ended: its name.
     Script(String),
     Reload(Box<Plan>),
+    /// An instance's name.
+    Handover(String),
+    Maintenance(bool),
     Stop,
 }
 
@@ -117,6 +122,7 @@ impl Host {
             stalled: None,
             awake_since: 0,
             deaf_until: 0,
+            stopping: None,
             life: 0,
             hurried: Time::MAX,
             wake_at: None,
@@ -130,6 +136,7 @@ impl Host {
     pub(crate) fn end_process(&mut self) {
         self.node = None;
         self.stalled = None;
+        self.stopping = None;
         self.wake_at = None;
         self.life += 1;
         self.sockets.clear();

@@ -4,6 +4,7 @@ use std::cmp::Reverse;
 use std::fmt;
 use std::time::Duration;
 
+use lb_carp::Pace;
 use lb_control::State;
 
 use crate::Time;
@@ -11,6 +12,9 @@ use crate::host::Host;
 use crate::outcome::Said;
 use crate::scenario::Scenario;
 use crate::table::{Patience, Table, Terms};
+
+/// How long addresses may stay for the sake of a successor: 10 ms, by a clock that may be slow.
+const LINGER: Time = 10_100_000;
 
 /// A promise, and with it what breaking it is called.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -31,8 +35,8 @@ pub enum Promise {
     Group,
     /// The VIPs are where the instance is MASTER, and nowhere else.
     Addresses,
-    /// When the routers agree, clients are served.
-    Served,
+    /// Whoever leaves on purpose, or is preempted, lets nobody wait.
+    HandOver,
     /// A timer that was handled is no more due.
     Timer,
 }
@@ -61,7 +65,7 @@ impl fmt::Display for Promise {
             Self::NoPreempt => "nopreempt takes over only from the dead",
             Self::Group => "a sync group is master as a whole",
             Self::Addresses => "addresses are with the master",
-            Self::Served => "clients are served when routers agree",
+            Self::HandOver => "a planned hand-over has no moment without a forwarder",
             Self::Timer => "a handled timer is not due",
         })
     }
@@ -77,8 +81,14 @@ pub(crate) struct Seat {
     heard: Option<(Time, Time)>,
     /// When it last advertised as MASTER.
     sent: Option<Time>,
-    /// What it said then.
-    said: Option<Said>,
+    /// What it said last. One that said it stops holds the addresses for its successor.
+    pub(crate) said: Option<Said>,
+    /// When it was MASTER last.
+    left: Option<Time>,
+    /// It handed over, and lets a weaker master be.
+    content: bool,
+    /// It is the last choice.
+    maintenance: bool,
 }
 
 /// Watches over the promises.
@@ -137,6 +147,10 @@ impl Judge {
         match (terms.patience, seat.state, seat.said) {
             (Patience::Vrrp { .. }, ..) => Said::Vrrp(seat.priority),
             (Patience::Carp(_), State::Master, Some(said)) => said,
+            (Patience::Carp(pace), ..) if seat.maintenance => {
+                let last = Pace { advskew: 254, ..pace };
+                Said::Carp(Reverse(255), Reverse(last.interval()))
+            }
             (Patience::Carp(pace), ..) => Said::Carp(Reverse(0), Reverse(pace.interval())),
         }
     }
@@ -186,6 +200,10 @@ impl Judge {
         let rest = self.rest_since.is_some_and(|since| now >= since);
         let seat = &mut self.seats[router][terms.vr];
         let heard = seat.heard;
+        if seat.state == State::Master && state != State::Master {
+            seat.left = Some(now);
+        }
+        seat.content &= state != State::Master;
         (seat.state, seat.priority) = (state, priority);
         seat.sent = seat.sent.filter(|_| state != State::Master);
         if cause != Some(Cause::Packet) {
@@ -230,10 +248,12 @@ impl Judge {
     /// Addresses of a host are with its masters.
     pub(crate) fn addresses(&mut self, now: Time, router: usize, name: &str, host: &Host) {
         for terms in host.terms.iter().filter(|terms| !terms.owner) {
-            let master = self.seats[router][terms.vr].state == State::Master;
+            let seat = self.seats[router][terms.vr];
+            let master = seat.state == State::Master;
+            let lingers = seat.left.is_some_and(|left| now <= left + LINGER + self.lateness);
             for (wire, address) in &terms.vips {
                 let here = host.vips.contains(&(*wire as u32 + 1, *address));
-                if here != master {
+                if here != master && !(here && lingers) {
                     self.complain(now, Promise::Addresses, Some(terms.vr), || {
                         let (has, is) = if here { ("has", "is not") } else { ("lacks", "is") };
                         format!("{name} {has} {address} though {} {is} MASTER", terms.name)
@@ -241,6 +261,42 @@ impl Judge {
                 }
             }
         }
+    }
+
+    /// An instance is told to hand over, and its group with it.
+    pub(crate) fn hand_over(&mut self, router: usize, host: &Host, name: &str) {
+        let Some(told) = host.terms.iter().find(|terms| terms.name == name) else { return };
+        for terms in &host.terms {
+            if terms.vr == told.vr || terms.group.is_some() && terms.group == told.group {
+                let seat = &mut self.seats[router][terms.vr];
+                seat.content |= seat.state == State::Master;
+            }
+        }
+    }
+
+    /// Maintenance of a router begins or ends.
+    pub(crate) fn maintain(&mut self, router: usize, on: bool) {
+        for seat in &mut self.seats[router] {
+            seat.maintenance = on;
+            seat.content &= on;
+        }
+    }
+
+    /// Whether an instance takes over from a weaker master: its group must want to as a whole.
+    fn preempts(&self, router: usize, host: &Host, terms: &Terms) -> bool {
+        let alone = |one: &Terms| !one.nopreempt && !self.seats[router][one.vr].content;
+        match terms.group {
+            None => alone(terms),
+            Some(_) => host.terms.iter().filter(|one| one.group == terms.group).all(alone),
+        }
+    }
+
+    /// Whether a virtual router has somebody to take over.
+    pub(crate) fn has_heirs(&self, vr: usize, hosts: &[Host]) -> bool {
+        let able = hosts.iter().enumerate().filter(|(router, host)| {
+            host.awake() && matches!(self.seats[*router][vr].state, State::Backup | State::Master)
+        });
+        able.count() > 1
     }
 
     /// Everybody has had time to agree.
@@ -251,7 +307,8 @@ impl Judge {
                 let Some(terms) = host.terms.iter().find(|terms| terms.vr == vr) else { continue };
                 let seat = self.seats[router][vr];
                 if matches!(seat.state, State::Backup | State::Master) {
-                    able.push((router, seat, preempts(host, terms), self.standing(router, terms)));
+                    let preempts = self.preempts(router, host, terms);
+                    able.push((router, seat, preempts, self.standing(router, terms)));
                 }
             }
             if able.is_empty() {
@@ -290,14 +347,4 @@ impl Judge {
 pub(crate) enum Cause {
     Packet,
     Resume,
-}
-
-/// Whether an instance takes over from a weaker master: its group must want to as a whole.
-fn preempts(host: &Host, terms: &Terms) -> bool {
-    match terms.group {
-        None => !terms.nopreempt,
-        Some(_) => {
-            host.terms.iter().filter(|other| other.group == terms.group).all(|one| !one.nopreempt)
-        }
-    }
 }

@@ -137,6 +137,10 @@ pub enum Why {
     Script { success: bool },
     /// Another configuration.
     Reload,
-    /// The operator.
+    /// The operator ends it.
     Stop,
+    /// The operator wants another router.
+    Handover,
+    /// Maintenance begins or ends.
+    Maintenance,
 }

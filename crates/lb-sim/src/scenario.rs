@@ -177,6 +177,20 @@ pub enum What {
         /// Whether it succeeds.
         success: bool,
     },
+    /// The operator wants another router to take over.
+    Handover {
+        /// From which.
+        router: usize,
+        /// Name of the instance.
+        name: String,
+    },
+    /// Maintenance begins or ends.
+    Maintenance {
+        /// Of which.
+        router: usize,
+        /// Begins, not ends.
+        on: bool,
+    },
     /// Somebody removes a virtual address by hand.
     Meddle {
         /// Where.

@@ -193,6 +193,8 @@ impl Story<'_> {
             Why::Script { success: false } => "for its script fails".to_owned(),
             Why::Reload => "for it has another configuration".to_owned(),
             Why::Stop => "for it is told to stop".to_owned(),
+            Why::Handover => "for it is told to hand over".to_owned(),
+            Why::Maintenance => "for its maintenance".to_owned(),
         }
     }
 
@@ -246,6 +248,13 @@ impl Story<'_> {
             What::Script { router, name: script, success } => {
                 let verb = if *success { "succeeds" } else { "fails" };
                 format!("{script} {verb} on {} from now on", name(router))
+            }
+            What::Handover { router, name: instance } => {
+                format!("{} is told to hand {instance} over", name(router))
+            }
+            What::Maintenance { router, on } => {
+                let verb = if *on { "begins" } else { "ends" };
+                format!("maintenance of {} {verb}", name(router))
             }
             What::Meddle { router, address } => {
                 format!("somebody removes {address} from {}", name(router))

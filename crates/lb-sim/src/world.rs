@@ -7,7 +7,9 @@ use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
 use lb_carp::Pace;
+use lb_control::status::Maintenance;
 use lb_control::{EventKind, State};
 use lb_election::IpPacket;
 use lb_node::{Action, Datagram, Input, LinkIndex, Node, Plan, ProtocolKind, Socket, SocketFamily};
@@ -173,6 +175,8 @@ struct World<'s> {
     /// It heals at its time, and from then on everybody must agree.
     healed: bool,
     disturbed: u32,
+    /// What happened last was meant to happen, and these virtual routers have heirs.
+    planned: Vec<bool>,
     roles: Vec<(Time, usize, usize, State)>,
     notes: Option<Vec<Entry>>,
     /// Why the input that is being handled may change states.
@@ -203,6 +207,7 @@ impl<'s> World<'s> {
             bound: bound::agreement(scenario, &table),
             healed: false,
             disturbed: 0,
+            planned: vec![false; table.virtual_routers.len()],
             roles: Vec::new(),
             notes: trace.then(Vec::new),
             why: Why::Start,
@@ -306,8 +311,13 @@ impl<'s> World<'s> {
             Event::Doubt { segment, address, since } => self.doubt(segment, address, since),
             Event::Deed(index) => {
                 self.note(|| Note::Deed(index));
+                let what = &self.scenario.deeds[index].what;
+                let planned = self.is_planned(what);
                 self.disturb();
-                self.befall(&self.scenario.deeds[index].what);
+                for vr in 0..self.planned.len() {
+                    self.planned[vr] = planned && self.judge.has_heirs(vr, &self.hosts);
+                }
+                self.befall(what);
             }
             Event::Heal => self.heal(),
             Event::Verdict { disturbed }
@@ -319,6 +329,21 @@ impl<'s> World<'s> {
             }
             Event::Verdict { .. } => {}
         }
+    }
+
+    /// Whether nobody may notice what happens: it is the operator's will, and comes upon routers
+    /// that agree.
+    fn is_planned(&self, what: &What) -> bool {
+        let agreed = self.judge.rest_since.is_some_and(|since| self.now > since);
+        agreed
+            && match what {
+                What::Stop { .. } | What::Handover { .. } | What::Maintenance { .. } => true,
+                // Whoever left addresses behind takes them away.
+                What::PowerOn { router } | What::Start { router, .. } => {
+                    self.hosts[*router].vips.is_empty()
+                }
+                _ => false,
+            }
     }
 
     /// Something happens: give everybody time.
@@ -379,7 +404,23 @@ impl<'s> World<'s> {
                 }
             }
             What::Start { router, adopt } => self.start(*router, *adopt),
-            What::Stop { router } => self.command(*router, Command::Stop),
+            What::Stop { router } => {
+                let host = &mut self.hosts[*router];
+                if host.node.is_some() && host.stopping.is_none() {
+                    host.stopping = Some(false);
+                    self.command(*router, Command::Stop);
+                }
+            }
+            What::Handover { router, name } => {
+                self.judge.hand_over(*router, &self.hosts[*router], name);
+                self.command(*router, Command::Handover(name.clone()));
+            }
+            What::Maintenance { router, on } => {
+                if self.hosts[*router].node.is_some() {
+                    self.judge.maintain(*router, *on);
+                }
+                self.command(*router, Command::Maintenance(*on));
+            }
             What::Stall { router, time } => {
                 let host = &mut self.hosts[*router];
                 if host.awake() {
@@ -445,6 +486,9 @@ impl<'s> World<'s> {
     /// Starts the process of a host that has power and none.
     fn start(&mut self, router: usize, adopt: bool) {
         let (spec, host) = (&self.scenario.routers[router], &mut self.hosts[router]);
+        if let Some(again) = &mut host.stopping {
+            *again = true;
+        }
         if !host.power || host.node.is_some() {
             return;
         }
@@ -564,6 +608,19 @@ impl<'s> World<'s> {
                         }
                     }
                 }
+                Command::Handover(name) => {
+                    self.why = Why::Handover;
+                    self.tell(router, Input::Handover { name: &name });
+                }
+                Command::Maintenance(on) => {
+                    self.why = Why::Maintenance;
+                    let state = on.then(|| Maintenance {
+                        by: "operator".to_owned(),
+                        since: Timestamp::UNIX_EPOCH,
+                        persistent: false,
+                    });
+                    self.tell(router, Input::Maintenance { name: None, state });
+                }
                 Command::Stop => {
                     self.why = Why::Stop;
                     self.tell(router, Input::Stop);
@@ -571,7 +628,11 @@ impl<'s> World<'s> {
             }
         }
         if self.hosts[router].node.as_ref().is_some_and(Node::stopped) {
+            let again = self.hosts[router].stopping == Some(true);
             self.end_process(router);
+            if again {
+                self.start(router, false);
+            }
             return;
         }
         let name = &self.scenario.routers[router].name;
@@ -628,7 +689,8 @@ impl<'s> World<'s> {
 
     /// Whether a packet is from a better master than this one.
     fn is_better(&self, router: usize, wire: usize, terms: &Terms, packet: &Packet) -> bool {
-        if self.judge.seat(router, terms.vr).state != State::Master || terms.owner {
+        let seat = self.judge.seat(router, terms.vr);
+        if seat.state != State::Master || seat.said == Some(Said::Stop) || terms.owner {
             return false;
         }
         let (ours, theirs) = (self.judge.standing(router, terms), packet.said());
@@ -659,7 +721,10 @@ impl<'s> World<'s> {
         if changed {
             let name = self.scenario.routers[router].name.as_str();
             let host = &self.hosts[router];
-            self.judge.groups(self.now, (router, name), &host.terms);
+            // Those that are told to stop wait each for its own successor.
+            if host.stopping.is_none() {
+                self.judge.groups(self.now, (router, name), &host.terms);
+            }
         }
     }
 
@@ -797,7 +862,8 @@ impl<'s> World<'s> {
     fn deliver(&mut self, packet: &Rc<Packet>, to: usize, wire: usize) {
         let Packet { from, segment, vr, .. } = **packet;
         let about = (from as u64) << 48 | (to as u64) << 32 | (segment as u64) << 16;
-        let about = about | vr.unwrap_or(usize::from(u16::MAX)) as u64;
+        let number = packet.payload.get(1).copied().unwrap_or_default();
+        let about = about | (packet.protocol as u64) << 8 | u64::from(number);
         let chance = Chance::of(self.scenario.seed, [self.now, about]);
         match self.segments[segment].fate(self.now, from, to, chance) {
             Fate::Arrives(at, again) => {
@@ -857,11 +923,32 @@ impl<'s> World<'s> {
         let view = self.clients.views.get_mut(&(segment, address));
         if view.is_some_and(|view| view.set(self.now, server)) {
             self.note(|| Note::Serves { segment, address, router: server });
+            if let (None, Some(vr)) = (server, self.planned_vr(segment, address)) {
+                self.judge.complain(self.now, Promise::HandOver, Some(vr), || {
+                    format!("clients of {address} get nowhere")
+                });
+            }
         }
         if server.is_none() {
             let at = self.now + nanos(self.scenario.patience);
             self.push(at, Event::Doubt { segment, address, since: self.now });
         }
+    }
+
+    /// The virtual router of an address that has to be served now.
+    fn planned_vr(&self, segment: usize, address: IpAddr) -> Option<usize> {
+        let mut all = self
+            .hosts
+            .iter()
+            .zip(&self.scenario.routers)
+            .flat_map(|(host, spec)| host.terms.iter().map(move |terms| (terms, spec)));
+        let found = all.find(|(terms, spec)| {
+            terms
+                .vips
+                .iter()
+                .any(|(wire, vip)| *vip == address && spec.wires[*wire].segment == segment)
+        });
+        found.map(|(terms, _)| terms.vr).filter(|vr| self.planned[*vr])
     }
 
     /// Clients that got nowhere since a time ask anew: whoever has the address answers.

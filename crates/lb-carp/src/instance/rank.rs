@@ -50,6 +50,16 @@ impl Instance {
         None
     }
 
+    /// As BACKUP: whether we respect a master, other than the sender, that we would yield to.
+    pub(super) fn knows_better_than(&self, from: IpAddr) -> bool {
+        let Standing { pace: ours, demotion } = self.standing();
+        self.master.is_some_and(|master| {
+            let better = master.demotion.cmp(&demotion);
+            let better = better.then(master.pace.interval().cmp(&ours.interval()));
+            master.address != from && better != Ordering::Greater
+        })
+    }
+
     /// As MASTER: why the sender should be it instead of us.
     pub(super) fn beaten_by(&self, advert: &Advert, from: IpAddr) -> Option<Reason> {
         let Standing { pace: ours, demotion } = self.standing();
