@@ -29,6 +29,7 @@ mod message;
 mod operator;
 mod plan;
 mod protocol;
+pub mod record;
 mod release;
 mod reload;
 mod scripts;
@@ -311,6 +312,12 @@ impl Node {
     /// The VIPs of an instance whose links exist, the advertised ones first.
     pub fn vips(&self, instance: InstanceId) -> impl Iterator<Item = (LinkIndex, &VirtualAddress)> {
         self.slot(instance).into_iter().flat_map(|slot| slot.vips(&self.links))
+    }
+
+    /// Name of an instance; those that the last input removed are still known.
+    #[must_use]
+    pub fn name(&self, instance: InstanceId) -> Option<&str> {
+        Some(self.slot(instance)?.config.name())
     }
 
     /// The sockets to have open now.

@@ -241,3 +241,31 @@ fn a_reload_gives_and_takes_the_virtual_mac() -> Test {
         stage.host("d3")?.run(|| answers(VIP))?
     })
 }
+
+#[test]
+fn carp_has_the_same_virtual_mac() -> Test {
+    let router = |host, skew: u8| Router {
+        host,
+        daemon: Lbd,
+        config: format!(
+            "carp_instance C {{\n interface eth0\n vhid 51\n pass secret\n advskew {skew}\n preempt\n use_vmac\n \
+             virtual_ipaddress {{\n 192.0.2.100/24\n }}\n}}\n"
+        ),
+    };
+    let client = Router { host: "d3", daemon: Lbd, config: String::new() };
+    stage(&[router("d1", 0), router("d2", 100), client], |stage| {
+        let started = stage.start("d2")?;
+        stage.alone(VIP, "d2", started.start)?;
+        client_is_served(stage)?;
+        let there = macvlans(stage.host("d2")?)?;
+        ensure!(there.starts_with("carp.51@eth0"), "{there}");
+        let started = stage.start("d1")?;
+        stage.alone(VIP, "d1", started.start)?;
+        client_is_served(stage)?;
+        let at = stage.crash("d1")?;
+        stage.alone(VIP, "d2", at)?;
+        client_is_served(stage)?;
+        spoke_as(stage, "d1", VMAC)?;
+        spoke_as(stage, "d2", VMAC)
+    })
+}

@@ -5,7 +5,6 @@ use std::io;
 use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::sync::{Arc, mpsc};
-use std::time::Instant;
 
 use lb_config::model;
 use lb_net::{
@@ -15,7 +14,7 @@ use lb_net::{
 
 use crate::advertiser::keeper::{Keeper, VipChange};
 use crate::advertiser::thread::with_sources;
-use lb_node::{Action, Input, LinkIndex, Node, Shared, Vmac};
+use lb_node::{Input, LinkIndex, Node, Shared, Vmac};
 
 /// Knows the kernel's links and addresses as of the last [`Kernel::drain`], our own changes included
 /// from the moment they were asked for.
@@ -84,8 +83,7 @@ impl Kernel {
     pub(super) fn prepare(
         &mut self,
         node: &mut Node,
-        now: Instant,
-        actions: &mut Vec<Action>,
+        tell: &mut dyn FnMut(&mut Node, Input<'_>),
     ) -> io::Result<()> {
         let mut made = Vec::new();
         // Again when a name was taken.
@@ -102,8 +100,8 @@ impl Kernel {
             })?;
             // Fails when the thread has; it says so when it is asked for more.
             let _ = wait.recv();
-            self.settle(&mut |input| node.handle(now, input, actions));
-            self.drain(&mut |input| node.handle(now, input, actions))?;
+            self.settle(&mut |input| tell(node, input));
+            self.drain(&mut |input| tell(node, input))?;
         }
     }
 

@@ -6,6 +6,7 @@
 mod keeper;
 mod kernel;
 mod outgoing;
+mod recorder;
 mod sockets;
 mod thread;
 
@@ -16,12 +17,15 @@ use std::panic::{self, AssertUnwindSafe};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 
 use lb_config::model::Scheduling;
+use lb_control::status::{Maintenance, Transition};
 use lb_net::Waker;
 use lb_node::Plan;
 use tokio::sync::oneshot;
 
 use crate::advertiser::thread::{Command, Thread};
 use crate::engine::{EventSink, panic_message};
+
+pub use recorder::{Recorder, Recording};
 
 /// How an advertiser starts and ends.
 #[derive(Clone, Debug, Default)]
@@ -33,6 +37,10 @@ pub struct Options {
     pub keep_vips: bool,
     /// Scheduling of the thread.
     pub scheduling: Scheduling,
+    /// What is in maintenance from the beginning: single instances, or all of them (`None`).
+    pub maintenance: Vec<(Option<String>, Maintenance)>,
+    /// Where every input of the node is written.
+    pub recording: Option<Recording>,
 }
 
 /// Why an advertiser does not start.
@@ -114,6 +122,34 @@ impl Advertiser {
     /// Tells how a run of a tracked script ended.
     pub fn script(&self, name: &str, success: bool) {
         self.send(Command::Script { name: name.into(), success });
+    }
+
+    /// Tells how the next plan that is put in force is written, for the record.
+    pub fn announce(&self, config: Arc<str>) {
+        self.send(Command::Announce { config });
+    }
+
+    /// Has another router take over from an instance and its sync group.
+    pub fn handover(&self, name: &str) {
+        self.send(Command::Handover { name: name.into() });
+    }
+
+    /// Begins or ends (`None`) the maintenance of one instance and its sync group, or of all.
+    pub fn maintenance(&self, name: Option<&str>, state: Option<Maintenance>) {
+        self.send(Command::Maintenance { name: name.map(str::to_owned), state });
+    }
+
+    /// Changes the demotion counter of a group of CARP instances.
+    pub fn demote(&self, group: &str, by: i32) {
+        self.send(Command::Demote { group: group.into(), by });
+    }
+
+    /// Asks for the last changes of role of an instance, the latest first; `None` when there is none of
+    /// that name.
+    pub fn why(&self, name: &str) -> oneshot::Receiver<Option<Vec<Transition>>> {
+        let (reply, answer) = oneshot::channel();
+        self.send(Command::Why { name: name.into(), reply });
+        answer
     }
 
     /// Asks for the state of every instance.
