@@ -411,6 +411,10 @@ mod tests {
             line(8, Entry::Maintenance { name: None, state: None }),
             line(8, Entry::Demote { group: "carp".into(), by: -3 }),
             line(9, Entry::Claim { link: 2, address, mac: [2, 0, 0, 0, 0, 9] }),
+            line(
+                9,
+                Entry::VmacFailed { name: "vrrp.1".into(), reason: String::new(), taken: true },
+            ),
             line(9, Entry::Gap { lost: 12 }),
             line(9, Entry::Reload { config: String::new() }),
             line(9, Entry::LinkGone { link: 2 }),
