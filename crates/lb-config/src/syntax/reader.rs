@@ -150,7 +150,7 @@ impl<'a> Reader<'a> {
     /// Reads over a `{`, if the rest of the line just read is one. If not, [`Reader::next`] may find one still.
     pub(crate) fn take_open(&mut self) -> bool {
         let Some(Frame::File { source, at, .. }) = self.frames.last_mut() else { return false };
-        let next = plain::after_open(source.text().as_bytes(), *at);
+        let next = plain::after_open(source.text().as_bytes(), *at, LONGEST_LINE);
         let Some(next) = next.filter(|_| self.ready.is_empty()) else { return false };
         *at = next;
         self.open_braces += 1;
