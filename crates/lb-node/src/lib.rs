@@ -332,6 +332,15 @@ impl Node {
         Some(self.slot(instance)?.config.name())
     }
 
+    /// Addresses that this host alone should answer for, and where.
+    #[must_use]
+    pub fn held(&self) -> Vec<(LinkIndex, IpAddr)> {
+        let masters = self.living().filter(|slot| slot.role() == Role::Master);
+        let alone = masters.filter(|slot| shares::balanced(slot).is_none());
+        let vips = alone.flat_map(|slot| slot.vips(&self.links));
+        vips.map(|(link, vip)| (link, vip.address)).collect()
+    }
+
     /// The sockets to have open now.
     #[must_use]
     pub fn sockets(&self) -> &BTreeSet<Socket> {

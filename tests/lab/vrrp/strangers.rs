@@ -96,3 +96,25 @@ fn wake_ups(pid: i32) -> anyhow::Result<u64> {
     }
     anyhow::bail!("no thread of the advertiser in process {pid}")
 }
+
+#[test]
+fn a_stranger_with_our_address_is_named_with_its_mac() -> Test {
+    let ours = Vrrp::new(100).every(Duration::from_millis(100));
+    let theirs = Vrrp { vrid: 52, ..ours.clone() };
+    let routers = [Router::new("d1", Lbd, &[&ours]), Router::new("d2", Keepalived, &[&theirs])];
+    stage(&routers, |stage| {
+        let started = stage.start("d1")?;
+        stage.takes("d1", &ours, started.start, started.end)?;
+        stage.start("d2")?;
+        let status = wait_status(stage.host("d1")?, "the stranger named", |status| {
+            status.vrrp.iter().any(|vrrp| !vrrp.conflicts.is_empty())
+        })?;
+        let conflict = status.vrrp[0].conflicts.first().context("no conflict")?;
+        ensure!(conflict.kind == "foreign_mac", "{conflict:?}");
+        let address = stage.host("d2")?.exec(["cat", "/sys/class/net/eth0/address"])?;
+        let address = String::from_utf8_lossy(&address.stdout);
+        ensure!(address.trim() == conflict.from, "{} is not {address}", conflict.from);
+        stage.daemon("d1")?.wait_for_line(&conflict.verdict, SOON)?;
+        Ok(())
+    })
+}

@@ -263,6 +263,11 @@ impl Kernel {
         self.keeper.then(f)
     }
 
+    /// Whether a link of this host has this MAC address.
+    pub(super) fn is_ours(&self, mac: [u8; 6]) -> bool {
+        self.links.values().any(|link| link.hardware == Some(mac))
+    }
+
     /// Name of a link.
     pub(super) fn name(&self, link: LinkIndex) -> Option<&str> {
         self.links.get(&link).map(|link| link.name.as_str())

@@ -9,6 +9,7 @@ mod outgoing;
 mod recorder;
 mod sockets;
 mod thread;
+mod watcher;
 
 use std::collections::BTreeSet;
 use std::future;
@@ -124,6 +125,7 @@ impl Advertiser {
         let (failure, failed) = oneshot::channel();
         let body = {
             let (waker, masters) = (Arc::clone(&waker), Arc::clone(&masters));
+            let inbox = (commands.clone(), inbox);
             move || {
                 let run = || match Thread::new(plan, &options, events, inbox, waker, masters) {
                     Ok(mut thread) => {

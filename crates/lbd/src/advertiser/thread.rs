@@ -13,13 +13,14 @@ use lb_control::EventKind;
 use lb_control::event::State;
 use lb_control::status::{Maintenance, Transition};
 use lb_election::IpPacket;
-use lb_net::{Poller, Received, Timer, Waker};
+use lb_net::{Claim, Poller, Received, Timer, Waker};
 use tokio::sync::oneshot;
 
 use crate::advertiser::kernel::Kernel;
 use crate::advertiser::outgoing::Outgoing;
 use crate::advertiser::recorder::Tape;
 use crate::advertiser::sockets::Sockets;
+use crate::advertiser::watcher::Watcher;
 use crate::advertiser::{Masters, Observation, Options};
 use crate::engine::EventSink;
 use lb_node::Plan;
@@ -34,6 +35,7 @@ pub(super) enum Command {
     Maintenance { name: Option<String>, state: Option<Maintenance> },
     Demote { group: String, by: i32 },
     Announce { config: Arc<str> },
+    Claim(Claim),
     Why { name: String, reply: oneshot::Sender<Option<Vec<Transition>>> },
     Status { reply: oneshot::Sender<lb_node::Status> },
     Stop { reply: oneshot::Sender<()> },
@@ -52,6 +54,7 @@ pub(super) struct Thread {
     kernel: Kernel,
     sockets: Sockets,
     outgoing: Outgoing,
+    watcher: Watcher,
     actions: Vec<Action>,
     poller: Poller,
     /// Of the last wake-up, kept for its memory.
@@ -71,7 +74,7 @@ impl Thread {
         plan: Plan,
         options: &Options,
         events: EventSink,
-        commands: mpsc::Receiver<Command>,
+        (orders, commands): (mpsc::Sender<Command>, mpsc::Receiver<Command>),
         waker: Arc<Waker>,
         masters: Masters,
     ) -> Result<Self, lb_net::Error> {
@@ -82,12 +85,21 @@ impl Thread {
         poller.add_edge(&timer, TIMER).map_err(system)?;
         poller.add(&*waker, COMMANDS).map_err(system)?;
         let (now, seed) = (Instant::now(), unguessable());
+        let watcher = Watcher::start({
+            let waker = Arc::clone(&waker);
+            move |claim| {
+                // The advertiser may be ending.
+                let _ = orders.send(Command::Claim(claim));
+                waker.wake();
+            }
+        })?;
         let mut thread = Self {
             tape: Tape::new(options.recording.as_ref(), now, seed, &options.adopt),
             kernel: Kernel::open(&poller, KERNEL, Arc::clone(&waker))?,
             sockets: Sockets::new(&plan, FIRST_SOCKET),
             node: Node::new(plan, &options.adopt, seed),
             outgoing: Outgoing::default(),
+            watcher,
             actions: Vec::new(),
             poller,
             ready: Vec::new(),
@@ -202,6 +214,12 @@ impl Thread {
                 self.warn_if_not_opened()?;
             }
             Command::Announce { config } => self.tape.announce(config),
+            Command::Claim(Claim { ifindex: link, address, hardware: mac }) => {
+                if !self.kernel.is_ours(mac) {
+                    self.tell(now, Input::Claim { link, address, mac });
+                    self.warn_if_not_opened()?;
+                }
+            }
             Command::Why { name, reply } => {
                 let _ = reply.send(self.node.why(&name, now, Timestamp::now()));
             }
@@ -240,6 +258,9 @@ impl Thread {
         let mut told = Vec::new();
         let opened = self.perform(actions.drain(..), &mut told);
         self.actions = actions;
+        if told.iter().any(|event| event.instance().is_some()) {
+            self.watcher.follow(self.node.held());
+        }
         if !told.is_empty() {
             let events = self.events.clone();
             self.kernel.then(move || told.into_iter().for_each(|event| events.emit(event)))?;
