@@ -33,10 +33,11 @@ pub fn generate(seed: u64) -> Scenario {
         segments: (0..maker.segments).map(|index| format!("lan{index}")).collect(),
         routers,
         deeds: Vec::new(),
-        // Less than addresses linger with whoever is relieved.
+        // Two heirs at once announce, hear each other, and announce again: a third of the time
+        // that addresses linger with whoever is relieved.
         calm: Weather {
-            delay: (maker.beat / 500).min(Duration::from_millis(2)),
-            jitter: (maker.beat / 200).min(Duration::from_millis(3)),
+            delay: (maker.beat / 500).min(Duration::from_millis(1)),
+            jitter: (maker.beat / 200).min(Duration::from_micros(1_500)),
             ..Weather::default()
         },
         lateness: (maker.beat / 100).min(Duration::from_millis(2)),

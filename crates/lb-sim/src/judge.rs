@@ -1,6 +1,7 @@
 //! What must hold whatever befalls the network.
 
 use std::cmp::Reverse;
+use std::collections::BTreeSet;
 use std::fmt;
 use std::time::Duration;
 
@@ -291,12 +292,24 @@ impl Judge {
         }
     }
 
-    /// Whether a virtual router has somebody to take over.
+    /// Whether a virtual router has somebody to take over so that nobody notices.
+    ///
+    /// Not promised is it to a sync group whose members advertise at different intervals: each
+    /// waits for a time of its own, for a group that takes over as a whole.
     pub(crate) fn has_heirs(&self, vr: usize, hosts: &[Host]) -> bool {
-        let able = hosts.iter().enumerate().filter(|(router, host)| {
-            host.awake() && matches!(self.seats[*router][vr].state, State::Backup | State::Master)
-        });
-        able.count() > 1
+        let mut heirs = 0;
+        let mut paces = BTreeSet::new();
+        for (router, host) in hosts.iter().enumerate().filter(|(_, host)| host.awake()) {
+            let Some(terms) = host.terms.iter().find(|terms| terms.vr == vr) else { continue };
+            if matches!(self.seats[router][vr].state, State::Backup | State::Master) {
+                heirs += 1;
+            }
+            let together = |one: &&Terms| terms.group.is_some() && one.group == terms.group;
+            for one in host.terms.iter().filter(together) {
+                paces.extend(matches!(one.patience, Patience::Vrrp { .. }).then_some(one.interval));
+            }
+        }
+        heirs > 1 && paces.len() <= 1
     }
 
     /// Everybody has had time to agree.

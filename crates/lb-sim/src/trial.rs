@@ -23,6 +23,8 @@ pub use crate::wiring::Placement;
 const STALL: Duration = Duration::from_secs(5);
 /// From the stop to the start of a restart.
 const RESTART: Duration = Duration::from_millis(500);
+/// So many times within an interval everything is tried, and the worst is told.
+const MOMENTS: u32 = 10;
 /// Nothing is watched for less than this.
 const MOMENT: Duration = Duration::from_secs(2);
 /// A neighbour cache of Linux: 30 s of belief, 5 s of doubt, three questions (`arp(7)`).
@@ -221,7 +223,7 @@ pub fn all(nodes: &[(String, Plan)], placements: &[Placement], seed: u64) -> Res
         segments: stage.segments(),
         virtual_routers: stage.virtual_routers(),
         bound: stage.bound,
-        election: stage.play(Fault::Election, None, None, Duration::ZERO, Vec::new(), None),
+        election: stage.election(),
         trials,
     })
 }
@@ -231,6 +233,8 @@ struct Stage {
     scenario: Scenario,
     table: Table,
     bound: Duration,
+    /// The longest interval between advertisements.
+    slowest: Duration,
     /// VIPs with their segment, and the virtual router they are of.
     vips: BTreeMap<(usize, IpAddr), usize>,
 }
@@ -272,16 +276,16 @@ impl Stage {
             }
         }
         let bound = bound::agreement(&scenario, &table) + scenario.calm.longest();
-        Self { bound, vips, table, scenario }
+        let terms = scenario.routers.iter().flat_map(|router| table.terms(router, &router.plan));
+        let slowest = terms.map(|terms| terms.interval).max().unwrap_or_default();
+        Self { bound, slowest, vips, table, scenario }
     }
 
     fn fault(&self, fault: Fault, node: usize, wire: Option<usize>) -> Trial {
         let (router, index) = (node, wire.unwrap_or_default());
         let start = What::Start { router, adopt: false };
         let (deed, undo, undone) = match fault {
-            Fault::Election => {
-                return self.play(fault, None, None, Duration::ZERO, Vec::new(), None);
-            }
+            Fault::Election => return self.election(),
             Fault::Kill => {
                 (What::PowerOff { router }, Some(What::PowerOn { router }), self.bound + MOMENT)
             }
@@ -302,7 +306,21 @@ impl Stage {
         let deeds = std::iter::once((Duration::ZERO, deed)).chain(undo.map(|undo| (undone, undo)));
         let name = wire.and_then(|wire| self.scenario.routers[node].wires.get(wire));
         let name = name.map(|wire| wire.name.clone());
-        self.play(fault, Some(node), name, self.bound + MOMENT, deeds.collect(), Some(undone))
+        let deeds: Vec<(Duration, What)> = deeds.collect();
+        // Between two advertisements, and as the worst of it.
+        let moments = (0..MOMENTS).map(|moment| {
+            let at = self.bound + MOMENT + self.slowest * moment / MOMENTS;
+            self.play(fault, Some(node), name.clone(), at, deeds.clone(), Some(undone))
+        });
+        let worst = |trial: &Trial| {
+            let longest = trial.vips.iter().map(|vip| vip.worst).max();
+            (trial.complaint.is_some(), longest)
+        };
+        moments.max_by_key(worst).unwrap_or_else(|| self.election())
+    }
+
+    fn election(&self) -> Trial {
+        self.play(Fault::Election, None, None, Duration::ZERO, Vec::new(), None)
     }
 
     fn play(

@@ -412,13 +412,9 @@ impl<'s> World<'s> {
                 }
             }
             What::Handover { router, name } => {
-                self.judge.hand_over(*router, &self.hosts[*router], name);
                 self.command(*router, Command::Handover(name.clone()));
             }
             What::Maintenance { router, on } => {
-                if self.hosts[*router].node.is_some() {
-                    self.judge.maintain(*router, *on);
-                }
                 self.command(*router, Command::Maintenance(*on));
             }
             What::Stall { router, time } => {
@@ -431,8 +427,10 @@ impl<'s> World<'s> {
                 }
             }
             What::Reload { router, plan } => {
-                self.hosts[*router].plan = Plan::clone(plan);
-                self.command(*router, Command::Reload(plan.clone()));
+                if self.hosts[*router].node.is_some() {
+                    self.hosts[*router].plan = Plan::clone(plan);
+                    self.command(*router, Command::Reload(plan.clone()));
+                }
             }
             What::Cut { router, wire, cut } => {
                 let segment = self.scenario.routers[*router].wires[*wire].segment;
@@ -610,10 +608,12 @@ impl<'s> World<'s> {
                 }
                 Command::Handover(name) => {
                     self.why = Why::Handover;
+                    self.judge.hand_over(router, &self.hosts[router], &name);
                     self.tell(router, Input::Handover { name: &name });
                 }
                 Command::Maintenance(on) => {
                     self.why = Why::Maintenance;
+                    self.judge.maintain(router, on);
                     let state = on.then(|| Maintenance {
                         by: "operator".to_owned(),
                         since: Timestamp::UNIX_EPOCH,
@@ -631,12 +631,15 @@ impl<'s> World<'s> {
             let again = self.hosts[router].stopping == Some(true);
             self.end_process(router);
             if again {
+                self.disturb();
                 self.start(router, false);
             }
             return;
         }
         let name = &self.scenario.routers[router].name;
-        self.judge.addresses(self.now, router, name, &self.hosts[router]);
+        if self.hosts[router].stopping.is_none() {
+            self.judge.addresses(self.now, router, name, &self.hosts[router]);
+        }
         self.arm(router);
     }
 

@@ -1,8 +1,11 @@
 //! Seeds play, and repeat.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use lb_sim::{Outcome, generate, run, shrink, tell};
+use lb_config::model::{Family, VrrpVersion};
+use lb_node::InstanceConfig;
+use lb_sim::{Outcome, Promise, What, generate, run, shrink, tell};
 
 /// Plays these seeds; `LB_SIM_SEEDS` says how many.
 #[test]
@@ -26,4 +29,36 @@ fn a_seed_always_has_the_same_outcome() {
         assert_eq!(one.count, outcome(false).count, "seed {seed}");
         assert!(!one.notes.is_empty() && one.count.router_time > Duration::ZERO);
     }
+}
+
+/// Two routers of a virtual router that cannot understand each other never agree, and the story
+/// says so in few words.
+#[test]
+fn a_broken_promise_is_told_in_few_words() {
+    let mut scenario = generate(7);
+    for (index, router) in scenario.routers.iter_mut().enumerate() {
+        for config in &mut router.plan.instances {
+            match config {
+                InstanceConfig::Vrrp(vrrp) => {
+                    let vrrp = Arc::make_mut(vrrp);
+                    (vrrp.version, vrrp.password) = (VrrpVersion::V2, Some([index as u8; 8]));
+                    (vrrp.family, vrrp.nopreempt) = (Family::Inet, false);
+                    vrrp.advert_int = Duration::from_secs(1);
+                }
+                InstanceConfig::Carp(carp) => {
+                    let carp = Arc::make_mut(&mut carp.instance);
+                    (carp.key, carp.preempt) = ([index as u8; 20], true);
+                }
+            }
+        }
+    }
+    let smallest = shrink(&scenario);
+    let outcome = run(&smallest, true);
+    let violation = outcome.violation.as_ref().expect("they cannot agree");
+    assert!(matches!(violation.promise, Promise::OneMaster | Promise::Yield), "{violation:?}");
+    let turned_on =
+        smallest.deeds.iter().filter(|deed| matches!(deed.what, What::PowerOn { .. })).count();
+    assert_eq!((turned_on, smallest.deeds.len()), (2, 2));
+    let story = tell(&smallest, &outcome);
+    assert!(story.contains(&violation.how) && story.lines().count() < 40, "{story}");
 }

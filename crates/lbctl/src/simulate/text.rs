@@ -38,17 +38,20 @@ fn write(report: &Report, width: u16, out: &mut String) -> std::fmt::Result {
             }
         });
         let ports: Vec<String> = ports.collect();
-        writeln!(out, "{DIM}segment {}: {}{DIM:#}", segment.name, ports.join(", "))?;
+        let sentence = format!("segment {}: {}", segment.name, ports.join(", "));
+        writeln!(out, "{DIM}{}{DIM:#}", wrapped(&sentence, width))?;
     }
     writeln!(out, "\n{}", trimmed(&trials(report, width)))?;
     let quiet = report.trials.iter().filter(|trial| trial.is_quiet());
     let quiet: Vec<String> = quiet.map(|trial| title(report, trial)).collect();
     if !quiet.is_empty() {
-        writeln!(out, "\n{GOOD}nobody notices{GOOD:#}: {}", quiet.join(", "))?;
+        let sentence = format!("{GOOD}nobody notices:{GOOD:#} {}", quiet.join(", "));
+        writeln!(out, "\n{}", wrapped(&sentence, width))?;
     }
     for trial in std::iter::once(&report.election).chain(&report.trials) {
         if let Some(complaint) = &trial.complaint {
-            writeln!(out, "{BAD}{}{BAD:#}: {complaint}", title(report, trial))?;
+            let sentence = format!("{BAD}{}:{BAD:#} {complaint}", title(report, trial));
+            writeln!(out, "{}", wrapped(&sentence, width))?;
         }
     }
     let worst = report
@@ -59,7 +62,8 @@ fn write(report: &Report, width: u16, out: &mut String) -> std::fmt::Result {
         && !longest.is_zero()
     {
         let title = title(report, trial);
-        writeln!(out, "\nworst: {address} is gone for {} when you {title}", time(longest))?;
+        let sentence = format!("worst: {address} is gone for {} when you {title}", time(longest));
+        writeln!(out, "\n{}", wrapped(&sentence, width))?;
     }
     Ok(())
 }
@@ -164,4 +168,24 @@ pub fn time(time: Duration) -> String {
 /// The table without the blanks that fill its lines.
 fn trimmed(table: &Table) -> String {
     table.lines().map(|line| line.trim_end().to_owned()).collect::<Vec<_>>().join("\n")
+}
+
+/// A sentence broken between words; all lines but the first stand two blanks to the right.
+fn wrapped(sentence: &str, width: u16) -> String {
+    let mut out = String::new();
+    let mut column = 0;
+    for word in sentence.split(' ') {
+        // Colours take no room.
+        let length = anstream::adapter::strip_str(word).to_string().chars().count();
+        if column > 0 && column + 1 + length > usize::from(width) {
+            out += "\n  ";
+            column = 2;
+        } else if column > 0 {
+            out.push(' ');
+            column += 1;
+        }
+        out += word;
+        column += length;
+    }
+    out
 }

@@ -322,3 +322,33 @@ fn a_demoted_node_waits_longer() {
         ],
     );
 }
+
+#[test]
+fn a_late_word_of_a_slower_one_does_not_undo_what_has_been_decided() {
+    // A master of advskew 0 has put the one of advskew 200 in its place: what that one said
+    // before is still under way.
+    timeline(
+        eager(100),
+        &[
+            (0, START, &[BACKUP]),
+            (1_000_000, Hear(1, 0, 0, BELOW), &[]),
+            (1_001_000, Hear(1, 200, 0, ABOVE), &[]),
+            (1_002_000, Hear(255, 255, 255, ABOVE), &[]),
+            // It restarts no timer either: 1.0 s and 3.390625 s of silence.
+            (4_390_624, TIMER, &[]),
+            (4_390_625, TIMER, &takes_over(100)),
+        ],
+    );
+}
+
+#[test]
+fn a_master_that_becomes_slower_is_preempted_though_it_was_better() {
+    timeline(
+        eager(100),
+        &[
+            (0, START, &[BACKUP]),
+            (1_000_000, Hear(1, 0, 0, BELOW), &[]),
+            (2_000_000, Hear(1, 200, 0, BELOW), &takes_over(100)),
+        ],
+    );
+}
