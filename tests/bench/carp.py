@@ -79,9 +79,10 @@ class Side:
                 total += int(pathlib.Path(f"/proc/{process.pid}/task/{task}/schedstat").read_text().split()[0])
         return total / 1e9
 
-    def pss_kb(self):
+    def pss_kb(self, kind="Pss"):
+        """Proportional set size; `Pss_Anon` leaves out libpcap's ring, and what is mapped from files."""
         rollups = (pathlib.Path(f"/proc/{process.pid}/smaps_rollup").read_text() for process in self.processes)
-        return sum(int(re.search(r"^Pss:\s+(\d+)", rollup, re.M)[1]) for rollup in rollups)
+        return sum(int(re.search(rf"^{kind}:\s+(\d+)", rollup, re.M)[1]) for rollup in rollups)
 
     def stop(self):
         for process in self.processes:
@@ -116,6 +117,7 @@ def measure(args, daemon, netns, directory):
             "vips": [side.vips() for side in sides],
             "cpu_master": round(cpu[0], 6), "cpu_backup": round(cpu[1], 6),
             "pss_master_kb": sides[0].pss_kb(), "pss_backup_kb": sides[1].pss_kb(),
+            "pss_anon_master_kb": sides[0].pss_kb("Pss_Anon"), "pss_anon_backup_kb": sides[1].pss_kb("Pss_Anon"),
         }
     finally:
         for side in sides:
