@@ -10,6 +10,11 @@
 //! # }
 //! ```
 
+pub mod play;
+pub mod timing;
+pub mod watch;
+pub mod wire;
+
 use std::env;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream};

@@ -91,6 +91,24 @@ fn cast(unicast: bool) -> &'static str {
 }
 
 impl WireError {
+    /// How much it matters: the smallest `net.inet.carp.log` with which OpenBSD logs it, 4 to 7.
+    /// `carp(4)`.
+    #[must_use]
+    pub fn severity(self) -> u8 {
+        match self {
+            Self::Ttl { .. } | Self::Version { .. } | Self::Kind { .. } | Self::PeerTtl { .. } => 5,
+            Self::Truncated { .. }
+            | Self::Checksum
+            | Self::AuthLen { .. }
+            | Self::Destination { .. }
+            | Self::Source
+            | Self::Family(_)
+            | Self::Digest => 6,
+            Self::Loop => 4,
+            Self::Vrrp { .. } | Self::Vhid { .. } => 7,
+        }
+    }
+
     /// One bit a kind, to report each once; zero for what is never reported.
     pub(crate) fn bit(self) -> u32 {
         match self {

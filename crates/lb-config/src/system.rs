@@ -1,7 +1,7 @@
 //! What a configuration asks of the machine it is read on.
 
 use std::collections::BTreeMap;
-use std::io;
+use std::io::{self, Read as _};
 use std::net::{IpAddr, ToSocketAddrs};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -31,12 +31,15 @@ pub struct Interface {
     pub multicast: bool,
 }
 
+/// Bytes of the largest file that is read.
+pub(crate) const LARGEST: usize = 256 * 1024 * 1024;
+
 /// The machine, as far as reading a configuration needs it.
 pub trait System {
-    /// Reads a whole file.
+    /// Reads a whole file, which may have 256 MiB.
     ///
     /// # Errors
-    /// As `read(2)`.
+    /// As `read(2)`, and [`io::ErrorKind::FileTooLarge`].
     fn read(&self, path: &Path) -> io::Result<Vec<u8>>;
 
     /// Kind, mode and owner; symbolic links are followed.
@@ -102,7 +105,15 @@ pub struct RealSystem;
 
 impl System for RealSystem {
     fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
-        std::fs::read(path)
+        let file = std::fs::File::open(path)?;
+        let length = file.metadata()?.len();
+        if length > LARGEST as u64 {
+            return Err(io::ErrorKind::FileTooLarge.into());
+        }
+        // It may grow meanwhile, or be one that does not know its length.
+        let mut bytes = Vec::with_capacity(length as usize + 1);
+        file.take(LARGEST as u64 + 1).read_to_end(&mut bytes)?;
+        Ok(bytes)
     }
 
     fn status(&self, path: &Path) -> io::Result<FileStatus> {
@@ -256,10 +267,11 @@ impl MemorySystem {
 
 impl System for MemorySystem {
     fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
-        self.files
-            .get(path)
-            .map(|file| file.bytes.clone())
-            .ok_or_else(|| io::ErrorKind::NotFound.into())
+        match self.files.get(path) {
+            Some(file) if file.mode & 0o444 == 0 => Err(io::ErrorKind::PermissionDenied.into()),
+            Some(file) => Ok(file.bytes.clone()),
+            None => Err(io::ErrorKind::NotFound.into()),
+        }
     }
 
     fn status(&self, path: &Path) -> io::Result<FileStatus> {

@@ -234,6 +234,23 @@ fn the_example_of_each_keyword_has_the_same_status() {
     });
 }
 
+#[test]
+fn each_construct_has_the_same_status() {
+    if let Some(missing) = missing() {
+        eprintln!("skipped: {missing} is not here");
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let write = |(number, (_, _, text)): (usize, (&str, u8, String))| {
+        let file = dir.path().join(format!("{number}.conf"));
+        std::fs::write(&file, text).unwrap();
+        file
+    };
+    let files: Vec<PathBuf> =
+        common::constructs::cases().into_iter().enumerate().map(write).collect();
+    compare(&files, |_| false);
+}
+
 /// What keepalived 2.2.7 does not know yet, or has not mended yet.
 const NEWER: [&str; 23] = [
     // It knows no name of a bit.

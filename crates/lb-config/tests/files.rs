@@ -3,7 +3,7 @@
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use lb_config::{Loaded, Options, RealSystem, load};
+use lb_config::{Loaded, MemorySystem, Options, RealSystem, load};
 
 fn read(path: &Path) -> Loaded {
     load(path, &Options::default(), &RealSystem)
@@ -49,6 +49,34 @@ fn what_is_no_readable_file_is_refused() {
     assert_eq!(read(&none).diagnostics.exit_code_of_check(), 0);
     let options = Options { all_include_checks: true, ..Options::default() };
     assert_eq!(load(&none, &options, &RealSystem).diagnostics.exit_code_of_check(), 6);
+}
+
+#[test]
+fn a_file_without_permission_is_said() {
+    let system =
+        MemorySystem::default().with_mode("/secret", "", 0o000).with("/main", "include /secret\n");
+    for main in ["/secret", "/main"] {
+        let loaded = load(Path::new(main), &Options::default(), &system);
+        let said = loaded.render(false);
+        assert!(said.contains("`/secret` cannot be read: permission denied"), "{said}");
+    }
+    assert!(load(Path::new("/secret"), &Options::default(), &system).is_refused());
+}
+
+#[test]
+fn a_file_without_end_is_not_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("huge.conf");
+    // Sparse: two gigabytes of one line that take no room on the disk.
+    std::fs::File::create(&path).unwrap().set_len(2 << 30).unwrap();
+    let include = dir.path().join("main.conf");
+    write(&include, &format!("include {}\nglobal_defs {{\n}}\n", path.display()), 0o644);
+    for main in [&path, &include] {
+        let loaded = read(main);
+        let said = loaded.render(false);
+        assert!(said.contains("cannot be read: file too large"), "{said}");
+    }
+    assert!(read(&path).is_refused());
 }
 
 #[test]

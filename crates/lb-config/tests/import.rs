@@ -96,6 +96,12 @@ fn files_are_known_by_their_names() {
 }
 
 proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig {
+        cases: 64,
+        failure_persistence: None,
+        ..proptest::prelude::ProptestConfig::default()
+    })]
+
     #[test]
     fn any_text_is_read(
         words in proptest::collection::vec(

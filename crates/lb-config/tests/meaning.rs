@@ -645,3 +645,11 @@ fn the_shipped_sample_is_clean() {
     assert_eq!((found.vrrp_instances.len(), found.virtual_servers[0].real_servers.len()), (1, 2));
     assert_eq!(found.vrrp_instances[0].password, Some(*b"changeme"));
 }
+
+#[test]
+fn the_shipped_sample_of_carp_is_clean() {
+    let found = model(include_str!("../../../etc/carp.conf"), &[]);
+    let vhids: Vec<u8> = found.carp_instances.iter().map(|carp| carp.vhid).collect();
+    assert_eq!(vhids, [1, 2]);
+    assert!(found.carp_instances.iter().all(|carp| carp.preempt && carp.advskew == 0));
+}

@@ -135,11 +135,38 @@ pub enum EventKind {
         /// What is wrong with it and what to do.
         reason: String,
     },
+    /// The same of a CARP instance.
+    CarpPacketError {
+        /// Name in the configuration.
+        name: String,
+        /// Address of the sender.
+        from: String,
+        /// How much it matters: 4 to 7, as in `syslog(3)` and `carp_log`.
+        severity: u8,
+        /// What is wrong with it and what to do.
+        reason: String,
+    },
     /// A tracked script changed its verdict.
     Script {
         /// Name in the configuration.
         name: String,
         /// Whether it succeeds now.
+        up: bool,
+    },
+    /// A tracked file puts an instance into FAULT, or does so no longer.
+    TrackedFile {
+        /// Name of the instance.
+        name: String,
+        /// Name of the file in the configuration.
+        file: String,
+        /// Whether it is a fault now.
+        fault: bool,
+    },
+    /// Tracked processes gained or lost their quorum.
+    Process {
+        /// Name in the configuration.
+        name: String,
+        /// Gained.
         up: bool,
     },
     /// A link or an address that instances depend on came or went.
@@ -232,6 +259,22 @@ impl EventKind {
     }
 }
 
+impl EventKind {
+    /// Of an event about CARP: the smallest `carp_log` with which it is logged, as
+    /// `net.inet.carp.log` of OpenBSD has it (`carp(4)`).
+    #[must_use]
+    pub fn carp_severity(&self) -> Option<u8> {
+        match self {
+            Self::CarpInstance { from, state, .. } => {
+                Some(if [*from, *state].contains(&State::Init) { 4 } else { 2 })
+            }
+            Self::CarpDemotion { .. } => Some(3),
+            Self::CarpPacketError { severity, .. } => Some(*severity),
+            _ => None,
+        }
+    }
+}
+
 fn up_down(up: bool) -> &'static str {
     if up { "UP" } else { "DOWN" }
 }
@@ -268,11 +311,23 @@ impl fmt::Display for EventKind {
             Self::VrrpMasterRxLowerPri { name, from, priority } => {
                 write!(f, "({name}) Received advert from {from} with lower priority {priority}")
             }
-            Self::VrrpPacketError { name, from, reason } => {
+            Self::VrrpPacketError { name, from, reason }
+            | Self::CarpPacketError { name, from, reason, .. } => {
                 write!(f, "({name}) advertisement from {from}: {reason}")
             }
             Self::Script { name, up } => {
                 write!(f, "VRRP_Script({name}) {}", if *up { "succeeded" } else { "failed" })
+            }
+            Self::TrackedFile { name, file, fault } => {
+                let verb = if *fault { "now" } else { "leaving" };
+                write!(f, "({name}): tracked file {file} {verb} FAULT state")
+            }
+            Self::Process { name, up } => {
+                write!(
+                    f,
+                    "Quorum {} for tracked process {name}",
+                    if *up { "gained" } else { "lost" }
+                )
             }
             Self::Interface { name, up } => {
                 write!(f, "Netlink reports {name} {}", if *up { "up" } else { "down" })
@@ -313,5 +368,28 @@ impl fmt::Display for EventKind {
                 write!(f, "reload of {config} refused, the old configuration runs on: {reason}")
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn changes_of_role_matter_more_than_beginnings() {
+        let enters = |from, state| EventKind::CarpInstance {
+            name: "C_1".into(),
+            interface: "eth0".into(),
+            vhid: 1,
+            from,
+            state,
+            priority: 254,
+            reason: "master timed out".into(),
+        };
+        assert_eq!(enters(State::Backup, State::Master).carp_severity(), Some(2));
+        assert_eq!(enters(State::Init, State::Backup).carp_severity(), Some(4));
+        assert_eq!(enters(State::Master, State::Fault).carp_severity(), Some(2));
+        let vrrp = EventKind::VrrpInstance { name: "V".into(), state: State::Master, priority: 1 };
+        assert_eq!(vrrp.carp_severity(), None);
     }
 }

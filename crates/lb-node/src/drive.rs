@@ -8,7 +8,7 @@ use lb_control::{EventKind, State};
 use lb_election::{Input, IpPacket, Role};
 
 use super::conflict::{self, Kind};
-use super::protocol::{self, Advert};
+use super::protocol::{self, Advert, WireError};
 use super::shares;
 use super::slot::{MAX_SLACK, Since, Slot};
 use super::{Action, InstanceConfig, InstanceId, LinkIndex, Node, Phase};
@@ -244,10 +244,14 @@ impl Node {
                     out.extend(slot.notice(now, kind, &from, words));
                     return;
                 }
-                out.push(Action::event(EventKind::VrrpPacketError {
-                    name: slot.config.name().to_owned(),
-                    from: from.to_string(),
-                    reason: error.to_string(),
+                let (name, from) = (slot.config.name().to_owned(), from.to_string());
+                let reason = error.to_string();
+                out.push(Action::event(match error {
+                    WireError::Vrrp(_) => EventKind::VrrpPacketError { name, from, reason },
+                    WireError::Carp(error) => {
+                        let severity = error.severity();
+                        EventKind::CarpPacketError { name, from, severity, reason }
+                    }
                 }));
             }
         }

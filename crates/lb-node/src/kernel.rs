@@ -30,6 +30,7 @@ impl Node {
         if affected.is_empty() {
             return;
         }
+        self.mind_vmacs(names);
         self.refresh_links(out);
         self.evaluate(now, affected.iter().copied().collect(), out);
         for id in affected {
@@ -80,6 +81,7 @@ impl Node {
             })
             .collect();
         self.demux = demux;
+        self.vmacs.stale = true;
         if self.sockets != sockets {
             self.sockets = sockets;
             out.push(Action::Sockets);
@@ -176,7 +178,8 @@ impl Node {
     fn assess(&mut self, now: Instant, id: InstanceId, out: &mut Vec<Action>) {
         let Some(slot) = self.slot(id) else { return };
         let mut faults = slot.link_faults(&self.links);
-        let mut waits = Vec::new();
+        let (vmac_faults, mut waits) = slot.vmac_faults(&self.links, &self.vmacs);
+        faults.extend(vmac_faults);
         let mut total = 0;
         for tracked in
             slot.config.router().track_interfaces.iter().filter(|tracked| tracked.weight != 0)
@@ -200,11 +203,13 @@ impl Node {
                 _ => {}
             }
         }
+        total += self.followed.assess(slot.config.router(), &mut faults, &mut waits);
         let kind = slot.config.kind();
         if kind == ProtocolKind::Carp && !self.carp.allow {
             faults.push("carp_allow is off".to_owned());
         }
-        if let Some(slot) = self.slot_mut(id) {
+        if let Some(slot) = self.slots[id.index()].as_mut() {
+            slot.see_vmacs(&self.links);
             slot.unfit = (-total).max(0).saturating_add(i32::from(!faults.is_empty()));
             (slot.faults, slot.waits) = (faults, waits);
         }

@@ -5,8 +5,8 @@
 //! groups, gratuitous ARP blocks, VIPs. It never touches the kernel: a simulator runs it as well.
 //!
 //! How to drive it:
-//! 1. [`Node::new`], then [`Input::Link`] and [`Input::Address`] for everything there is, then
-//!    [`Input::Start`].
+//! 1. [`Node::new`], then [`Input::Link`] and [`Input::Address`] for everything there is, and
+//!    [`Input::File`] and [`Input::Process`] for what is tracked, then [`Input::Start`].
 //! 2. Sleep until [`Node::deadline`] or until a socket is readable. First give every packet that
 //!    waits, then link and address changes, then [`Input::Timer`], all with one `now`.
 //! 3. Do the actions of that `now` in their order, those of a reload before any further input;
@@ -22,6 +22,7 @@ mod deadlines;
 mod demotion;
 mod demux;
 mod drive;
+mod followed;
 pub mod group;
 mod kernel;
 mod links;
@@ -29,6 +30,7 @@ mod message;
 mod operator;
 mod plan;
 mod protocol;
+pub mod record;
 mod release;
 mod reload;
 mod scripts;
@@ -38,6 +40,7 @@ mod status;
 #[cfg(test)]
 mod tests;
 pub mod track;
+mod vmac;
 mod why;
 
 use std::collections::{BTreeSet, HashMap};
@@ -55,13 +58,16 @@ pub use plan::Plan;
 pub use protocol::Advert;
 pub use shares::Shared;
 pub use status::Status;
+pub use vmac::{Vmac, VmacPrefixes};
 
 use deadlines::Deadlines;
 use demotion::Demotions;
 use demux::Demux;
+use followed::Followed;
 use links::Links;
 use scripts::Scripts;
 use slot::Slot;
+use vmac::Vmacs;
 use why::Trigger;
 
 /// All instances of this host. See the [module](self).
@@ -78,6 +84,7 @@ pub struct Node {
     /// Where the seeds of instances come from.
     seeds: Seeds,
     scripts: Scripts,
+    followed: Followed,
     links: Links,
     /// Whose VIP an address is.
     vip_users: HashMap<IpAddr, Vec<InstanceId>>,
@@ -87,6 +94,7 @@ pub struct Node {
     source_users: HashMap<IpAddr, Vec<InstanceId>>,
     demux: Demux,
     sockets: BTreeSet<Socket>,
+    vmacs: Vmacs,
     shares_said: shares::Said,
     deadlines: Deadlines,
     /// No more in the configuration, but not yet let go of their addresses.
@@ -158,12 +166,14 @@ impl Node {
             demotions: Demotions::default(),
             seeds: Seeds(seed),
             scripts: Scripts::default(),
+            followed: Followed::default(),
             links: Links::default(),
             vip_users: HashMap::new(),
             link_users: HashMap::new(),
             source_users: HashMap::new(),
             demux: Demux::default(),
             sockets: BTreeSet::new(),
+            vmacs: Vmacs::default(),
             shares_said: shares::Said::new(),
             deadlines: Deadlines::default(),
             departing: Vec::new(),
@@ -206,6 +216,7 @@ impl Node {
                 self.packet(now, link, packet, out);
             }
             (Phase::Running | Phase::Stopping, Input::Timer) => {
+                self.run_process_timers(now, out);
                 self.run_timers(now, out);
                 batch(&mut out[first..]);
             }
@@ -230,6 +241,12 @@ impl Node {
             (Phase::Running, Input::Claim { link, address, mac }) => {
                 self.claim(now, link, address, mac, out);
             }
+            (Phase::New | Phase::Running, Input::File { name, value }) => {
+                self.file(now, name, value, out);
+            }
+            (Phase::New | Phase::Running, Input::Process { name, running, forked }) => {
+                self.process(now, name, running, forked, out);
+            }
             (Phase::Running, Input::Demote { group, by }) => self.demote(now, group, by, out),
             (Phase::New, Input::Start) => {
                 self.start(now, out);
@@ -241,17 +258,25 @@ impl Node {
                 batch(&mut out[first..]);
             }
             (Phase::New, Input::Stop) => self.phase = Phase::Stopped,
+            (
+                Phase::New | Phase::Running | Phase::Stopping,
+                Input::VmacFailed { name, reason, taken },
+            ) => {
+                self.vmac_failed(now, name, reason, taken, out);
+            }
             (Phase::New | Phase::Running | Phase::Stopping | Phase::Stopped, _) => {}
         }
+        self.ask_for_vmacs(out);
     }
 
     /// When to give [`Input::Timer`]; `None` while nothing is timed. Never later than any timer,
     /// at times earlier than the first.
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
-        matches!(self.phase, Phase::Running | Phase::Stopping)
-            .then(|| self.deadlines.first())
-            .flatten()
+        if !matches!(self.phase, Phase::Running | Phase::Stopping) {
+            return None;
+        }
+        [self.deadlines.first(), self.followed.deadline()].into_iter().flatten().min()
     }
 
     /// Appends one advertisement of an instance: its octets to `payload`, and to `datagrams` one
@@ -273,12 +298,13 @@ impl Node {
                 return;
             }
         }
+        let through = slot.speaks_through(&self.links);
         let mut send = |source: IpAddr, destination: IpAddr, ttl: Option<u8>| {
             let start = payload.len();
             slot.protocol.emit(advert, source, destination, payload);
             let payload = start..payload.len();
             let (link, protocol) = (slot.link, slot.config.kind());
-            datagrams.push(Datagram { link, source, destination, protocol, ttl, payload });
+            datagrams.push(Datagram { link, through, source, destination, protocol, ttl, payload });
         };
         for family in slot.config.families() {
             let Some(source) = slot.sources.of(family) else { continue };
@@ -298,6 +324,12 @@ impl Node {
     /// The VIPs of an instance whose links exist, the advertised ones first.
     pub fn vips(&self, instance: InstanceId) -> impl Iterator<Item = (LinkIndex, &VirtualAddress)> {
         self.slot(instance).into_iter().flat_map(|slot| slot.vips(&self.links))
+    }
+
+    /// Name of an instance; those that the last input removed are still known.
+    #[must_use]
+    pub fn name(&self, instance: InstanceId) -> Option<&str> {
+        Some(self.slot(instance)?.config.name())
     }
 
     /// The sockets to have open now.
@@ -349,6 +381,7 @@ fn batch(actions: &mut [Action]) {
         Action::Shares => 4,
         Action::Announce { .. } => 5,
         Action::Event(_) => 6,
+        Action::Vmacs => 7,
     };
     if !actions.is_sorted_by_key(rank) {
         actions.sort_by_key(rank);

@@ -28,8 +28,8 @@ impl InstanceId {
 /// What a node is told. Strings and packets are borrowed, nothing is kept of them.
 #[derive(Debug)]
 pub enum Input<'a> {
-    /// Everything known about links and addresses has been told: begin. Once, and first of all
-    /// but [`Input::Link`] and [`Input::Address`].
+    /// Everything known about links, addresses, files and processes has been told: begin. Once, and
+    /// first of all but [`Input::Link`], [`Input::Address`], [`Input::File`] and [`Input::Process`].
     Start,
     /// A deadline may have passed. Early and repeated ones are harmless.
     ///
@@ -79,6 +79,23 @@ pub enum Input<'a> {
         /// Exit status 0, in time.
         success: bool,
     },
+    /// What a tracked file says: on a change, and of each before the start if possible.
+    File {
+        /// Its name in the configuration.
+        name: &'a str,
+        /// The number in it ([`track::file::parse`](crate::track::file::parse)); 0 if there is none.
+        value: i32,
+    },
+    /// How many of the tracked processes run: on a change, and of each before the start if
+    /// possible. Quorum and delays are reckoned here.
+    Process {
+        /// Their name in the configuration.
+        name: &'a str,
+        /// So many.
+        running: u32,
+        /// The last one has come by a fork, and may be about to become another program.
+        forked: bool,
+    },
     /// The operator wants another router to take over from an instance, and from its whole group.
     Handover {
         /// Its name.
@@ -106,6 +123,15 @@ pub enum Input<'a> {
         address: IpAddr,
         /// For this MAC address, which is none of ours.
         mac: [u8; 6],
+    },
+    /// A virtual MAC of [`Node::vmacs`](crate::Node::vmacs) could not be made.
+    VmacFailed {
+        /// Its name.
+        name: &'a str,
+        /// Why.
+        reason: &'a str,
+        /// A link of another kind has its name: it gets another one.
+        taken: bool,
     },
     /// A new configuration is in force. After [`Input::Start`].
     Reload(Plan),
@@ -148,6 +174,9 @@ pub enum Action {
     },
     /// [`Node::sockets`](crate::Node::sockets) is another set now: open and close the difference.
     Sockets,
+    /// [`Node::vmacs`](crate::Node::vmacs) are others now, or one of them has gone: make and delete
+    /// the difference, after everything before it. [`Input::Link`] tells when one is there.
+    Vmacs,
     /// [`Node::shares`](crate::Node::shares) says something else now.
     Shares,
     /// Tell the world.
@@ -175,6 +204,8 @@ pub struct Vip {
 pub struct Datagram {
     /// Out of this link; `None`: as routed (unicast without an interface).
     pub link: Option<LinkIndex>,
+    /// By this virtual MAC on that link.
+    pub through: Option<LinkIndex>,
     /// From this address.
     pub source: IpAddr,
     /// To this group or peer.

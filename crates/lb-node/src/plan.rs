@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use lb_config::model::{self, Model, SyncGroup, VrrpScript};
+use lb_config::model::{self, Model, SyncGroup, TrackFile, TrackProcess, VrrpScript};
 
 use crate::config::{Carp, InstanceConfig};
+use crate::vmac::VmacPrefixes;
 
 /// The advertiser's part of a [`Model`].
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -15,10 +16,16 @@ pub struct Plan {
     pub groups: Vec<SyncGroup>,
     /// Every `vrrp_script`, referenced or not, in the order of the file.
     pub scripts: Vec<VrrpScript>,
+    /// Every `track_file`, likewise.
+    pub files: Vec<TrackFile>,
+    /// Every `vrrp_track_process`, likewise.
+    pub processes: Vec<TrackProcess>,
     /// Advertisements are ignored and timers wait for so long after the start.
     pub startup_delay: Duration,
     /// What holds for every CARP instance.
     pub carp: model::Carp,
+    /// How names of virtual MACs begin.
+    pub vmac_prefixes: VmacPrefixes,
 }
 
 impl From<&Model> for Plan {
@@ -29,8 +36,11 @@ impl From<&Model> for Plan {
             instances: vrrp.chain(carp).collect(),
             groups: model.sync_groups.clone(),
             scripts: model.vrrp_scripts.clone(),
+            files: model.track_files.clone(),
+            processes: model.track_processes.clone(),
             startup_delay: model.global.vrrp_startup_delay,
             carp: model.global.carp,
+            vmac_prefixes: VmacPrefixes::from(&model.global),
         }
     }
 }

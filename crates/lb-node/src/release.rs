@@ -8,9 +8,10 @@ use lb_election::{Input, Role};
 use super::slot::Slot;
 use super::{Action, InstanceId, Node, Phase, Vip};
 
-/// How long addresses stay after the successor was heard: its announcements follow its
-/// advertisement, and what is under way by the old path still arrives.
-pub(crate) const LINGER: Duration = Duration::from_millis(10);
+/// How long addresses stay after the successor was heard: it adds and announces them only after its
+/// advertisement, on a busy host some milliseconds later. Its last echo has to come after that, in
+/// case our kernel still answered somebody.
+const LINGER: Duration = Duration::from_millis(25);
 
 /// Addresses that stay a little longer than their instance is MASTER.
 #[derive(Debug)]
@@ -66,8 +67,7 @@ impl Node {
     pub(crate) fn release_vips(&mut self, now: Instant, id: InstanceId, out: &mut Vec<Action>) {
         let links = &self.links;
         let Some(slot) = self.slots.get_mut(id.index()).and_then(Option::as_mut) else { return };
-        let router = slot.config.router();
-        if !router.handover || router.vmac.is_some() {
+        if !slot.config.router().handover || slot.has_vmacs() {
             return self.remove_vips(id, out);
         }
         slot.garp = Default::default();

@@ -79,7 +79,9 @@ impl Node {
             .filter_map(|id| Some((Identity::of(&self.slot(*id)?.config), *id)))
             .collect();
         self.scripts.redefine(plan.scripts);
+        self.followed.redefine(plan.files, plan.processes);
         self.carp = plan.carp;
+        self.vmacs.prefixes = plan.vmac_prefixes;
         self.demotions.dismiss();
         self.vip_users.clear();
         self.link_users.clear();
@@ -106,6 +108,7 @@ impl Node {
         }
         let names: Vec<String> = plan.groups.into_iter().map(|group| group.name).collect();
         self.install_groups(names);
+        self.name_vmacs();
         let kept: HashSet<InstanceId> = self.order.iter().copied().collect();
         removed.retain(|id| !kept.contains(id));
         removed
@@ -148,6 +151,7 @@ impl Node {
 
     fn index(&mut self, id: InstanceId, config: &VirtualRouter) {
         self.scripts.add_user(id, config);
+        self.followed.add_user(id, config);
         for vip in config.vips.iter().chain(&config.excluded_vips) {
             self.vip_users.entry(vip.address).or_default().push(id);
         }

@@ -15,6 +15,7 @@ use super::conflict::Ongoing;
 use super::links::Links;
 use super::protocol::{Protocol, Sources};
 use super::release::Lingering;
+use super::vmac::Named;
 use super::why::History;
 use super::{LinkIndex, Vip};
 
@@ -49,6 +50,8 @@ pub(crate) struct Slot {
     pub(crate) sources: Sources,
     /// The link of its interface, while that exists.
     pub(crate) link: Option<LinkIndex>,
+    /// Its virtual MACs.
+    pub(crate) vmacs: Vec<Named>,
     /// Its sync group: an index into the node's.
     pub(crate) group: Option<usize>,
     /// Why it has to be in FAULT, a sentence each.
@@ -176,6 +179,7 @@ impl Slot {
             config,
             sources: Sources::default(),
             link: None,
+            vmacs: Vec::new(),
             group: None,
             faults: Vec::new(),
             unfit: 0,
@@ -215,7 +219,7 @@ impl Slot {
     ) -> impl Iterator<Item = (LinkIndex, &'a VirtualAddress)> {
         self.config.router().vips.iter().chain(&self.config.router().excluded_vips).filter_map(
             |vip| {
-                let link = match &vip.interface {
+                let link = match self.vmac_of(vip).or(vip.interface.as_deref()) {
                     Some(name) => links.named(name)?.0,
                     None => self.link?,
                 };

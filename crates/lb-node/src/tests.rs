@@ -5,8 +5,10 @@
 
 mod carp;
 mod conflicts;
+mod followed;
 mod handover;
 mod network;
+mod vmac;
 mod why;
 
 use std::net::IpAddr;
@@ -313,13 +315,13 @@ fn a_reload_changes_the_difference_only() {
     net.run_until(20_000);
     net.story();
 
-    // Removed, it says so, and its successor waits for the skew only; after 10 ms more it lets go.
+    // Removed, it says so, and its successor waits for the skew only; after 25 ms more it lets go.
     net.tell(0, Input::Reload(plan([])));
     assert_eq!(net.hosts[0].sent.last(), Some(&(20_000, 0)));
     net.run_until(30_000);
     let story = net.story();
     assert!(story.contains(&(20_610, 1, "(VI_1) Entering MASTER STATE".to_owned())), "{story:?}");
-    assert!(story.contains(&(20_621, 0, "(RENAMED) Entering FAULT STATE".to_owned())), "{story:?}");
+    assert!(story.contains(&(20_636, 0, "(RENAMED) Entering FAULT STATE".to_owned())), "{story:?}");
     assert_eq!(net.hosts[0].node.deadline(), None);
 }
 

@@ -2,6 +2,9 @@
 //!
 //! Knows no protocol.
 
+pub mod file;
+pub mod process;
+
 /// A script's verdict out of its results, with hysteresis: `rise` successes in a row make it up,
 /// `fall` failures in a row down. The first result decides alone.
 ///

@@ -65,6 +65,14 @@ pub(crate) enum Trigger {
         name: String,
         success: bool,
     },
+    File {
+        name: String,
+        value: i32,
+    },
+    Process {
+        name: String,
+        running: u32,
+    },
     Handover,
     Maintenance(bool),
     Demotion {
@@ -73,6 +81,9 @@ pub(crate) enum Trigger {
     },
     Claim {
         address: IpAddr,
+    },
+    VmacFailed {
+        name: String,
     },
     Reload,
     Stop,
@@ -117,10 +128,15 @@ impl Trigger {
             Input::Script { name, success } => {
                 Self::Script { name: (*name).to_owned(), success: *success }
             }
+            Input::File { name, value } => Self::File { name: (*name).to_owned(), value: *value },
+            Input::Process { name, running, .. } => {
+                Self::Process { name: (*name).to_owned(), running: *running }
+            }
             Input::Handover { .. } => Self::Handover,
             Input::Maintenance { state, .. } => Self::Maintenance(state.is_some()),
             Input::Demote { group, by } => Self::Demotion { group: (*group).to_owned(), by: *by },
             Input::Claim { address, .. } => Self::Claim { address: *address },
+            Input::VmacFailed { name, .. } => Self::VmacFailed { name: (*name).to_owned() },
             Input::Reload(_) => Self::Reload,
             Input::Stop => Self::Stop,
         }
@@ -187,12 +203,17 @@ impl Node {
             Trigger::Script { name, success } => {
                 format!("script {name} {}", if *success { "succeeded" } else { "failed" })
             }
+            Trigger::File { name, value } => format!("tracked file {name} says {value}"),
+            Trigger::Process { name, running } => {
+                format!("of tracked process {name} {running} run")
+            }
             Trigger::Handover => "handover by the operator".to_owned(),
             Trigger::Maintenance(on) => {
                 format!("maintenance {} by the operator", if *on { "on" } else { "off" })
             }
             Trigger::Demotion { group, by } => format!("demotion of group {group} by {by}"),
             Trigger::Claim { address } => format!("claim of {address}"),
+            Trigger::VmacFailed { name } => format!("virtual MAC {name} could not be made"),
             Trigger::Reload => "reload".to_owned(),
             Trigger::Stop => "stop".to_owned(),
         }

@@ -25,6 +25,14 @@ use crate::scenario::{Scenario, What};
 use crate::segment::{Fate, Segment};
 use crate::table::{Table, Terms};
 
+/// Links from this index on are virtual MACs.
+const VMAC: LinkIndex = 1 << 16;
+
+/// The link that a virtual MAC stands on; any other is its own.
+fn base(link: LinkIndex) -> LinkIndex {
+    link % VMAC
+}
+
 /// One packet under way to any number of receivers.
 #[derive(Debug)]
 pub(crate) struct Packet {
@@ -500,6 +508,7 @@ impl<'s> World<'s> {
                 self.tell(router, Input::Address { link, address, present: true });
             }
         }
+        self.make_vmacs(router);
         self.why = if legacy.is_empty() { Why::Start } else { Why::Resume };
         self.tell(router, Input::Start);
         let life = self.hosts[router].life;
@@ -738,19 +747,32 @@ impl<'s> World<'s> {
             }
             Action::AddVips { vips, .. } => {
                 for vip in vips {
-                    self.hosts[router].vips.insert((vip.link, vip.address.address));
-                    self.moved(router, vip.link, vip.address.address);
+                    let link = base(vip.link);
+                    self.hosts[router].vips.insert((link, vip.address.address));
+                    self.moved(router, link, vip.address.address);
                 }
             }
             Action::RemoveVips { vips, .. } => {
                 for vip in vips {
-                    self.hosts[router].vips.remove(&(vip.link, vip.address.address));
-                    self.moved(router, vip.link, vip.address.address);
+                    let link = base(vip.link);
+                    self.hosts[router].vips.remove(&(link, vip.address.address));
+                    self.moved(router, link, vip.address.address);
                 }
             }
             Action::Announce { instance, rounds } => self.announce(router, instance, rounds),
             Action::Sockets | Action::Shares => {}
+            Action::Vmacs => self.make_vmacs(router),
             Action::Event(event) => self.event(router, &event),
+        }
+    }
+
+    /// Virtual MACs are there as soon as they are wanted. What is on one is on its base: clients here
+    /// know routers, not MACs.
+    fn make_vmacs(&mut self, router: usize) {
+        let vmacs = self.hosts[router].node.as_ref().map(Node::vmacs).unwrap_or_default();
+        for (number, vmac) in (1..).zip(vmacs) {
+            let link = vmac.base + number * VMAC;
+            self.tell(router, Input::Link { link, name: &vmac.name, up: true });
         }
     }
 
@@ -865,7 +887,8 @@ impl<'s> World<'s> {
     /// Tells clients of the addresses of an instance; one round that arrives is enough.
     fn announce(&mut self, router: usize, instance: lb_node::InstanceId, rounds: u32) {
         let Some(node) = &self.hosts[router].node else { return };
-        let vips: Vec<_> = node.vips(instance).map(|(link, vip)| (link, vip.address)).collect();
+        let vips: Vec<_> =
+            node.vips(instance).map(|(link, vip)| (base(link), vip.address)).collect();
         for (link, address) in vips {
             let wire = link as usize - 1;
             if !self.hosts[router].carriers[wire] {

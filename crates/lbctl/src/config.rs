@@ -7,11 +7,12 @@ pub mod load;
 mod report;
 mod show;
 
-use std::io::{ErrorKind, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Subcommand;
+
+use crate::text::print;
 
 /// Looks at configurations.
 #[derive(Debug, clap::Args)]
@@ -38,14 +39,6 @@ pub fn run(socket: &Path, args: Args) -> anyhow::Result<ExitCode> {
         Command::Convert(args) => convert::run(&args),
         Command::Show(args) => show::run(socket, &args),
         Command::Diff(args) => Ok(diff::run(socket, &args)),
-    }
-}
-
-/// Writes to the output; whoever reads it may stop at any time.
-pub fn print(text: &str) -> anyhow::Result<()> {
-    match anstream::stdout().write_all(text.as_bytes()) {
-        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error.into()),
-        _ => Ok(()),
     }
 }
 

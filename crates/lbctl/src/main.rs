@@ -1,16 +1,21 @@
 //! `lbctl`: see lbctl(1).
 
+mod carp;
 mod client;
 mod config;
 mod lab;
+mod order;
+mod replay;
 mod simulate;
 mod status;
+mod text;
+mod why;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use lb_control::{RequestBody, ResponseBody};
+use lb_control::RequestBody;
 
 /// Asks and steers lbd, which keeps virtual IPs alive and spreads their load
 #[derive(Parser)]
@@ -36,6 +41,8 @@ const EXAMPLES: &str = "Examples:
   lbctl status --json | jq '.vrrp[] | {name, state}'
   lbctl config check FILE       would lbd run with this file?
   lbctl config diff             what would a reload change?
+  lbctl why VI_1                what made it MASTER, or no longer?
+  lbctl maintenance on          let the other routers do the work
   lbctl reload                  put the changed configuration in force
   lbctl lab                     see a failover in network namespaces
   lbctl simulate gw1.conf gw2.conf
@@ -48,6 +55,11 @@ enum Command {
     ///
     /// A configuration that is refused changes nothing. For root.
     Reload,
+    Handover(order::Handover),
+    Maintenance(order::Maintenance),
+    Why(why::Args),
+    Carp(carp::Args),
+    Replay(replay::Args),
     Config(config::Args),
     Lab(lab::Args),
     Simulate(simulate::Args),
@@ -60,7 +72,14 @@ fn main() -> ExitCode {
     let Cli { socket, command } = Cli::parse();
     let done = match command {
         Command::Status(args) => status::run(&socket, &args).map(|()| ExitCode::SUCCESS),
-        Command::Reload => reload(&socket),
+        Command::Reload => {
+            order::give(&socket, RequestBody::Reload, false).map(|()| ExitCode::SUCCESS)
+        }
+        Command::Handover(args) => order::handover(&socket, args).map(|()| ExitCode::SUCCESS),
+        Command::Maintenance(args) => order::maintenance(&socket, args).map(|()| ExitCode::SUCCESS),
+        Command::Why(args) => why::run(&socket, args).map(|()| ExitCode::SUCCESS),
+        Command::Carp(args) => carp::run(&socket, args).map(|()| ExitCode::SUCCESS),
+        Command::Replay(args) => replay::run(&args),
         Command::Config(args) => config::run(&socket, args),
         Command::Lab(args) => lab::run(args),
         Command::Simulate(args) => simulate::run(&args),
@@ -70,11 +89,4 @@ fn main() -> ExitCode {
         anstream::eprintln!("lbctl: {error:#}");
         ExitCode::FAILURE
     })
-}
-
-fn reload(socket: &Path) -> anyhow::Result<ExitCode> {
-    if let ResponseBody::Done { message } = client::ask(socket, RequestBody::Reload)? {
-        anstream::println!("{message}");
-    }
-    Ok(ExitCode::SUCCESS)
 }

@@ -11,7 +11,8 @@ use anyhow::{Context, bail};
 use lb_node::Plan;
 use lb_sim::trial::{self, Placement};
 
-use crate::config::{load, print};
+use crate::config::load;
+use crate::text::print;
 
 /// Plays what your nodes do when each of them fails, and says how long each VIP is gone
 ///

@@ -1,8 +1,9 @@
 //! `lbctl status`: what runs, who is MASTER, which servers are in service.
 
 mod table;
+mod trouble;
 
-use std::io::{IsTerminal, Write};
+use std::io::IsTerminal;
 use std::path::Path;
 use std::thread;
 use std::time::Duration;
@@ -12,9 +13,7 @@ use jiff::Timestamp;
 use lb_control::{RequestBody, ResponseBody, Status};
 
 use crate::client;
-
-/// Columns when there is no terminal to ask.
-const COLUMNS: u16 = 80;
+use crate::text::{self, write_all};
 
 /// Shows what runs, who is MASTER and which servers are in service
 #[derive(Debug, clap::Args)]
@@ -54,7 +53,11 @@ pub fn run(socket: &Path, args: &Args) -> anyhow::Result<()> {
     }
 }
 
-fn ask(socket: &Path) -> anyhow::Result<Status> {
+/// The status of the daemon.
+///
+/// # Errors
+/// It cannot be reached, or is of another version.
+pub fn ask(socket: &Path) -> anyhow::Result<Status> {
     match client::ask(socket, RequestBody::Status)? {
         ResponseBody::Status { status } => Ok(*status),
         _ => bail!("lbd answered something else than its status; use the lbctl that came with it"),
@@ -65,8 +68,7 @@ fn frame(status: &Status, json: bool) -> anyhow::Result<String> {
     if json {
         return Ok(serde_json::to_string_pretty(status)? + "\n");
     }
-    let width = terminal_size::terminal_size().map_or(COLUMNS, |(width, _)| width.0);
-    Ok(table::render(status, Timestamp::now(), width))
+    Ok(table::render(status, Timestamp::now(), text::width()))
 }
 
 /// Writes a text to stdout, in colour where the terminal takes it. `over` writes it over the
@@ -94,14 +96,6 @@ fn cut(text: &str, height: usize) -> String {
     let mut out: String = text.split_inclusive('\n').take(shown).collect();
     out += &format!("... {} more lines; see them all without --watch\n", lines - shown);
     out
-}
-
-fn write_all(out: &mut impl Write, text: &str) -> anyhow::Result<()> {
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        // `lbctl status | head`
-        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => std::process::exit(0),
-        written => Ok(written?),
-    }
 }
 
 #[cfg(test)]

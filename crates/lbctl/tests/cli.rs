@@ -4,6 +4,7 @@
 fn transcripts() {
     trycmd::TestCases::new()
         .env("COLUMNS", "80")
+        .env("TZ", "UTC")
         .env("LBD_SOCKET", "/nonexistent/lbd.sock")
         .case("tests/cmd/*.trycmd");
 }

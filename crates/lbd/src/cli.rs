@@ -2,7 +2,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::builder::PossibleValue;
 use clap::{Arg, ArgAction, Command, CommandFactory, FromArgMatches, Parser, ValueEnum};
@@ -17,7 +17,7 @@ use crate::log::Facility;
 #[derive(Clone, Debug, Parser)]
 #[command(
     name = "lbd",
-    about = "Keeps virtual IPs alive (VRRP) and spreads their load over real servers",
+    about = "Keeps virtual IPs alive (VRRP, CARP) and spreads their load over real servers",
     long_about = None,
     max_term_width = 80,
     disable_version_flag = true,
@@ -119,6 +119,12 @@ pub struct Args {
         help_heading = "Files and surroundings"
     )]
     pub socket: Option<PathBuf>,
+    /// Directory of what outlives a restart, such as `lbctl maintenance on --persist`
+    #[arg(long, value_name = "DIR", help_heading = "Files and surroundings")]
+    pub state_dir: Option<PathBuf>,
+    /// Write everything the advertiser is told to FILE, for `lbctl replay`
+    #[arg(long, value_name = "FILE", help_heading = "Files and surroundings")]
+    pub record: Option<PathBuf>,
     /// PID file
     #[arg(short = 'p', long, value_name = "FILE", help_heading = "Files and surroundings")]
     pub pid: Option<PathBuf>,
@@ -216,6 +222,8 @@ pub struct Args {
 
 /// Configuration unless `-f` names another.
 pub const DEFAULT_CONFIG: &str = "/etc/keepalived/keepalived.conf";
+/// State directory unless `--state-dir` names another; with a directory in it for each namespace.
+const DEFAULT_STATE_DIR: &str = "/var/lib/lbd";
 const DEFAULT_LOG_FILE: &str = "/tmp/keepalived.log";
 
 impl ValueEnum for DataplaneChoice {
@@ -244,6 +252,16 @@ impl Args {
         let args = canonical(&command, args);
         let mut matches = command.try_get_matches_from_mut(args)?;
         Self::from_arg_matches_mut(&mut matches)
+    }
+
+    /// Where what outlives a restart is kept.
+    #[must_use]
+    pub fn state_dir(&self) -> PathBuf {
+        let default = || match &self.namespace {
+            Some(name) => Path::new(DEFAULT_STATE_DIR).join(name),
+            None => PathBuf::from(DEFAULT_STATE_DIR),
+        };
+        self.state_dir.clone().unwrap_or_else(default)
     }
 
     /// One line for each option that was given and whose function comes later.
@@ -439,6 +457,13 @@ mod tests {
         {
             assert!(parse(line).is_err(), "{line}");
         }
+    }
+
+    #[test]
+    fn each_namespace_has_its_own_state() {
+        assert_eq!(parse("").unwrap().state_dir(), PathBuf::from("/var/lib/lbd"));
+        assert_eq!(parse("-s blue").unwrap().state_dir(), PathBuf::from("/var/lib/lbd/blue"));
+        assert_eq!(parse("-s blue --state-dir d").unwrap().state_dir(), PathBuf::from("d"));
     }
 
     #[test]

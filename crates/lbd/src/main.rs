@@ -148,15 +148,15 @@ fn daemon(mut args: Args) -> Result<u8, u8> {
             .inspect_err(|error| tracing::warn!("cannot allow core dumps: {error}"));
     }
     tracing::info!("Configuration file {}", args.config.display());
-    let (model, complaints) = config::load(&args).map_err(|refused| {
+    let configuration = config::load(&args).map_err(|refused| {
         config::log(&refused.lines);
         if !console {
             eprint!("{}", refused.rendered);
         }
         refused.status
     })?;
-    config::log(&complaints);
-    if let (None, Some(mask)) = (args.umask, model.global.umask) {
+    config::log(&configuration.complaints);
+    if let (None, Some(mask)) = (args.umask, configuration.model.global.umask) {
         umask(Mode::from_bits_truncate(mask));
     }
     let _pid_files = pid_files(&args).map_err(failed)?;
@@ -171,7 +171,7 @@ fn daemon(mut args: Args) -> Result<u8, u8> {
             tracing::warn!("cannot let go of the terminal: {error}");
         }
     };
-    runtime.block_on(supervisor::run(args, model, socket, ready)).map_err(failed)
+    runtime.block_on(supervisor::run(args, configuration, socket, ready)).map_err(failed)
 }
 
 /// A panic is a line of the log. Without a backtrace, whatever `RUST_BACKTRACE` says: to read the symbols takes longer
@@ -191,6 +191,8 @@ fn make_absolute(args: &mut Args) -> io::Result<()> {
         args.pid.as_mut(),
         args.vrrp_pid.as_mut(),
         args.checkers_pid.as_mut(),
+        args.state_dir.as_mut(),
+        args.record.as_mut(),
     ];
     for path in paths.into_iter().flatten() {
         *path = absolute(&*path)?;

@@ -413,6 +413,70 @@ fn an_advertiser_that_panics_comes_back_as_master_with_its_vip() {
 }
 
 #[test]
+fn files_and_processes_change_priorities_of_both_protocols() {
+    if !in_namespace("files_and_processes_change_priorities_of_both_protocols") {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let (file, program) = (dir.path().join("f"), dir.path().join("lbd-test-nap"));
+    fs::copy("/bin/sleep", &program).unwrap();
+    let nap = || Command::new(&program).arg("1000").spawn().unwrap();
+    let mut running = nap();
+    let config = |weight: i8| {
+        let tracked = format!(
+            "track_file f {{\n file {}\n init_file 5\n}}\n\
+             vrrp_track_process p {{\n process {} 1000\n weight {weight}\n}}\n",
+            file.display(),
+            program.display()
+        );
+        let vrrp = instance("track_file {\n  f\n }\n track_process {\n  p\n }");
+        let carp = "carp_instance C {\n interface v0\n vhid 7\n advbase 1\n pass secret\n \
+                    virtual_ipaddress {\n  10.0.0.60/24\n }\n track_file {\n  f weight -10\n }\n}\n";
+        format!("{tracked}{vrrp}{carp}")
+    };
+    let daemon = House::new(&config(-30)).start(&["--test-fault", "advertiser"]);
+    let standing = || {
+        let status = daemon.house.status();
+        (status.vrrp[0].effective_priority, status.carp.unwrap().instances[0].demotion)
+    };
+    let reach = |what: &str, expected: (u8, u8)| {
+        eventually(what, || (standing() == expected).then_some(()));
+    };
+    // Known before anything is advertised.
+    assert_eq!(standing(), (205, 50));
+    eventually("MASTER", || master(&daemon));
+    fs::write(&file, "-20\n").unwrap();
+    reach("another number", (180, 0));
+    running.kill().unwrap();
+    running.wait().unwrap();
+    reach("the end of the process", (150, 0));
+    // An advertiser that is started again knows it all.
+    daemon.signal_number(64);
+    eventually("the restart", || {
+        let engines = daemon.house.status().daemon.engines;
+        (engines[0].failures == 1 && engines[0].running).then_some(())
+    });
+    assert_eq!(standing(), (150, 0));
+    daemon.house.write("lbd.conf", &config(-40));
+    assert!(matches!(daemon.house.ask(RequestBody::Reload), ResponseBody::Done { .. }));
+    reach("the reload", (140, 0));
+    let mut running = nap();
+    reach("a new process", (180, 0));
+    fs::remove_file(&file).unwrap();
+    reach("no file", (200, 0));
+    fs::write(&file, "-300\n").unwrap();
+    eventually("FAULT", || (daemon.house.status().vrrp[0].state == State::Fault).then_some(()));
+    assert_eq!(daemon.house.status().vrrp[0].faults, ["file f says -300"]);
+    running.kill().unwrap();
+    running.wait().unwrap();
+    let log = daemon.stop();
+    assert!(log.contains("(VI_1): tracked file f now FAULT state"), "{log}");
+    assert!(log.contains("Quorum lost for tracked process p"), "{log}");
+    assert!(log.contains("Quorum gained for tracked process p"), "{log}");
+    assert_eq!(fs::read_to_string(&file).unwrap(), "-300\n");
+}
+
+#[test]
 fn checks_of_ha_suspend_run_only_while_the_vip_is_here() {
     if !in_namespace("checks_of_ha_suspend_run_only_while_the_vip_is_here") {
         return;

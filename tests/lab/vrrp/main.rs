@@ -6,7 +6,6 @@
 mod config;
 mod stage;
 mod times;
-mod watch;
 mod wire;
 
 mod election;
@@ -16,3 +15,4 @@ mod preemption;
 mod reload;
 mod strangers;
 mod tracking;
+mod vmac;

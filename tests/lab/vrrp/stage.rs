@@ -3,41 +3,41 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::net::IpAddr;
-use std::ops::Range;
-use std::process::{self, Command, Stdio};
-use std::sync::{Arc, Once};
-use std::thread;
+use std::ops::{Deref, DerefMut, Range};
 use std::time::{Duration, SystemTime};
 
-use anyhow::{Context, anyhow, ensure};
-use lb_lab::{Capture, Frame, Host, HostSpec, Lab, Process, Topology};
+use anyhow::{Context, ensure};
+use lb_lab::{Frame, HostSpec, Process, Topology};
+use lb_tests::play::Play;
+pub use lb_tests::play::side_by_side;
 use lb_tests::{CONFIG, SOON, Test};
 use nix::sys::signal::Signal;
 
 use crate::config::{Daemon, Router, Vrrp};
-use crate::times::{is_after, is_regular, lateness, seconds};
-use crate::watch::{Log, Watch};
+use crate::times::{is_after, is_regular, lateness};
 use crate::wire::{Advert, Spoken};
 
 /// Routers with a card on each of two switches: `eth0` on `lan`, 192.0.2.0/24, and `eth1` on `wan`,
 /// 198.51.100.0/24; `d1` has address 1, `d2` address 2.
 pub struct Stage {
-    lab: Lab,
+    play: Play,
     routers: Vec<Router>,
-    began: SystemTime,
-    log: Arc<Log>,
-    lives: BTreeMap<&'static str, Life>,
-    /// What hosts said whose power is gone.
-    past: Vec<(&'static str, Spoken)>,
-    steps: Vec<(SystemTime, String)>,
+    /// Those started last.
+    daemons: BTreeMap<&'static str, Process>,
 }
 
-/// What there is of a host from power to power.
-struct Life {
-    daemon: Option<Process>,
-    captures: [Capture; 2],
-    /// Dropped, it follows no longer.
-    _watch: Watch,
+impl Deref for Stage {
+    type Target = Play;
+
+    fn deref(&self) -> &Play {
+        &self.play
+    }
+}
+
+impl DerefMut for Stage {
+    fn deref_mut(&mut self) -> &mut Play {
+        &mut self.play
+    }
 }
 
 /// Runs `play` before routers that have not started yet; a failure tells the story. Where the machine has no labs or
@@ -47,39 +47,8 @@ pub fn stage(routers: &[Router], play: impl FnOnce(&mut Stage) -> Test) -> Test 
     if keepalived && !lb_tests::installed("keepalived", "keepalived") {
         return Ok(());
     }
-    outrank_the_machine();
     let Some(mut stage) = Stage::new(routers)? else { return Ok(()) };
     play(&mut stage).map_err(|error| error.context(stage.story()))
-}
-
-/// Makes this process and all that it starts real-time, once: what else the machine does must not look like the
-/// lateness of a router. Where that is not allowed the bounds are the same, and a busy machine may miss them.
-fn outrank_the_machine() {
-    static ONCE: Once = Once::new();
-    ONCE.call_once(|| {
-        let pid = process::id().to_string();
-        let chrt = ["--all-tasks", "--fifo", "--pid", "10", &pid];
-        let done = Command::new("chrt").args(chrt).stderr(Stdio::null()).status();
-        if !done.is_ok_and(|status| status.success()) {
-            eprintln!("without real-time scheduling: times may be off on a busy machine");
-        }
-    });
-}
-
-/// Runs every case at the same time as the others, each on a thread of its own. The first that fails is named.
-pub fn side_by_side<C: Send>(
-    cases: impl IntoIterator<Item = (impl Into<String>, C)>,
-    run: impl Fn(C) -> Test + Sync,
-) -> Test {
-    let run = &run;
-    thread::scope(|scope| {
-        let start = |(name, case)| (name, scope.spawn(move || run(case)));
-        let running: Vec<_> = cases.into_iter().map(start).collect();
-        running.into_iter().try_for_each(|(name, case)| {
-            let result = case.join().unwrap_or_else(|_| Err(anyhow!("panicked")));
-            result.with_context(|| name.into())
-        })
-    })
 }
 
 /// Runs a play of a router of higher priority and one of lower priority, with `lbd` as the one and as the other.
@@ -103,51 +72,13 @@ impl Stage {
             );
         }
         let Some(lab) = lb_tests::start(topology)? else { return Ok(None) };
-        let mut stage = Self {
-            lab,
-            routers: routers.to_vec(),
-            began: SystemTime::now(),
-            log: Arc::default(),
-            lives: BTreeMap::new(),
-            past: Vec::new(),
-            steps: Vec::new(),
-        };
-        for router in routers {
-            stage.attend(router.host)?;
-        }
-        Ok(Some(stage))
-    }
-
-    /// Begins to watch a host that has just got power.
-    fn attend(&mut self, host: &'static str) -> Test {
-        let life = Life {
-            daemon: None,
-            captures: [self.lab.capture_port(host, "eth0")?, self.lab.capture_port(host, "eth1")?],
-            _watch: Watch::start(self.lab.host(host)?, &self.log)?,
-        };
-        self.lives.insert(host, life);
-        Ok(())
-    }
-
-    /// The host itself.
-    pub fn host(&self, host: &str) -> anyhow::Result<&Host> {
-        Ok(self.lab.host(host)?)
-    }
-
-    fn life(&self, host: &str) -> anyhow::Result<&Life> {
-        self.lives.get(host).with_context(|| format!("{host} has no power"))
+        let play = Play::new(lab, routers.iter().map(|router| router.host))?;
+        Ok(Some(Self { play, routers: routers.to_vec(), daemons: BTreeMap::new() }))
     }
 
     /// The daemon that was started last.
     pub fn daemon(&self, host: &str) -> anyhow::Result<&Process> {
-        self.life(host)?.daemon.as_ref().with_context(|| format!("nothing was started on {host}"))
-    }
-
-    /// Notes what is about to happen, and when.
-    fn step(&mut self, what: String) -> SystemTime {
-        let now = SystemTime::now();
-        self.steps.push((now, what));
-        now
+        self.daemons.get(host).with_context(|| format!("nothing was started on {host}"))
     }
 
     /// Starts the daemon of a router; returns when, and when it was ready: its timers started in between.
@@ -161,28 +92,9 @@ impl Stage {
             Daemon::Keepalived => (["keepalived", "-n", "-l", "-G", "-D"], " STATE"),
         };
         let process = self.host(host)?.spawn(command)?;
-        self.lives.get_mut(host).context("no power")?.daemon = Some(process.clone());
+        self.daemons.insert(host, process.clone());
         process.wait_for_line(ready, SOON)?;
         Ok(at..SystemTime::now())
-    }
-
-    /// Cuts the power of a host.
-    pub fn crash(&mut self, host: &'static str) -> anyhow::Result<SystemTime> {
-        let at = self.step(format!("crash {host}"));
-        self.lab.crash(host)?;
-        let said = self.said(host);
-        // The watch ends first: what it saw last is not what a dead host has.
-        self.lives.remove(host);
-        self.past.extend(said.into_iter().map(|spoken| (host, spoken)));
-        self.log.push(host, Default::default());
-        Ok(at)
-    }
-
-    /// Gives it power again; nothing runs there yet.
-    pub fn boot(&mut self, host: &'static str) -> Test {
-        self.step(format!("boot {host}"));
-        self.lab.boot(host)?;
-        self.attend(host)
     }
 
     /// Sends SIGTERM to the daemon.
@@ -200,50 +112,9 @@ impl Stage {
         Ok(at)
     }
 
-    /// Pulls a cable.
-    pub fn cut(&mut self, host: &'static str, interface: &str) -> anyhow::Result<SystemTime> {
-        let at = self.step(format!("cut {interface} of {host}"));
-        self.lab.cut(host, interface)?;
-        Ok(at)
-    }
-
-    /// Breaks the cable of a host where the host does not see it.
-    pub fn part(&mut self, host: &'static str, interface: &str) -> anyhow::Result<SystemTime> {
-        let at = self.step(format!("part {interface} of {host}"));
-        self.lab.cut_silently(host, interface)?;
-        Ok(at)
-    }
-
-    /// Plugs it in again.
-    pub fn mend(&mut self, host: &'static str, interface: &str) -> anyhow::Result<SystemTime> {
-        let at = self.step(format!("mend {interface} of {host}"));
-        self.lab.mend(host, interface)?;
-        Ok(at)
-    }
-
-    /// Does something on a host that the story is to tell.
-    pub fn act(
-        &mut self,
-        host: &'static str,
-        what: &str,
-        f: impl FnOnce(&Host) -> lb_lab::Result<()>,
-    ) -> anyhow::Result<SystemTime> {
-        let at = self.step(format!("{host}: {what}"));
-        f(self.host(host)?)?;
-        Ok(at)
-    }
-
     /// What a host has said so far, on both interfaces, in order.
     pub fn said(&self, host: &str) -> Vec<Spoken> {
-        let past = self.past.iter().filter(|(by, _)| *by == host).map(|(_, said)| said.clone());
-        let mut all: Vec<_> = past.collect();
-        if let Some(life) = self.lives.get(host) {
-            // What comes out of the cable was sent by the host.
-            let frames = life.captures.iter().flat_map(|capture| capture.frames());
-            all.extend(frames.filter(|frame| !frame.outgoing).filter_map(|f| Spoken::read(&f)));
-        }
-        all.sort_by_key(Spoken::at);
-        all
+        self.sent(host).iter().filter_map(Spoken::read).collect()
     }
 
     /// The advertisements a host has sent since `since`, in order.
@@ -277,7 +148,7 @@ impl Stage {
             let candidate = !frame.outgoing && frame.at >= since;
             Advert::read(frame).filter(|advert| candidate && wanted(advert))
         };
-        let [capture, _] = &self.life(host)?.captures;
+        let capture = self.capture(host, "eth0")?;
         let frames = capture.wait_for_count(count, |frame| read(frame).is_some(), SOON);
         let frames = frames.with_context(|| format!("advertisement {count} of {host}"))?;
         Ok(frames.iter().filter_map(read).collect())
@@ -296,7 +167,7 @@ impl Stage {
                 && frame.at >= since
                 && matches!(Spoken::read(frame), Some(Spoken::Announcement { vip: of, .. }) if of == vip)
         };
-        let [capture, _] = &self.life(host)?.captures;
+        let capture = self.capture(host, "eth0")?;
         let frames = capture.wait_for_count(count, announced, SOON);
         let frames = frames.with_context(|| format!("announcement {count} of {vip}"))?;
         Ok(frames.iter().map(|frame| frame.at).collect())
@@ -304,18 +175,9 @@ impl Stage {
 
     /// The last advertisement a host had sent by `until`.
     pub fn last_advert(&self, host: &str, until: SystemTime) -> anyhow::Result<Advert> {
-        let mut adverts = self.adverts(host, self.began).into_iter();
+        let mut adverts = self.adverts(host, self.began()).into_iter();
         let last = adverts.rfind(|advert| advert.at <= until);
         last.with_context(|| format!("{host} had not said anything"))
-    }
-
-    /// Waits until `host` and nobody else has `vip`, and says since when, at the earliest `since`.
-    pub fn alone(&self, vip: IpAddr, host: &str, since: SystemTime) -> anyhow::Result<SystemTime> {
-        let found = self.log.wait(vip, SOON, |holders| {
-            let (at, last) = holders.last()?;
-            (last.len() == 1 && last.contains(host)).then(|| (*at).max(since))
-        });
-        found.with_context(|| format!("{host} does not hold {vip} alone within {SOON:?}"))
     }
 
     /// `host` becomes MASTER because it has heard no better one since a moment between `earliest` and `latest`.
@@ -357,10 +219,10 @@ impl Stage {
 
     /// Sees `host` through `count` more advertisements: in time, alone with the VIP, with nobody else advertising.
     pub fn reigns(&self, host: &str, vrrp: &Vrrp, count: usize) -> Test {
-        let since = self.alone(vrrp.vip(), host, self.began)?;
+        let since = self.alone(vrrp.vip(), host, self.began())?;
         let adverts = self.wait_for_adverts(host, SystemTime::now(), count)?;
         is_regular(&adverts, vrrp)?;
-        let holders = self.log.holders(vrrp.vip());
+        let holders = self.holders(vrrp.vip());
         let kept = holders.last().is_some_and(|(at, last)| *at <= since && last.contains(host));
         ensure!(kept, "{host} does not keep {}", vrrp.vip());
         for other in self.routers.iter().filter(|other| other.host != host) {
@@ -372,37 +234,15 @@ impl Stage {
 
     /// Everything that happened, in order.
     fn story(&self) -> String {
-        let steps = self.steps.iter().map(|(at, step)| (*at, format!("--- {step}")));
-        let mut all: Vec<_> = steps.collect();
-        for router in &self.routers {
+        let said = self.routers.iter().flat_map(|router| {
             let said = self.said(router.host).into_iter();
-            all.extend(said.map(|said| (said.at(), format!("{} {said}", router.host))));
-        }
-        for vip in ["192.0.2.100", "192.0.2.101", "198.51.100.100", "2001:db8::100", "192.0.2.1"] {
-            let Ok(vip) = vip.parse() else { continue };
-            let holders = self.log.holders(vip).into_iter();
-            all.extend(holders.map(|(at, who)| (at, format!("=== {vip} is held by {who:?}"))));
-        }
-        all.sort();
-        let mut story = "what happened (ms):\n".to_owned();
-        for alike in all.chunk_by(|a, b| a.1 == b.1) {
-            let at = seconds(self.began, alike[0].0) * 1e3;
+            said.map(|said| (said.at(), format!("{} {said}", router.host)))
+        });
+        let vips = ["192.0.2.100", "192.0.2.101", "198.51.100.100", "2001:db8::100", "192.0.2.1"];
+        let mut story = self.play.story(said, vips.iter().filter_map(|vip| vip.parse().ok()));
+        for (host, daemon) in &self.daemons {
             // Writing to a string does not fail.
-            let _ = write!(story, "{at:10.1} {}", alike[0].1);
-            let _ = match alike {
-                [_] => writeln!(story),
-                [.., last] => writeln!(
-                    story,
-                    ", {} times until {:.1}",
-                    alike.len(),
-                    seconds(self.began, last.0) * 1e3
-                ),
-                [] => Ok(()),
-            };
-        }
-        for (host, life) in &self.lives {
-            let said = life.daemon.as_ref().map(|daemon| daemon.tail(40)).unwrap_or_default();
-            let _ = writeln!(story, "{host} wrote:\n{said}");
+            let _ = writeln!(story, "{host} wrote:\n{}", daemon.tail(40));
         }
         story
     }

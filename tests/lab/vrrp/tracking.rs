@@ -1,4 +1,4 @@
-//! What routers watch beside each other: sync groups, interfaces, scripts.
+//! What routers watch beside each other: sync groups, interfaces, scripts, files.
 
 use std::fs;
 use std::time::{Duration, SystemTime};
@@ -91,6 +91,29 @@ fn the_weight_of_a_script_decides_the_election() -> Test {
                 host.run(|| fs::remove_file("/run/healthy")).map(drop)
             })?;
             stage.takes("d2", &two, at - one.interval, SystemTime::now() + INTERVAL)
+        })
+    })
+}
+
+#[test]
+fn the_number_in_a_file_decides_the_election() -> Test {
+    const FILE: &str = "track_file load {\n file \"/run/load\"\n weight -2\n}\n";
+    both_ways(|high, low| {
+        let one = Vrrp::new(150).with("track_file {\n load\n}");
+        let two = Vrrp::new(100);
+        let routers =
+            [Router::new("d1", high, &[&one]).with(FILE), Router::new("d2", low, &[&two])];
+        stage(&routers, |stage| {
+            stage.start("d2")?;
+            let started = stage.start("d1")?;
+            stage.takes("d1", &one, started.start, started.end)?;
+            let at = stage.act("d1", "has a load", |host| host.write_file("/run/load", "30\n"))?;
+            // What still says 150 is respected, the last of it at the latest now.
+            stage.takes("d2", &two, at - one.interval, SystemTime::now())?;
+            let at = stage.act("d1", "has none", |host| {
+                host.run(|| fs::remove_file("/run/load")).map(drop)
+            })?;
+            stage.takes("d1", &one, at - two.interval, SystemTime::now())
         })
     })
 }

@@ -1,13 +1,12 @@
 //! Reads what VRRP routers send, independently of the code under test.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 use std::time::SystemTime;
 
 use lb_lab::{Frame, IpHeader};
-
-/// IP protocol number of VRRP.
-const VRRP: u8 = 112;
+use lb_tests::VRRP;
+use lb_tests::wire::{address, announced, folded};
 
 /// An advertisement.
 #[derive(Clone, Debug)]
@@ -71,11 +70,6 @@ impl Advert {
     }
 }
 
-fn address(octets: &[u8]) -> Option<IpAddr> {
-    let v4 = <[u8; 4]>::try_from(octets).ok().map(|octets| Ipv4Addr::from(octets).into());
-    v4.or_else(|| <[u8; 16]>::try_from(octets).ok().map(|octets| Ipv6Addr::from(octets).into()))
-}
-
 /// In which form the checksum is right. RFC 1071 §1, RFC 793 §3.1, RFC 8200 §8.1.
 fn form(message: &[u8], ip: &IpHeader) -> Option<Form> {
     let mut pseudo = Vec::new();
@@ -95,16 +89,6 @@ fn form(message: &[u8], ip: &IpHeader) -> Option<Form> {
     }
 }
 
-/// One's complement sum; 0xffff when the checksum within is right.
-fn folded(octets: &[u8]) -> u64 {
-    let words = octets
-        .chunks(2)
-        .map(|word| u64::from(word[0]) << 8 | word.get(1).copied().map_or(0, u64::from));
-    let sum: u64 = words.sum();
-    let once = (sum & 0xffff) + (sum >> 16);
-    (once & 0xffff) + (once >> 16)
-}
-
 /// What is of interest on the wire.
 #[derive(Clone, Debug)]
 pub enum Spoken {
@@ -121,7 +105,7 @@ impl Spoken {
     /// Reads a frame; `None` when it is something else.
     pub fn read(frame: &Frame) -> Option<Self> {
         Advert::read(frame).map(Self::Advert).or_else(|| {
-            let vip = gratuitous_arp(frame).or_else(|| neighbour_advertisement(frame))?;
+            let vip = announced(frame)?;
             Some(Self::Announcement { at: frame.at, vip, frame: frame.octets.clone() })
         })
     }
@@ -161,24 +145,4 @@ impl fmt::Display for Spoken {
             Self::Announcement { vip, .. } => write!(f, "announces {vip}"),
         }
     }
-}
-
-/// RFC 5227 §3: sender and target are the same.
-fn gratuitous_arp(frame: &Frame) -> Option<IpAddr> {
-    const SENDER: std::ops::Range<usize> = 14..18;
-    const TARGET: std::ops::Range<usize> = 24..28;
-    if frame.ethertype != 0x0806 || frame.payload.get(SENDER)? != frame.payload.get(TARGET)? {
-        return None;
-    }
-    address(frame.payload.get(SENDER)?)
-}
-
-/// RFC 4861 §4.4, to all nodes.
-fn neighbour_advertisement(frame: &Frame) -> Option<IpAddr> {
-    const ICMPV6: u8 = 58;
-    let all_nodes = frame.to == [0x33, 0x33, 0, 0, 0, 1];
-    if !frame.is_ip(ICMPV6) || !all_nodes || *frame.payload.first()? != 136 {
-        return None;
-    }
-    address(frame.payload.get(8..24)?)
 }

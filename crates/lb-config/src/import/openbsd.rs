@@ -13,6 +13,8 @@ pub(super) fn read(import: &mut Import<'_>, file: FileId, source: &Source) {
     let name = base.strip_prefix("hostname.").unwrap_or(base);
     let end = source.text().lines().next().map_or(0, str::len) as u32;
     let mut instance = Instance::new(name.to_owned(), Span { file, start: 0, end });
+    let comments = source.text().lines().filter_map(|line| line.trim().strip_prefix('#'));
+    instance.comments.extend(comments.map(|comment| comment.trim().to_owned()));
     let mut is_sysctl = base.starts_with("sysctl");
     for line in words::lines(file, source.text(), 0) {
         let first = &line[0];

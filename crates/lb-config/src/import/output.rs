@@ -141,7 +141,8 @@ impl Instance {
 
     fn write(&self, text: &mut String, diags: &mut Diagnostics) {
         for comment in &self.comments {
-            let _ = writeln!(text, "# {}", comment.replace(['\n', '\r'], " "));
+            let comment: String = comment.chars().take(200).collect();
+            let _ = writeln!(text, "# {}", comment.replace(['\n', '\r', '\0'], " "));
         }
         let name = quoted(&self.name).unwrap_or_else(|| "carp".to_owned());
         let _ = writeln!(text, "carp_instance {name} {{");
@@ -158,11 +159,10 @@ impl Instance {
                     let _ = writeln!(text, "    {keyword} {}", values.join(" "));
                 }
                 None => {
-                    let message =
-                        format!("({}) {keyword} has quotes or line ends in it", self.name);
-                    diags.note("import-quotes", self.span, message).hint(
-                        "keepalived.conf cannot say that; TOML can, with the key of this name",
-                    );
+                    let message = format!("({}) {keyword} is left out", self.name);
+                    diags
+                        .note("import-quotes", self.span, message)
+                        .hint("no word of keepalived.conf has quotes, line ends or 900 bytes");
                 }
             }
         }
@@ -183,7 +183,8 @@ impl Instance {
 
 /// A word of keepalived.conf, in quotes if it needs them; `None` if they do not help.
 fn quoted(word: &str) -> Option<String> {
-    if word.contains(['"', '\n', '\r', '\0']) {
+    // A line has at most 1024 bytes.
+    if word.contains(['"', '\n', '\r', '\0']) || word.len() > 900 {
         return None;
     }
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_.,:/=+@%".contains(c);

@@ -201,10 +201,14 @@ pub(super) const BUFFERS: &[Keyword<Globals>] = &[
         g.model.buffers.vrrp_monitor.bytes = Some(n as u32);
     }),
     switch("vrrp_netlink_monitor_rcv_bufs_force", |g, on| g.model.buffers.vrrp_monitor.force = on),
-    number("process_monitor_rcv_bufs", 0, |g, n| {
-        g.model.buffers.process_monitor.bytes = Some(n as u32);
-    }),
-    switch("process_monitor_rcv_bufs_force", |g, on| g.model.buffers.process_monitor.force = on),
+    Keyword::new(
+        "process_monitor_rcv_bufs",
+        Takes::u32(0, |g: &mut Globals, n| g.model.buffers.process_monitor.bytes = Some(n as u32)),
+    ),
+    Keyword::new(
+        "process_monitor_rcv_bufs_force",
+        Takes::Switch(|g, on| g.model.buffers.process_monitor.force = on),
+    ),
     number("lvs_netlink_cmd_rcv_bufs", 0, |g, n| {
         g.model.buffers.lvs_commands.bytes = Some(n as u32);
     }),
@@ -255,8 +259,8 @@ pub(super) const NETWORK: &[Keyword<Globals>] = &[
     })
     .deprecated(&["vrrp_vmac_garp_intvl"]),
     time("vrrp_delay_after_boot", 1_000, LONGEST, |g, time| g.model.delay_after_boot = time),
-    text("vmac_prefix", |g, text| g.model.vmac_prefix = some(text)),
-    text("vmac_addr_prefix", |g, text| g.model.vmac_addr_prefix = some(text)),
+    Keyword::new("vmac_prefix", Takes::Text(|g, text| g.model.vmac_prefix = some(text))),
+    Keyword::new("vmac_addr_prefix", Takes::Text(|g, text| g.model.vmac_addr_prefix = some(text))),
 ];
 
 fn smtp_server(globals: &mut Globals, context: &mut Context<'_>, line: &Line) {

@@ -62,9 +62,9 @@ pub enum ArgumentMatch {
     None,
     /// All of them.
     Exact,
-    /// The first ones.
-    Initial,
     /// The first ones, the last only in its first letters.
+    Initial,
+    /// The first ones.
     Partial,
 }
 

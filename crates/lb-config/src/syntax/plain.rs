@@ -83,11 +83,13 @@ pub(super) fn read(bytes: &[u8], from: usize, longest: usize, words: &mut Words)
     (at - from <= longest).then_some(Plain { start, end, brace, next: at + 1 })
 }
 
-/// Where the next line starts, if there is a `{` at an offset and nothing after it in its line.
-pub(super) fn after_open(bytes: &[u8], at: usize) -> Option<usize> {
-    let open = class(bytes, at) == Class::Open;
-    let end = skip(bytes, at + 1, Class::Blank);
-    (open && class(bytes, end) == Class::End).then_some(end + 1)
+/// Where the next line starts, if there is a `{` at an offset and nothing after it in its line, which is no
+/// longer than `longest` from there on.
+pub(super) fn after_open(bytes: &[u8], from: usize, longest: usize) -> Option<usize> {
+    let open = class(bytes, from) == Class::Open;
+    let end = skip(bytes, from + 1, Class::Blank);
+    let plain = class(bytes, end) == Class::End && end - from <= longest;
+    (open && plain).then_some(end + 1)
 }
 
 /// Where the bytes of one class end. Runs are short, so a plain loop is faster than an iterator.

@@ -12,7 +12,7 @@ use super::sequence::{self, Values};
 use super::text::{Text, is_blank};
 use crate::diagnostic::{Class, Diagnostics, Place};
 use crate::source::{FileId, Source, Sources, Span};
-use crate::system::System;
+use crate::system::{LARGEST, System};
 use crate::toml;
 
 /// keepalived's line buffer.
@@ -22,7 +22,7 @@ const MOST_FRAMES: usize = 128;
 /// Lines made by loops and definitions.
 const MOST_MADE: usize = 1_000_000;
 /// Bytes of all files together.
-const MOST_BYTES: usize = 256 * 1024 * 1024;
+const MOST_BYTES: usize = LARGEST;
 
 /// Reads files, one logical line at a time.
 pub(crate) struct Reader<'a> {
@@ -150,7 +150,7 @@ impl<'a> Reader<'a> {
     /// Reads over a `{`, if the rest of the line just read is one. If not, [`Reader::next`] may find one still.
     pub(crate) fn take_open(&mut self) -> bool {
         let Some(Frame::File { source, at, .. }) = self.frames.last_mut() else { return false };
-        let next = plain::after_open(source.text().as_bytes(), *at);
+        let next = plain::after_open(source.text().as_bytes(), *at, LONGEST_LINE);
         let Some(next) = next.filter(|_| self.ready.is_empty()) else { return false };
         *at = next;
         self.open_braces += 1;

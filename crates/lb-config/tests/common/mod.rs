@@ -1,6 +1,8 @@
 //! The smallest example of each keyword, and a whole configuration around it.
 #![allow(dead_code)] // Each test uses a part of it.
 
+pub mod constructs;
+
 use std::collections::HashMap;
 
 /// What examples refer to.

@@ -31,7 +31,9 @@ fn a_planned_stop_loses_nothing() {
     // The successor waited its skew since 10001 ms; its advertisement arrives at 10611.4.
     net.run_until(10_613);
     assert_eq!(net.holders(VIP), [0, 1]);
-    net.run_until(10_622);
+    net.run_until(10_635);
+    assert_eq!(net.holders(VIP), [0, 1]);
+    net.run_until(10_637);
     assert_eq!(net.holders(VIP), [1]);
     assert!(net.hosts[0].node.stopped());
     assert_eq!(net.hosts[0].node.deadline(), None);
@@ -39,7 +41,7 @@ fn a_planned_stop_loses_nothing() {
     assert_eq!(net.lost, Duration::ZERO);
     assert_story(
         &mut net,
-        &[(10_610, 1, "(VI_1) Entering MASTER STATE"), (10_621, 0, "(VI_1) Stopped")],
+        &[(10_610, 1, "(VI_1) Entering MASTER STATE"), (10_636, 0, "(VI_1) Stopped")],
     );
 }
 
@@ -165,7 +167,7 @@ fn an_instance_that_a_reload_removes_hands_over() {
     assert_eq!(net.lost, Duration::ZERO);
     assert_story(
         &mut net,
-        &[(10_610, 1, "(VI_1) Entering MASTER STATE"), (10_621, 0, "(VI_1) Entering FAULT STATE")],
+        &[(10_610, 1, "(VI_1) Entering MASTER STATE"), (10_636, 0, "(VI_1) Entering FAULT STATE")],
     );
     assert_eq!(net.hosts[0].node.deadline(), None);
     assert!(net.hosts[0].node.sockets().is_empty());

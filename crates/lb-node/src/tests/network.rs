@@ -205,6 +205,17 @@ impl Network {
 
     /// The same for a host whose engine failed as MASTER of these.
     pub fn resume(&mut self, links: LinkIndex, plan: Plan, masters: &[&str]) -> usize {
+        self.resume_knowing(links, plan, masters, [])
+    }
+
+    /// The same, told this before the start.
+    pub fn resume_knowing<'a>(
+        &mut self,
+        links: LinkIndex,
+        plan: Plan,
+        masters: &[&str],
+        known: impl IntoIterator<Item = Input<'a>>,
+    ) -> usize {
         let adopt = masters.iter().map(|name| (*name).to_owned()).collect();
         let (vips, announced, sent) = Default::default();
         self.hosts.push(Host {
@@ -221,6 +232,7 @@ impl Network {
             let address = IpAddr::from([10, 0, link as u8, host as u8 + 1]);
             self.tell(host, Input::Address { link, address, present: true });
         }
+        known.into_iter().for_each(|input| self.tell(host, input));
         self.tell(host, Input::Start);
         host
     }
@@ -326,6 +338,15 @@ impl Network {
         (0..self.hosts.len()).filter(|host| holds(&self.hosts[*host])).collect()
     }
 
+    /// Tells of the virtual MACs that a node wants as if they had just been made.
+    fn make_vmacs(&mut self, host: usize) {
+        let vmacs = self.hosts[host].node.vmacs();
+        for (number, vmac) in (1..).zip(vmacs) {
+            let link = vmac.base + 100 * number;
+            self.tell(host, Input::Link { link, name: &vmac.name, up: true });
+        }
+    }
+
     /// State changes since the last call: milliseconds, host, log line.
     pub fn story(&mut self) -> Vec<(u64, usize, String)> {
         std::mem::take(&mut self.log)
@@ -364,6 +385,7 @@ impl Network {
                 self.hosts[host].announced.push((millis, rounds));
             }
             Action::Sockets | Action::Shares => {}
+            Action::Vmacs => self.make_vmacs(host),
             Action::Event(event) => match *event {
                 EventKind::Interface { .. } | EventKind::Script { .. } => {}
                 event => self.log.push((millis, host, event.to_string())),

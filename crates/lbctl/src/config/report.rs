@@ -169,6 +169,9 @@ impl Report {
         let all = self.honoured.iter().chain(&self.not_acted_on);
         let own = names(all.filter(|keyword| keyword.is_own));
         let mut verdict = "as under keepalived".to_owned();
+        if !own.is_empty() {
+            verdict += &format!(", which does not know {}", enumerate(&own, 6));
+        }
         if !missing.is_empty() {
             verdict += &format!(", except that {}", enumerate(&missing, 6));
             verdict += if missing.len() == 1 { " has" } else { " have" };
@@ -191,9 +194,6 @@ impl Report {
         };
         if !skipped.is_empty() {
             verdict += &format!("; it draws {skipped} there as here");
-        }
-        if !own.is_empty() {
-            verdict += &format!("; keepalived does not know {}", enumerate(&own, 6));
         }
         verdict + "."
     }

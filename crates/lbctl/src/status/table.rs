@@ -6,30 +6,47 @@ use std::net::IpAddr;
 use anstyle::{AnsiColor, Style};
 use comfy_table::{Attribute, Cell, CellAlignment, Color, ContentArrangement, Row, Table, presets};
 use jiff::Timestamp;
-use lb_control::status::{Check, Daemon, RealServer, VirtualServer, Vrrp, VrrpCounters};
+use lb_control::status::{CarpInstance, Check, Daemon, RealServer, VirtualServer, Vrrp};
 use lb_control::{State, Status};
+
+use super::trouble;
+use crate::text::{ago, wrapped};
 
 /// VIPs shown of one instance.
 const VIPS: usize = 8;
 
+/// As it should be.
 const GOOD: Style = AnsiColor::Green.on_default();
-const BAD: Style = AnsiColor::Red.on_default().bold();
-const ODD: Style = AnsiColor::Yellow.on_default();
+/// Not as it should be.
+pub const BAD: Style = AnsiColor::Red.on_default().bold();
+/// Worth a look.
+pub const ODD: Style = AnsiColor::Yellow.on_default();
 
 /// The whole status at `now`, at most `width` columns wide, in colour.
 pub fn render(status: &Status, now: Timestamp, width: u16) -> String {
     let mut out = String::new();
     // Writing to a string does not fail.
     let _ = daemon(&status.daemon, now, width, &mut out);
+    let carp = status.carp.as_ref().map(|carp| carp.instances.as_slice()).unwrap_or_default();
     if !status.vrrp.is_empty() {
         let _ = writeln!(out, "\n{}", trimmed(&instances(&status.vrrp, now, width)));
-        let _ = faults(&status.vrrp, width, &mut out);
     }
+    if !carp.is_empty() {
+        let _ = writeln!(out, "\n{}", trimmed(&vhids(carp, now, width)));
+    }
+    let troubles = trouble::sentences(status, now, width);
+    if !troubles.is_empty() && !status.vrrp.is_empty() && !carp.is_empty() {
+        out.push('\n');
+    }
+    out += &troubles;
     if !status.virtual_servers.is_empty() {
         let _ = writeln!(out, "\n{}", trimmed(&servers(&status.virtual_servers, now, width)));
     }
-    if status.vrrp.is_empty() && status.virtual_servers.is_empty() {
-        let _ = writeln!(out, "\nno vrrp_instance and no virtual_server in the configuration");
+    if status.vrrp.is_empty() && carp.is_empty() && status.virtual_servers.is_empty() {
+        let _ = writeln!(
+            out,
+            "\nno vrrp_instance, no carp_instance and no virtual_server in the configuration"
+        );
     }
     out
 }
@@ -37,26 +54,6 @@ pub fn render(status: &Status, now: Timestamp, width: u16) -> String {
 /// The table without the blanks that fill its lines.
 fn trimmed(table: &Table) -> String {
     table.lines().map(|line| line.trim_end().to_owned()).collect::<Vec<_>>().join("\n")
-}
-
-/// A sentence broken between words; all lines but the first stand two blanks to the right.
-fn wrapped(sentence: &str, width: u16) -> String {
-    let mut out = String::with_capacity(sentence.len() + 16);
-    let mut column = 0;
-    for word in sentence.split(' ') {
-        // Colours take no room.
-        let length = anstream::adapter::strip_str(word).to_string().chars().count();
-        if column > 0 && column + 1 + length > usize::from(width) {
-            out += "\n  ";
-            column = 2;
-        } else if column > 0 {
-            out.push(' ');
-            column += 1;
-        }
-        out += word;
-        column += length;
-    }
-    out
 }
 
 fn daemon(daemon: &Daemon, now: Timestamp, width: u16, out: &mut String) -> std::fmt::Result {
@@ -130,6 +127,50 @@ fn instances(instances: &[Vrrp], now: Timestamp, width: u16) -> Table {
     table
 }
 
+fn vhids(instances: &[CarpInstance], now: Timestamp, width: u16) -> Table {
+    let mut table = table(
+        width,
+        &["CARP", "STATE", "SINCE", "BASE:SKEW", "INTERFACE", "VHID", "ADDRESSES", "MASTER"],
+    );
+    for instance in instances {
+        table.add_row([
+            Cell::new(&instance.name),
+            state(instance.state),
+            Cell::new(ago(instance.since, now)),
+            pace(instance),
+            Cell::new(&instance.interface),
+            Cell::new(instance.vhid),
+            Cell::new(addresses(&instance.vips)),
+            Cell::new(carp_master(instance)),
+        ]);
+    }
+    pad(&mut table);
+    table
+}
+
+/// advbase and advskew, and how far it is demoted.
+fn pace(instance: &CarpInstance) -> Cell {
+    let CarpInstance { advbase, advskew, demotion, .. } = instance;
+    match demotion {
+        0 => Cell::new(format!("{advbase}:{advskew}")),
+        demotion => Cell::new(format!("{advbase}:{advskew} +{demotion}")).fg(Color::Yellow),
+    }
+}
+
+fn carp_master(instance: &CarpInstance) -> String {
+    match (&instance.master, instance.state) {
+        (_, State::Master) => "this host".to_owned(),
+        (Some(master), _) => {
+            let (address, base, skew) = (&master.address, master.advbase, master.advskew);
+            match master.demotion {
+                0 => format!("{address}, {base}:{skew}"),
+                demotion => format!("{address}, {base}:{skew} +{demotion}"),
+            }
+        }
+        (None, _) => "unknown".to_owned(),
+    }
+}
+
 fn state(state: State) -> Cell {
     let cell = Cell::new(state);
     match state {
@@ -164,46 +205,6 @@ fn master(instance: &Vrrp) -> String {
         (Some(master), _) => format!("{}, {}", master.address, master.priority),
         (None, _) => "unknown".to_owned(),
     }
-}
-
-/// What is wrong with instances: why they are in FAULT, and what they hear and cannot use.
-fn faults(instances: &[Vrrp], width: u16, out: &mut String) -> std::fmt::Result {
-    for instance in instances {
-        let name = &instance.name;
-        for fault in &instance.faults {
-            let sentence = format!("{BAD}{name} is in FAULT{BAD:#}: {fault}");
-            writeln!(out, "{}", wrapped(&sentence, width))?;
-        }
-        let unusable = unusable(&instance.counters);
-        if !unusable.is_empty() {
-            let sentence = format!(
-                "{ODD}{name} heard what it cannot use{ODD:#}: {}; the log says from whom",
-                unusable.join(", ")
-            );
-            writeln!(out, "{}", wrapped(&sentence, width))?;
-        }
-    }
-    Ok(())
-}
-
-/// `3 with another advert_int`
-fn unusable(counters: &VrrpCounters) -> Vec<String> {
-    [
-        (counters.version_err, "of another protocol version"),
-        (counters.checksum_err, "with a wrong checksum"),
-        (counters.ip_ttl_err, "with a TTL that says they were forwarded"),
-        (counters.packet_len_err, "of a wrong length"),
-        (counters.invalid_type_rcvd, "of an unknown type"),
-        (counters.advert_interval_err, "with another advert_int"),
-        (counters.addr_list_err, "with other addresses"),
-        (counters.invalid_authtype, "with an unknown auth_type"),
-        (counters.authtype_mismatch, "with another auth_type"),
-        (counters.auth_failure, "with another password"),
-    ]
-    .into_iter()
-    .filter(|(count, _)| *count > 0)
-    .map(|(count, what)| format!("{count} {what}"))
-    .collect()
 }
 
 fn servers(servers: &[VirtualServer], now: Timestamp, width: u16) -> Table {
@@ -315,18 +316,6 @@ fn last(check: &Check, now: Timestamp) -> String {
     }
 }
 
-/// `45s`, `3m 12s`, `2h 5m`, `3d 4h`: two units are enough to act on.
-fn ago(then: Timestamp, now: Timestamp) -> String {
-    let seconds = now.duration_since(then).as_secs().max(0);
-    let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86_400);
-    match () {
-        () if days > 0 => format!("{days}d {}h", hours % 24),
-        () if hours > 0 => format!("{hours}h {}m", minutes % 60),
-        () if minutes > 0 => format!("{minutes}m {}s", seconds % 60),
-        () => format!("{seconds}s"),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -356,6 +345,14 @@ mod tests {
     }
 
     #[test]
+    fn carp_and_maintenance_fit_as_well() {
+        let status = serde_json::from_str(include_str!("carp.json")).unwrap();
+        let text = plain(&status, 80);
+        text.lines().for_each(|line| assert!(line.chars().count() <= 80, "{line}"));
+        insta::assert_snapshot!(text);
+    }
+
+    #[test]
     fn nothing_to_do_is_said() {
         let status = Status { vrrp: Vec::new(), virtual_servers: Vec::new(), ..example() };
         assert!(plain(&status, 80).contains("no vrrp_instance"));
@@ -365,37 +362,16 @@ mod tests {
     fn what_cannot_be_used_is_counted_by_its_reason() {
         let mut status = example();
         status.vrrp.truncate(1);
-        status.vrrp[0].counters =
-            VrrpCounters { auth_failure: 2, advert_interval_err: 3, ..VrrpCounters::default() };
+        status.vrrp[0].counters = lb_control::status::VrrpCounters {
+            auth_failure: 2,
+            advert_interval_err: 3,
+            ..Default::default()
+        };
         let text = plain(&status, 80);
         let name = &status.vrrp[0].name;
         let expected = format!(
             "{name} heard what it cannot use: 3 with another advert_int, 2 with another\n  password; the log"
         );
         assert!(text.contains(&expected), "{text}");
-    }
-
-    #[test]
-    fn sentences_are_broken_between_words_whatever_their_colour() {
-        assert_eq!(wrapped("one two three", 80), "one two three");
-        assert_eq!(wrapped("one two three", 9), "one two\n  three");
-        assert_eq!(wrapped("incomprehensibilities", 9), "incomprehensibilities");
-        let coloured = format!("{BAD}one{BAD:#} two three");
-        assert_eq!(wrapped(&coloured, 9), format!("{BAD}one{BAD:#} two\n  three"));
-    }
-
-    #[test]
-    fn times_have_two_units() {
-        let spans = [
-            (0, "0s"),
-            (59, "59s"),
-            (192, "3m 12s"),
-            (7500, "2h 5m"),
-            (273_600, "3d 4h"),
-            (-5, "0s"),
-        ];
-        for (seconds, text) in spans {
-            assert_eq!(ago(at(0), at(seconds)), text);
-        }
     }
 }

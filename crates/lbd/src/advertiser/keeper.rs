@@ -10,7 +10,8 @@ use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 
 use lb_net::{
-    Address, Announcement, Announcer, Change, Outcome, RouteSocket, Share, SharedAddress, Waker,
+    Address, Announcement, Announcer, Change, Error, Outcome, RouteSocket, Share, SharedAddress,
+    VmacSpec, Vmacs, Waker,
 };
 
 use lb_node::Vip;
@@ -35,6 +36,8 @@ enum Task {
     Announce(Vec<(Announcement, u32)>),
     /// Take exactly these shares of the load.
     Share(Vec<SharedAddress>),
+    /// Make exactly these virtual MACs.
+    Vmacs(Vec<VmacSpec>),
     Then(Box<dyn FnOnce() + Send>),
 }
 
@@ -44,6 +47,8 @@ pub(super) struct Keeper {
     tasks: Option<mpsc::Sender<Task>>,
     /// Changes that the kernel did not make as asked.
     exceptions: mpsc::Receiver<(VipChange, Outcome)>,
+    /// Virtual MACs that could not be made, by name.
+    vmac_failures: mpsc::Receiver<(String, Error)>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -52,15 +57,17 @@ impl Keeper {
     pub(super) fn start(
         route: RouteSocket,
         announcer: Announcer,
+        vmacs: Vmacs,
         waker: Arc<Waker>,
     ) -> io::Result<Self> {
         let (tasks, inbox) = mpsc::channel();
         let (report, exceptions) = mpsc::channel();
-        let hands = Hands { route, announcer, share: None, report, waker };
+        let (deplore, vmac_failures) = mpsc::channel();
+        let hands = Hands { route, announcer, share: None, vmacs, report, deplore, waker };
         let thread = std::thread::Builder::new()
             .name("lbd-addresses".into())
             .spawn(move || hands.run(&inbox))?;
-        Ok(Self { tasks: Some(tasks), exceptions, thread: Some(thread) })
+        Ok(Self { tasks: Some(tasks), exceptions, vmac_failures, thread: Some(thread) })
     }
 
     /// Makes changes in their order.
@@ -78,6 +85,11 @@ impl Keeper {
         self.give(Task::Share(shares))
     }
 
+    /// Makes exactly these virtual MACs.
+    pub(super) fn vmacs(&self, vmacs: Vec<VmacSpec>) -> io::Result<()> {
+        self.give(Task::Vmacs(vmacs))
+    }
+
     /// Calls `f` when everything before it is done.
     pub(super) fn then(&self, f: impl FnOnce() + Send + 'static) -> io::Result<()> {
         self.give(Task::Then(Box::new(f)))
@@ -86,6 +98,11 @@ impl Keeper {
     /// Changes that were refused, or not needed, since the last time.
     pub(super) fn exceptions(&self) -> impl Iterator<Item = (VipChange, Outcome)> {
         self.exceptions.try_iter()
+    }
+
+    /// Virtual MACs that could not be made, since the last time.
+    pub(super) fn vmac_failures(&self) -> impl Iterator<Item = (String, Error)> {
+        self.vmac_failures.try_iter()
     }
 
     fn give(&self, task: Task) -> io::Result<()> {
@@ -110,7 +127,9 @@ struct Hands {
     announcer: Announcer,
     /// Once there was something to share.
     share: Option<Share>,
+    vmacs: Vmacs,
     report: mpsc::Sender<(VipChange, Outcome)>,
+    deplore: mpsc::Sender<(String, Error)>,
     waker: Arc<Waker>,
 }
 
@@ -125,6 +144,7 @@ impl Hands {
                         tracing::error!("cannot balance: {}", with_sources(&error));
                     }
                 }
+                Task::Vmacs(vmacs) => self.vmacs(&vmacs),
                 Task::Then(f) => f(),
             }
         }
@@ -152,12 +172,33 @@ impl Hands {
         }
     }
 
-    fn share(&mut self, shares: &[SharedAddress]) -> Result<(), lb_net::Error> {
+    fn share(&mut self, shares: &[SharedAddress]) -> Result<(), Error> {
         let share = match &mut self.share {
             Some(share) => share,
             None => self.share.insert(Share::open(SHARE_TABLE)?),
         };
         share.apply(shares)
+    }
+
+    fn vmacs(&mut self, wanted: &[VmacSpec]) {
+        let results = match self.vmacs.reconcile(wanted) {
+            Ok(results) => results,
+            Err(error) => {
+                tracing::error!("{}", with_sources(&error));
+                return;
+            }
+        };
+        let mut any = false;
+        for (spec, result) in wanted.iter().zip(results) {
+            if let Err(error) = result {
+                any = true;
+                // The advertiser may be gone.
+                let _ = self.deplore.send((spec.name.clone(), error));
+            }
+        }
+        if any {
+            self.waker.wake();
+        }
     }
 
     fn announce(&mut self, mut announcements: Vec<(Announcement, u32)>) {

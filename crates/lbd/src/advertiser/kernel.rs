@@ -4,16 +4,17 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::io;
 use std::net::IpAddr;
 use std::num::NonZeroU32;
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 
 use lb_config::model;
 use lb_net::{
-    Announcement, Announcer, ArpForm, Balancing, Event, Interface, InterfaceAddress, Link, Monitor,
-    Outcome, Poller, RouteSocket, SharedAddress, Waker,
+    Announcement, Announcer, ArpForm, Balancing, Error, Event, Interface, InterfaceAddress, Link,
+    MacvlanMode, Monitor, Outcome, Poller, RouteSocket, SharedAddress, VmacSpec, Vmacs, Waker,
 };
 
 use crate::advertiser::keeper::{Keeper, VipChange};
-use lb_node::{Input, LinkIndex, Shared};
+use crate::advertiser::thread::with_sources;
+use lb_node::{Input, LinkIndex, Node, Shared, Vmac};
 
 /// Knows the kernel's links and addresses as of the last [`Kernel::drain`], our own changes included
 /// from the moment they were asked for.
@@ -24,6 +25,8 @@ pub(super) struct Kernel {
     monitor: Monitor,
     keeper: Keeper,
     links: BTreeMap<LinkIndex, Link>,
+    /// Names of the virtual MACs that were asked for.
+    vmacs: BTreeSet<String>,
     addresses: HashSet<(LinkIndex, IpAddr)>,
     /// How many notifications are yet to come of addresses that we remove.
     removed: HashMap<(LinkIndex, IpAddr), u32>,
@@ -32,23 +35,19 @@ pub(super) struct Kernel {
 impl Kernel {
     /// Opens the sockets and has `poller` report what happens as `token`.
     /// `waker` is woken when [`Kernel::settle`] has something to do.
-    pub(super) fn open(
-        poller: &Poller,
-        token: u64,
-        waker: Arc<Waker>,
-    ) -> Result<Self, lb_net::Error> {
-        let system =
-            |what: &'static str| move |source| lb_net::Error::System { what: what.into(), source };
+    pub(super) fn open(poller: &Poller, token: u64, waker: Arc<Waker>) -> Result<Self, Error> {
+        let system = |what: &'static str| move |source| Error::System { what: what.into(), source };
         let changes = RouteSocket::open()?;
         let monitor = Monitor::open(changes.port())?;
         poller.add(&monitor, token).map_err(system("watching the netlink socket"))?;
-        let keeper = Keeper::start(changes, Announcer::open()?, waker)
+        let keeper = Keeper::start(changes, Announcer::open()?, Vmacs::open()?, waker)
             .map_err(system("starting the thread that keeps addresses"))?;
         Ok(Self {
             route: RouteSocket::open()?,
             monitor,
             keeper,
             links: BTreeMap::new(),
+            vmacs: BTreeSet::new(),
             addresses: HashSet::new(),
             removed: HashMap::new(),
         })
@@ -78,6 +77,32 @@ impl Kernel {
             self.address(address, tell);
         }
         Ok(())
+    }
+
+    /// Makes the virtual MACs of a node that has not started, so that it finds them.
+    pub(super) fn prepare(
+        &mut self,
+        node: &mut Node,
+        tell: &mut dyn FnMut(&mut Node, Input<'_>),
+    ) -> io::Result<()> {
+        let mut made = Vec::new();
+        // Again when a name was taken.
+        loop {
+            let wanted = node.vmacs();
+            if wanted == made {
+                return Ok(());
+            }
+            made.clone_from(&wanted);
+            self.vmacs(wanted)?;
+            let (done, wait) = mpsc::sync_channel(1);
+            self.then(move || {
+                let _ = done.send(());
+            })?;
+            // Fails when the thread has; it says so when it is asked for more.
+            let _ = wait.recv();
+            self.settle(&mut |input| tell(node, input));
+            self.drain(&mut |input| tell(node, input))?;
+        }
     }
 
     /// Tells what has happened since the last time, but for what we did ourselves.
@@ -147,8 +172,14 @@ impl Kernel {
         self.keeper.change(changes)
     }
 
-    /// Takes note of changes that were not made as asked; a refusal is logged.
-    pub(super) fn settle(&mut self) {
+    /// Takes note of changes that were not made as asked; a refusal is logged, and of a virtual MAC
+    /// told.
+    pub(super) fn settle(&mut self, tell: &mut dyn FnMut(Input<'_>)) {
+        for (name, error) in self.keeper.vmac_failures() {
+            let (reason, taken) = (with_sources(&error), matches!(error, Error::NameTaken { .. }));
+            tracing::error!("virtual MAC {name}: {reason}");
+            tell(Input::VmacFailed { name: &name, reason: &reason, taken });
+        }
         for (VipChange { vip, present }, outcome) in self.keeper.exceptions() {
             let key = (vip.link, vip.address.address);
             if !present {
@@ -180,7 +211,10 @@ impl Kernel {
         router: bool,
     ) -> Option<Announcement> {
         let link = self.links.get(&link).filter(|link| !link.noarp)?;
-        let (hardware, form) = (link.hardware?, ArpForm::Request);
+        // The master before us answers a request for an address behind the same MAC, which takes
+        // the switch back to it. Without a virtual MAC what we say is what keepalived says.
+        let form = if self.vmacs.contains(&link.name) { ArpForm::Reply } else { ArpForm::Request };
+        let hardware = link.hardware?;
         Some(Announcement { ifindex: link.index, hardware, address, form, router })
     }
 
@@ -211,6 +245,17 @@ impl Kernel {
             })
         });
         self.keeper.share(shares.collect())
+    }
+
+    /// Has exactly these virtual MACs made.
+    pub(super) fn vmacs(&mut self, wanted: Vec<Vmac>) -> io::Result<()> {
+        self.vmacs = wanted.iter().map(|vmac| vmac.name.clone()).collect();
+        let spec = |Vmac { name, base, mac, ipv4, ipv6, link_local }| {
+            // The base has to hear the advertisements of another router with the same MAC.
+            let mode = MacvlanMode::Bridge;
+            VmacSpec { name, base, hardware: mac, mode, ipv4, ipv6, link_local }
+        };
+        self.keeper.vmacs(wanted.into_iter().map(spec).collect())
     }
 
     /// Calls `f` when the changes and announcements before it are done.

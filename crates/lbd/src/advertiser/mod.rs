@@ -6,6 +6,7 @@
 mod keeper;
 mod kernel;
 mod outgoing;
+mod recorder;
 mod sockets;
 mod thread;
 
@@ -16,12 +17,15 @@ use std::panic::{self, AssertUnwindSafe};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 
 use lb_config::model::Scheduling;
+use lb_control::status::{Maintenance, Transition};
 use lb_net::Waker;
-use lb_node::Plan;
+use lb_node::{Input, Plan};
 use tokio::sync::oneshot;
 
 use crate::advertiser::thread::{Command, Thread};
 use crate::engine::{EventSink, panic_message};
+
+pub use recorder::{Recorder, Recording};
 
 /// How an advertiser starts and ends.
 #[derive(Clone, Debug, Default)]
@@ -33,6 +37,51 @@ pub struct Options {
     pub keep_vips: bool,
     /// Scheduling of the thread.
     pub scheduling: Scheduling,
+    /// What is in maintenance from the beginning: single instances, or all of them (`None`).
+    pub maintenance: Vec<(Option<String>, Maintenance)>,
+    /// Where every input of the node is written.
+    pub recording: Option<Recording>,
+    /// What is known of tracked files and processes.
+    pub observed: Vec<Observation>,
+}
+
+/// What was seen of something tracked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Observation {
+    /// One run of a script ended.
+    Script {
+        /// Of the script in the configuration.
+        name: String,
+        /// Exit status 0, in time.
+        success: bool,
+    },
+    /// A file says something else than before.
+    File {
+        /// Of the file in the configuration.
+        name: String,
+        /// The number in it.
+        value: i32,
+    },
+    /// Another number of processes run than before.
+    Process {
+        /// Of the processes in the configuration.
+        name: String,
+        /// So many.
+        running: u32,
+        /// The last one has come by a fork, and may be about to become another program.
+        forked: bool,
+    },
+}
+
+impl Observation {
+    /// As a node is told.
+    fn input(&self) -> Input<'_> {
+        match *self {
+            Self::Script { ref name, success } => Input::Script { name, success },
+            Self::File { ref name, value } => Input::File { name, value },
+            Self::Process { ref name, running, forked } => Input::Process { name, running, forked },
+        }
+    }
 }
 
 /// Why an advertiser does not start.
@@ -111,9 +160,37 @@ impl Advertiser {
         answer
     }
 
-    /// Tells how a run of a tracked script ended.
-    pub fn script(&self, name: &str, success: bool) {
-        self.send(Command::Script { name: name.into(), success });
+    /// Tells what was seen of something tracked.
+    pub fn observe(&self, observation: Observation) {
+        self.send(Command::Observe(observation));
+    }
+
+    /// Tells how the next plan that is put in force is written, for the record.
+    pub fn announce(&self, config: Arc<str>) {
+        self.send(Command::Announce { config });
+    }
+
+    /// Has another router take over from an instance and its sync group.
+    pub fn handover(&self, name: &str) {
+        self.send(Command::Handover { name: name.into() });
+    }
+
+    /// Begins or ends (`None`) the maintenance of one instance and its sync group, or of all.
+    pub fn maintenance(&self, name: Option<&str>, state: Option<Maintenance>) {
+        self.send(Command::Maintenance { name: name.map(str::to_owned), state });
+    }
+
+    /// Changes the demotion counter of a group of CARP instances.
+    pub fn demote(&self, group: &str, by: i32) {
+        self.send(Command::Demote { group: group.into(), by });
+    }
+
+    /// Asks for the last changes of role of an instance, the latest first; `None` when there is none of
+    /// that name.
+    pub fn why(&self, name: &str) -> oneshot::Receiver<Option<Vec<Transition>>> {
+        let (reply, answer) = oneshot::channel();
+        self.send(Command::Why { name: name.into(), reply });
+        answer
     }
 
     /// Asks for the state of every instance.

@@ -68,6 +68,12 @@ impl Outgoing {
                 self.flush(node, sockets, kernel)?;
                 kernel.share(node.shares())?;
             }
+            Action::Vmacs => {
+                self.flush(node, sockets, kernel)?;
+                let vmacs = node.vmacs();
+                sockets.speak_through(&vmacs);
+                kernel.vmacs(vmacs)?;
+            }
             Action::Sockets | Action::Event(_) => {}
         }
         Ok(())

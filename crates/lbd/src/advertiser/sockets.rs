@@ -8,7 +8,9 @@ use std::num::NonZeroU32;
 use lb_net::{AdvertSocket, Envelope, Inbox, Interface, Marking, Poller, Received, VridSet};
 
 use lb_node::Plan;
-use lb_node::{Datagram, LinkIndex, Socket, SocketFamily};
+use lb_node::{Datagram, LinkIndex, ProtocolKind, Socket, SocketFamily, Vmac};
+
+use crate::advertiser::thread::with_sources;
 
 /// What tells sockets apart.
 type Key = (Option<LinkIndex>, SocketFamily);
@@ -17,6 +19,8 @@ type Key = (Option<LinkIndex>, SocketFamily);
 #[derive(Debug)]
 pub(super) struct Sockets {
     open: BTreeMap<Key, Open>,
+    /// What is sent through virtual MACs, whichever. They hear nothing.
+    senders: BTreeMap<SocketFamily, AdvertSocket>,
     /// VRIDs by interface and family, from the plan.
     vrids: BTreeMap<(Option<String>, SocketFamily), VridSet>,
     inbox: Inbox,
@@ -38,6 +42,7 @@ impl Sockets {
     pub(super) fn new(plan: &Plan, first_token: u64) -> Self {
         let mut sockets = Self {
             open: BTreeMap::new(),
+            senders: BTreeMap::new(),
             vrids: BTreeMap::new(),
             inbox: Inbox::new(),
             next_token: first_token,
@@ -136,6 +141,25 @@ impl Sockets {
         Ok(())
     }
 
+    /// Opens what advertisements leave by that go out of virtual MACs. Without it they leave by the
+    /// interface below, which is heard as well.
+    pub(super) fn speak_through(&mut self, vmacs: &[Vmac]) {
+        let families = [
+            (SocketFamily::Inet, lb_net::Family::Inet, vmacs.iter().any(|vmac| vmac.ipv4)),
+            (SocketFamily::Inet6, lb_net::Family::Inet6, vmacs.iter().any(|vmac| vmac.ipv6)),
+        ];
+        for (family, of, wanted) in families {
+            if !wanted {
+                self.senders.remove(&family);
+            } else if let Entry::Vacant(entry) = self.senders.entry(family) {
+                match AdvertSocket::open_sender(of) {
+                    Ok(sender) => drop(entry.insert(sender)),
+                    Err(error) => tracing::error!("{}", with_sources(&error)),
+                }
+            }
+        }
+    }
+
     /// Reads everything that waits in the socket of this token, a batch at a time.
     pub(super) fn receive(&mut self, token: u64, mut each: impl FnMut(LinkIndex, Received<'_>)) {
         let Some((key, open)) = self.open.iter().find(|(_, open)| open.token == token) else {
@@ -162,20 +186,35 @@ impl Sockets {
             IpAddr::V4(_) => SocketFamily::Inet,
             IpAddr::V6(_) => SocketFamily::Inet6,
         };
-        if let Some(open) = self.open.get_mut(&(datagram.link, family)) {
-            let envelope = Envelope {
-                source: datagram.source,
-                destination: datagram.destination,
-                ttl: datagram.ttl.unwrap_or(DEFAULT_TTL),
-                marking: Marking::VRRP,
-                through: None,
-            };
-            open.socket.queue(&envelope, payload);
+        let mut envelope = Envelope {
+            source: datagram.source,
+            destination: datagram.destination,
+            ttl: datagram.ttl.unwrap_or(DEFAULT_TTL),
+            marking: match datagram.protocol {
+                ProtocolKind::Vrrp => Marking::VRRP,
+                ProtocolKind::Carp => Marking::CARP,
+            },
+            through: datagram.through.and_then(NonZeroU32::new),
+        };
+        match (self.senders.get_mut(&family), self.open.get_mut(&(datagram.link, family))) {
+            (Some(sender), _) if envelope.through.is_some() => sender.queue(&envelope, payload),
+            (_, Some(open)) => {
+                envelope.through = None;
+                open.socket.queue(&envelope, payload);
+            }
+            _ => {}
         }
     }
 
     /// Sends what is queued, one system call a socket.
     pub(super) fn flush(&mut self) {
+        for (family, sender) in &mut self.senders {
+            if sender.has_queued() {
+                sender.flush(|_, error| {
+                    tracing::debug!("sending {family:?} through a virtual MAC: {error}");
+                });
+            }
+        }
         for Open { socket, name, .. } in self.open.values_mut() {
             if socket.has_queued() {
                 socket.flush(|_, error| tracing::debug!("sending on {name}: {error}"));

@@ -11,14 +11,16 @@ use jiff::Timestamp;
 use lb_config::model::Scheduling;
 use lb_control::EventKind;
 use lb_control::event::State;
+use lb_control::status::{Maintenance, Transition};
 use lb_election::IpPacket;
 use lb_net::{Poller, Received, Timer, Waker};
 use tokio::sync::oneshot;
 
 use crate::advertiser::kernel::Kernel;
 use crate::advertiser::outgoing::Outgoing;
+use crate::advertiser::recorder::Tape;
 use crate::advertiser::sockets::Sockets;
-use crate::advertiser::{Masters, Options};
+use crate::advertiser::{Masters, Observation, Options};
 use crate::engine::EventSink;
 use lb_node::Plan;
 use lb_node::{Action, Input, LinkIndex, Node};
@@ -27,7 +29,12 @@ use lb_node::{Action, Input, LinkIndex, Node};
 #[derive(Debug)]
 pub(super) enum Command {
     Apply { plan: Plan, reply: oneshot::Sender<Result<(), String>> },
-    Script { name: String, success: bool },
+    Observe(Observation),
+    Handover { name: String },
+    Maintenance { name: Option<String>, state: Option<Maintenance> },
+    Demote { group: String, by: i32 },
+    Announce { config: Arc<str> },
+    Why { name: String, reply: oneshot::Sender<Option<Vec<Transition>>> },
     Status { reply: oneshot::Sender<lb_node::Status> },
     Stop { reply: oneshot::Sender<()> },
     Fail,
@@ -41,6 +48,7 @@ const FIRST_SOCKET: u64 = 3;
 /// Everything the thread owns.
 pub(super) struct Thread {
     node: Node,
+    tape: Tape,
     kernel: Kernel,
     sockets: Sockets,
     outgoing: Outgoing,
@@ -73,10 +81,12 @@ impl Thread {
         let timer = Timer::new().map_err(system)?;
         poller.add_edge(&timer, TIMER).map_err(system)?;
         poller.add(&*waker, COMMANDS).map_err(system)?;
+        let (now, seed) = (Instant::now(), unguessable());
         let mut thread = Self {
+            tape: Tape::new(options.recording.as_ref(), now, seed, &options.adopt),
             kernel: Kernel::open(&poller, KERNEL, Arc::clone(&waker))?,
             sockets: Sockets::new(&plan, FIRST_SOCKET),
-            node: Node::new(plan, &options.adopt, unguessable()),
+            node: Node::new(plan, &options.adopt, seed),
             outgoing: Outgoing::default(),
             actions: Vec::new(),
             poller,
@@ -89,11 +99,22 @@ impl Thread {
             keep_vips: options.keep_vips,
             stopping: Vec::new(),
         };
-        let now = Instant::now();
-        let Self { node, kernel, actions, .. } = &mut thread;
+        let Self { node, tape, kernel, actions, .. } = &mut thread;
         let netlink = |source| lb_net::Error::System { what: "listing addresses".into(), source };
-        kernel.survey(&mut |input| node.handle(now, input, actions)).map_err(netlink)?;
-        node.handle(now, Input::Start, actions);
+        let mut tell = |node: &mut Node, input: Input<'_>| {
+            tape.note(now, &input, node);
+            node.handle(now, input, actions);
+        };
+        kernel.survey(&mut |input| tell(node, input)).map_err(netlink)?;
+        kernel.prepare(node, &mut tell).map_err(netlink)?;
+        for observation in &options.observed {
+            tell(node, observation.input());
+        }
+        for (name, state) in &options.maintenance {
+            let (name, state) = (name.as_deref(), Some(state.clone()));
+            tell(node, Input::Maintenance { name, state });
+        }
+        tell(node, Input::Start);
         thread.act().map_err(netlink)??;
         // Those that were adopted have not become MASTER just now.
         *thread.masters.lock().unwrap_or_else(PoisonError::into_inner) = thread.node.masters();
@@ -108,6 +129,7 @@ impl Thread {
             self.ready.extend(self.poller.wait(None)?);
             self.turn()?;
         }
+        self.tape.end(Instant::now());
         let replies = mem::take(&mut self.stopping);
         self.kernel.then(move || {
             for reply in replies {
@@ -121,24 +143,25 @@ impl Thread {
     fn turn(&mut self) -> io::Result<()> {
         let ready = mem::take(&mut self.ready);
         let now = Instant::now();
-        let Self { node, actions, sockets, .. } = self;
+        let Self { node, tape, actions, sockets, kernel, .. } = self;
+        let mut tell = |input: Input<'_>| {
+            tape.note(now, &input, node);
+            node.handle(now, input, actions);
+        };
         for &token in ready.iter().filter(|token| **token >= FIRST_SOCKET) {
-            sockets.receive(token, |link, packet| {
-                node.handle(now, input(link, &packet), actions);
-            });
+            sockets.receive(token, |link, packet| tell(input(link, &packet)));
         }
         if ready.contains(&COMMANDS) {
             self.waker.clear();
-            self.kernel.settle();
+            kernel.settle(&mut tell);
         }
         if ready.contains(&KERNEL) {
-            let Self { node, actions, kernel, .. } = self;
-            kernel.drain(&mut |input| node.handle(now, input, actions))?;
+            kernel.drain(&mut tell)?;
         }
         if ready.contains(&TIMER) {
             self.timer.fired();
         }
-        self.node.handle(now, Input::Timer, &mut self.actions);
+        tell(Input::Timer);
         self.warn_if_not_opened()?;
         if ready.contains(&COMMANDS) {
             while let Ok(command) = self.commands.try_recv() {
@@ -156,15 +179,31 @@ impl Thread {
                 self.sockets.serve(&plan);
                 // Its sockets may be the same and serve other instances.
                 self.actions.push(Action::Sockets);
-                self.node.handle(now, Input::Reload(plan), &mut self.actions);
+                self.tell(now, Input::Reload(plan));
                 let opened = self.act()?.map_err(|error| with_sources(&error));
                 self.kernel.then(move || {
                     let _ = reply.send(opened);
                 })?;
             }
-            Command::Script { name, success } => {
-                self.node.handle(now, Input::Script { name: &name, success }, &mut self.actions);
+            Command::Observe(observation) => {
+                self.tell(now, observation.input());
                 self.warn_if_not_opened()?;
+            }
+            Command::Handover { name } => {
+                self.tell(now, Input::Handover { name: &name });
+                self.warn_if_not_opened()?;
+            }
+            Command::Maintenance { name, state } => {
+                self.tell(now, Input::Maintenance { name: name.as_deref(), state });
+                self.warn_if_not_opened()?;
+            }
+            Command::Demote { group, by } => {
+                self.tell(now, Input::Demote { group: &group, by });
+                self.warn_if_not_opened()?;
+            }
+            Command::Announce { config } => self.tape.announce(config),
+            Command::Why { name, reply } => {
+                let _ = reply.send(self.node.why(&name, now, Timestamp::now()));
             }
             Command::Status { reply } => {
                 let _ = reply.send(self.node.status(now, Timestamp::now()));
@@ -172,7 +211,7 @@ impl Thread {
             Command::Stop { reply } => {
                 // A second time it ends the wait for successors.
                 if !self.keep_vips {
-                    self.node.handle(now, Input::Stop, &mut self.actions);
+                    self.tell(now, Input::Stop);
                     self.warn_if_not_opened()?;
                 }
                 self.stopping.push(reply);
@@ -180,6 +219,11 @@ impl Thread {
             Command::Fail => panic!("asked to fail"),
         }
         Ok(())
+    }
+
+    fn tell(&mut self, now: Instant, input: Input<'_>) {
+        self.tape.note(now, &input, &self.node);
+        self.node.handle(now, input, &mut self.actions);
     }
 
     fn warn_if_not_opened(&mut self) -> io::Result<()> {

@@ -1,10 +1,22 @@
 //! Reads the configuration and says what is wrong with it.
 
 use std::path::Path;
+use std::sync::Arc;
 
-use lb_config::{Class, Loaded, Model, Options, RealSystem, Severity};
+use lb_config::{Class, Format, Loaded, Model, Options, RealSystem, Severity};
 
 use crate::cli::Args;
+
+/// A configuration that may be used.
+#[derive(Debug)]
+pub struct Configuration {
+    /// What it says.
+    pub model: Model,
+    /// Every complaint as a line.
+    pub complaints: Vec<String>,
+    /// The same as TOML, if there is a record to keep (`--record`); else empty.
+    pub written: Arc<str>,
+}
 
 /// A configuration that must not be used.
 #[derive(Debug)]
@@ -23,12 +35,18 @@ pub struct Refused {
 ///
 /// # Errors
 /// It is refused: for what keepalived refuses, or, if `--strict`, for what it complains of.
-pub fn load(args: &Args) -> Result<(Model, Vec<String>), Refused> {
+pub fn load(args: &Args) -> Result<Configuration, Refused> {
     let mut loaded = read(args, false);
     let lines: Vec<String> = loaded.one_liners().collect();
     let complaints = loaded.diagnostics.exit_code_of_check() != 0;
     match loaded.model.take() {
-        Some(model) if !(args.strict && complaints) => Ok((model, lines)),
+        Some(model) if !(args.strict && complaints) => {
+            let written = match args.record {
+                Some(_) => loaded.convert(Format::Toml).text.into(),
+                None => Arc::default(),
+            };
+            Ok(Configuration { model, complaints: lines, written })
+        }
         _ => Err(refusal(&loaded, lines)),
     }
 }
@@ -69,6 +87,7 @@ fn read(args: &Args, testing: bool) -> Loaded {
         config_id: args.config_id.clone(),
         all_include_checks: args.all_config,
         testing,
+        record_statements: args.record.is_some() && !testing,
         ..Options::default()
     };
     lb_config::load(Path::new(&args.config), &options, &RealSystem)

@@ -8,8 +8,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lb_config::Model;
+use lb_control::status::Transition;
 use lb_control::{PROTOCOL_VERSION, Request, RequestBody, Response, ResponseBody, Status};
-use nix::unistd::{Group, Uid};
+use nix::unistd::{Group, Uid, User};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Semaphore, mpsc, oneshot};
@@ -35,6 +36,56 @@ pub enum Command {
     Reload(oneshot::Sender<Result<String, String>>),
     /// The file of the configuration in force, and its model.
     Config(oneshot::Sender<(String, Arc<Model>)>),
+    /// Another router is to take over from this instance.
+    Handover(String, Answer),
+    /// Maintenance begins or ends.
+    Maintenance(Order, Answer),
+    /// The last changes of role of this instance.
+    Why(String, oneshot::Sender<Result<Vec<Transition>, String>>),
+    /// This is added to the demotion counter of this group.
+    Demote(String, i32, Answer),
+}
+
+/// Where the verdict on a command goes: a sentence in either case.
+pub type Answer = oneshot::Sender<Result<String, String>>;
+
+/// What is to become of whose maintenance.
+#[derive(Debug)]
+pub struct Order {
+    /// Of one instance; `None`: of all.
+    pub name: Option<String>,
+    /// It begins.
+    pub on: bool,
+    /// It outlives a restart.
+    pub persist: bool,
+    /// Who says so: a user's name.
+    pub by: String,
+}
+
+/// Who is at the other end.
+#[derive(Clone, Copy, Debug)]
+struct Client {
+    user: Option<Uid>,
+    /// May change things.
+    privileged: bool,
+}
+
+impl Client {
+    fn of(stream: &UnixStream) -> Self {
+        let user = stream.peer_cred().ok().map(|peer| Uid::from_raw(peer.uid()));
+        let privileged = user.is_some_and(|user| user.is_root() || user == Uid::effective());
+        Self { user, privileged }
+    }
+
+    /// The name it logs in by. Accounts may be kept far away: asked for on another thread.
+    async fn name(self) -> String {
+        let Some(user) = self.user else { return "somebody".to_owned() };
+        let account = tokio::task::spawn_blocking(move || User::from_uid(user)).await;
+        match account {
+            Ok(Ok(Some(account))) => account.name,
+            _ => format!("user {user}"),
+        }
+    }
 }
 
 /// The socket. Its file goes away with it.
@@ -116,9 +167,7 @@ fn refuse(stream: &UnixStream) {
 
 /// Serves one client until it goes, errs or dawdles.
 async fn serve(stream: UnixStream, commands: &mpsc::Sender<Command>) {
-    let privileged = stream
-        .peer_cred()
-        .is_ok_and(|peer| peer.uid() == 0 || peer.uid() == Uid::effective().as_raw());
+    let client = Client::of(&stream);
     let (reader, mut writer) = stream.into_split();
     let mut reader = BufReader::new(reader);
     loop {
@@ -128,8 +177,8 @@ async fn serve(stream: UnixStream, commands: &mpsc::Sender<Command>) {
         let Ok(Ok(1..)) = timeout(PATIENCE, read).await else { return };
         let whole = request.ends_with(b"\n");
         let body = if whole {
-            match understand(&request, privileged) {
-                Ok(command) => perform(command, commands).await,
+            match understand(&request, client.privileged) {
+                Ok(command) => perform(command, client, commands).await,
                 Err(refusal) => refusal,
             }
         } else {
@@ -159,51 +208,70 @@ fn understand(request: &[u8], privileged: bool) -> Result<RequestBody, ResponseB
     }
     let request: Request =
         serde_json::from_slice(request).map_err(|e| error(&format!("not a request: {e}")))?;
-    match request.body {
-        RequestBody::Reload if !privileged => Err(error("only root may reload; try it with sudo")),
-        RequestBody::Config if !privileged => {
-            Err(error("only root may see the configuration in force; try it with sudo"))
-        }
-        body => Ok(body),
+    match request.body.reserved() {
+        Some(what) if !privileged => Err(error(&format!("only root may {what}; try it with sudo"))),
+        _ => Ok(request.body),
     }
 }
 
-async fn perform(request: RequestBody, commands: &mpsc::Sender<Command>) -> ResponseBody {
-    let ending = || error("the daemon is about to stop");
-    match request {
+async fn perform(
+    request: RequestBody,
+    client: Client,
+    commands: &mpsc::Sender<Command>,
+) -> ResponseBody {
+    let ask = Ask(commands);
+    let done = match request {
         RequestBody::Status => {
-            let (answer, status) = oneshot::channel();
-            if commands.send(Command::Status(answer)).await.is_err() {
-                return ending();
-            }
-            status.await.map_or_else(
-                |_| ending(),
-                |status| ResponseBody::Status { status: Box::new(status) },
-            )
+            return match ask.of(Command::Status).await {
+                Some(status) => ResponseBody::Status { status: Box::new(status) },
+                None => ending(),
+            };
         }
         RequestBody::Config => {
-            let (answer, config) = oneshot::channel();
-            if commands.send(Command::Config(answer)).await.is_err() {
-                return ending();
-            }
-            let Ok((config, model)) = config.await else { return ending() };
-            match serde_json::to_value(&*model) {
+            let Some((config, model)) = ask.of(Command::Config).await else { return ending() };
+            return match serde_json::to_value(&*model) {
                 Ok(model) => ResponseBody::Config { config, model: Box::new(model) },
                 Err(problem) => error(&format!("the configuration cannot be shown: {problem}")),
-            }
+            };
         }
-        RequestBody::Reload => {
-            let (answer, verdict) = oneshot::channel();
-            if commands.send(Command::Reload(answer)).await.is_err() {
-                return ending();
-            }
-            match verdict.await {
-                Ok(Ok(message)) => ResponseBody::Done { message },
-                Ok(Err(message)) => ResponseBody::Error { message },
-                Err(_) => ending(),
-            }
+        RequestBody::Why { name } => {
+            return match ask.of(|answer| Command::Why(name.clone(), answer)).await {
+                Some(Ok(transitions)) => ResponseBody::Why { name, transitions },
+                Some(Err(message)) => ResponseBody::Error { message },
+                None => ending(),
+            };
         }
+        RequestBody::Reload => ask.of(Command::Reload).await,
+        RequestBody::Handover { name } => ask.of(|answer| Command::Handover(name, answer)).await,
+        RequestBody::Maintenance { name, on, persist } => {
+            let order = Order { name, on, persist, by: client.name().await };
+            ask.of(|answer| Command::Maintenance(order, answer)).await
+        }
+        RequestBody::Demote { group, by } => {
+            ask.of(|answer| Command::Demote(group, by, answer)).await
+        }
+    };
+    match done {
+        Some(Ok(message)) => ResponseBody::Done { message },
+        Some(Err(message)) => ResponseBody::Error { message },
+        None => ending(),
     }
+}
+
+/// Asks the supervisor.
+struct Ask<'a>(&'a mpsc::Sender<Command>);
+
+impl Ask<'_> {
+    /// `None` when it answers no more.
+    async fn of<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Option<T> {
+        let (answer, said) = oneshot::channel();
+        self.0.send(command(answer)).await.ok()?;
+        said.await.ok()
+    }
+}
+
+fn ending() -> ResponseBody {
+    error("the daemon is about to stop")
 }
 
 fn error(message: &str) -> ResponseBody {
@@ -235,6 +303,10 @@ mod tests {
                     Command::Config(answer) => {
                         answer.send(("x.conf".into(), Arc::default())).unwrap();
                     }
+                    Command::Maintenance(order, answer) => answer.send(Ok(order.by)).unwrap(),
+                    Command::Handover(name, answer) => answer.send(Err(name)).unwrap(),
+                    Command::Why(_, answer) => answer.send(Ok(Vec::new())).unwrap(),
+                    Command::Demote(_, by, answer) => answer.send(Ok(by.to_string())).unwrap(),
                 }
             }
         });
@@ -333,14 +405,32 @@ mod tests {
         assert!(Control::listen(&file, sender).unwrap_err().contains("no socket"));
     }
 
+    #[tokio::test]
+    async fn maintenance_is_signed_by_who_asked_for_it() {
+        let (_dir, path, _control) = socket().await;
+        let user = User::from_uid(Uid::current()).unwrap().unwrap();
+        let answer = ask(&path, b"{\"v\":1,\"command\":\"maintenance\",\"on\":true}\n").await;
+        let answer: Response = serde_json::from_str(&answer).unwrap();
+        assert_eq!(answer.body, ResponseBody::Done { message: user.name });
+    }
+
     #[test]
-    fn only_root_may_reload_or_see_passwords() {
-        let config = b"{\"v\":1,\"command\":\"config\"}\n";
-        assert!(understand(config, false).is_err());
-        assert!(understand(config, true).is_ok());
-        let reload = b"{\"v\":1,\"command\":\"reload\"}\n";
-        assert!(understand(reload, false).is_err());
-        assert!(understand(reload, true).is_ok());
-        assert!(understand(b"{\"v\":1,\"command\":\"status\"}\n", false).is_ok());
+    fn only_root_may_change_things_or_see_passwords() {
+        let allowed = |command: &str, privileged| {
+            understand(format!("{{\"v\":1,\"command\":{command}}}\n").as_bytes(), privileged)
+                .is_ok()
+        };
+        for command in [
+            r#""config""#,
+            r#""reload""#,
+            r#""handover","name":"VI_1""#,
+            r#""maintenance","on":true"#,
+            r#""demote","group":"carp","by":1"#,
+        ] {
+            assert!(!allowed(command, false) && allowed(command, true), "{command}");
+        }
+        for command in [r#""status""#, r#""why","name":"VI_1""#] {
+            assert!(allowed(command, false), "{command}");
+        }
     }
 }

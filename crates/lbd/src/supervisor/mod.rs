@@ -6,7 +6,9 @@
 pub mod config;
 pub mod control;
 mod engines;
+mod maintenance;
 pub mod notify;
+mod operator;
 pub mod pidfile;
 pub mod signals;
 pub mod slot;
@@ -25,19 +27,22 @@ use lb_control::status::{self, Status, VrrpCounters};
 use lb_control::{Event, EventKind, State};
 use sd_notify::NotifyState;
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval, timeout};
 
-use crate::advertiser::{self, Advertiser};
+use crate::advertiser::{self, Advertiser, Observation, Recorder};
 use crate::balancer::{self, Balancer};
 use crate::cli::Args;
 use crate::dump::{self, Dump};
 use crate::engine::EventSink;
 use crate::script;
+use config::Configuration;
 use control::{Command, Control};
+use maintenance::Register;
 use notify::{Notifications, Runner};
+use operator::Waiting;
 use signals::{Signal, Signals};
 use slot::{Change, Slot};
-use tracker::{ScriptResult, Tracker};
+use tracker::Tracker;
 
 /// A stop may take so long if the configuration does not say otherwise (`child_wait_time`).
 const STOP: Duration = Duration::from_secs(5);
@@ -45,6 +50,8 @@ const STOP: Duration = Duration::from_secs(5);
 const LET_GO: Duration = Duration::from_millis(500);
 /// How long the last notify scripts are waited for.
 const LAST_SCRIPTS: Duration = Duration::from_secs(1);
+/// How long the last lines of a record are waited for.
+const LAST_LINES: Duration = Duration::from_secs(2);
 
 /// Exit status: orderly end.
 pub const OK: u8 = 0;
@@ -65,7 +72,7 @@ pub struct Fatal {
 /// Everything that arrives, besides signals.
 struct Inbox {
     events: mpsc::UnboundedReceiver<Event>,
-    results: mpsc::UnboundedReceiver<ScriptResult>,
+    results: mpsc::UnboundedReceiver<Observation>,
     commands: mpsc::Receiver<Command>,
     watchdog: Watchdog,
 }
@@ -111,6 +118,13 @@ struct Supervisor {
     states: BTreeMap<String, State>,
     /// Counters at the time they were last cleared.
     cleared: Arc<Mutex<BTreeMap<String, VrrpCounters>>>,
+    maintenance: Register,
+    /// Clients that wait for a hand-over.
+    waiting: Vec<Waiting>,
+    /// Writes what the advertiser is told (`--record`).
+    recorder: Option<Recorder>,
+    /// The configuration in force as TOML, for the record; empty without one.
+    written: Arc<str>,
 }
 
 /// Runs the daemon from the start of its engines to their end; `ready` is called between.
@@ -120,7 +134,7 @@ struct Supervisor {
 /// It does not start; nothing is left behind then.
 pub async fn run(
     args: Args,
-    model: Model,
+    Configuration { model, written, .. }: Configuration,
     socket: PathBuf,
     ready: impl FnOnce(),
 ) -> Result<u8, Fatal> {
@@ -134,6 +148,16 @@ pub async fn run(
     let (results_in, results) = mpsc::unbounded_channel();
     let (commands_in, commands) = mpsc::channel(16);
     let mut inbox = Inbox { events, results, commands, watchdog: Watchdog::new() };
+    let (recorder, writer) = match &args.record {
+        None => (None, None),
+        Some(path) => Recorder::create(path)
+            .map(|(recorder, writer)| (Some(recorder), Some(writer)))
+            .map_err(|e| fatal(&format!("cannot record to {}", path.display()), e))?,
+    };
+    let (maintenance, complaint) = Register::open(&args.state_dir());
+    if let Some(complaint) = complaint {
+        tracing::error!("{complaint}");
+    }
     let mut supervisor = Supervisor {
         notifications: Notifications::new(&model),
         runner: Runner::start(),
@@ -148,15 +172,24 @@ pub async fn run(
         sink,
         states: BTreeMap::new(),
         cleared: Arc::default(),
+        maintenance,
+        waiting: Vec::new(),
+        recorder,
+        written,
     };
+    supervisor.check_maintenance();
     if let Some((script, limit)) = &supervisor.model.global.startup_script {
         run_hook("startup_script", script, *limit).await;
     }
     if let Some(directory) = supervisor.socket.parent() {
         let _ = pidfile::make_directory(directory); // whoever needs it says why it cannot be
     }
-    supervisor.start_engines()?;
+    Tracker::initialise(&supervisor.model);
     supervisor.tracker.apply(&supervisor.model);
+    while let Ok(found) = inbox.results.try_recv() {
+        supervisor.pass_on(found);
+    }
+    supervisor.start_engines()?;
     // Without it the VIPs are as alive as with it: a complaint, no reason to stop.
     let control = Control::listen(&supervisor.socket, commands_in)
         .inspect_err(|message| tracing::error!("{message}"))
@@ -171,6 +204,11 @@ pub async fn run(
     let status = supervisor.serve(&mut inbox, &mut signals).await;
     drop(control);
     supervisor.stop(&mut inbox).await;
+    drop(supervisor);
+    if let Some(writer) = writer {
+        // It ends with the advertiser's thread, which may hang.
+        let _ = timeout(LAST_LINES, tokio::task::spawn_blocking(|| writer.join())).await;
+    }
     Ok(status)
 }
 
@@ -218,6 +256,9 @@ impl Supervisor {
             adopt: self.advertiser.legacy().clone(),
             keep_vips: self.args.dont_release_vrrp,
             scheduling: model.global.advertiser_scheduling,
+            maintenance: self.maintenance.entries(),
+            recording: self.recording(),
+            observed: self.tracker.known(),
         };
         // Its counters begin at 0.
         self.cleared.lock().unwrap_or_else(PoisonError::into_inner).clear();
@@ -250,13 +291,19 @@ impl Supervisor {
                     Signal::ThreadDump => self.test_fault(),
                 },
                 Some(event) = inbox.events.recv() => self.handle(&event),
-                Some(result) = inbox.results.recv() => self.pass_on(&result),
+                Some(result) = inbox.results.recv() => self.pass_on(result),
                 Some(command) = inbox.commands.recv() => match command {
                     Command::Status(answer) => self.answer_status(answer),
                     Command::Config(answer) => {
                         let config = self.args.config.display().to_string();
                         let _ = answer.send((config, Arc::clone(&self.model))); // the client may have gone
                     }
+                    Command::Handover(name, answer) => self.handover(&name, answer),
+                    Command::Maintenance(order, answer) => {
+                        let _ = answer.send(self.maintenance(order)); // the client may have gone
+                    }
+                    Command::Why(name, answer) => self.why(&name, answer),
+                    Command::Demote(group, by, answer) => self.demote(&group, by, answer),
                     Command::Reload(answer) => {
                         let verdict = self.reload(inbox).await;
                         let _ = answer.send(verdict); // the client may have gone
@@ -333,7 +380,7 @@ impl Supervisor {
 
     /// One event to everyone who subscribes: the log, scripts, our own memory, the service manager.
     fn handle(&mut self, event: &Event) {
-        log_event(&event.kind);
+        log_event(&event.kind, self.model.global.carp.log);
         for run in self.notifications.runs(&event.kind) {
             self.runner.run(run);
         }
@@ -343,12 +390,14 @@ impl Supervisor {
                 _ => self.states.insert(name.to_owned(), state),
             };
             self.tell_summary();
+            self.entered(name, state);
         }
     }
 
-    fn pass_on(&self, result: &ScriptResult) {
+    fn pass_on(&mut self, result: Observation) {
+        self.tracker.remember(&result);
         if let Some(advertiser) = self.advertiser.engine() {
-            advertiser.script(&result.name, result.success);
+            advertiser.observe(result);
         }
     }
 
@@ -373,7 +422,7 @@ impl Supervisor {
             tokio::select! {
                 biased;
                 Some(event) = inbox.events.recv() => self.handle(&event),
-                Some(result) = inbox.results.recv() => self.pass_on(&result),
+                Some(result) = inbox.results.recv() => self.pass_on(result),
                 () = inbox.watchdog.due() => tell_systemd(&[NotifyState::Watchdog]),
                 done = &mut work => return done,
             }
@@ -402,15 +451,20 @@ impl Supervisor {
     }
 
     async fn try_reload(&mut self, inbox: &mut Inbox) -> Result<String, String> {
-        let (model, complaints) = config::load(&self.args).map_err(|refused| {
+        let loaded = config::load(&self.args).map_err(|refused| {
             config::log(&refused.lines);
             refused.first
         })?;
+        let Configuration { model, complaints, written } = loaded;
         config::log(&complaints);
         // New instances announce themselves while they are put in force.
         self.notifications.update(&model);
+        let before = std::mem::replace(&mut self.written, written);
+        self.announce();
         let applied = self.apply(&model, inbox).await;
         if let Err(reason) = applied {
+            self.written = before;
+            self.announce();
             // What the first engine took, it gives back; the other took nothing.
             let old = Arc::clone(&self.model);
             self.notifications.update(&old);
@@ -422,11 +476,19 @@ impl Supervisor {
         }
         self.tracker.apply(&model);
         self.model = Arc::new(model);
+        self.renew_maintenance(inbox).await;
         lb_net::release_memory();
         Ok(match complaints.len() {
             0 => "the new configuration is in force".to_owned(),
             n => format!("the new configuration is in force, with {n} complaints in the log"),
         })
+    }
+
+    /// Tells the record how the plan to come is written.
+    fn announce(&self) {
+        if let (Some(advertiser), Some(_)) = (self.advertiser.engine(), &self.recorder) {
+            advertiser.announce(Arc::clone(&self.written));
+        }
     }
 
     async fn apply(&mut self, model: &Model, inbox: &mut Inbox) -> Result<(), String> {
@@ -619,12 +681,18 @@ async fn run_hook(name: &str, script: &lb_config::model::Script, limit: Duration
     }
 }
 
-/// The log line of an event, under the name of the process that says it in keepalived.
-fn log_event(event: &EventKind) {
+/// The log line of an event, under the name of the process that says it in keepalived. Lines about
+/// CARP have a severity, and are left out above `carp_log`.
+fn log_event(event: &EventKind, carp_log: u8) {
+    if event.carp_severity().is_some_and(|severity| severity > carp_log) {
+        return;
+    }
     match event {
         EventKind::DataplaneError { .. } => tracing::error!(target: "lbd::balancer", "{event}"),
         EventKind::TableRepaired { .. } => tracing::warn!(target: "lbd::balancer", "{event}"),
-        EventKind::VrrpPacketError { .. } | EventKind::Conflict { began: true, .. } => {
+        EventKind::VrrpPacketError { .. }
+        | EventKind::CarpPacketError { .. }
+        | EventKind::Conflict { began: true, .. } => {
             tracing::warn!(target: "lbd::advertiser", "{event}");
         }
         EventKind::EngineRestarted { .. } | EventKind::ReloadRefused { .. } => {
@@ -643,6 +711,8 @@ fn log_event(event: &EventKind) {
         | EventKind::VrrpPriority { .. }
         | EventKind::VrrpMasterRxLowerPri { .. }
         | EventKind::Script { .. }
+        | EventKind::TrackedFile { .. }
+        | EventKind::Process { .. }
         | EventKind::Interface { .. } => tracing::info!(target: "lbd::advertiser", "{event}"),
     }
 }

@@ -69,6 +69,9 @@ impl Notifications {
         for instance in &model.vrrp_instances {
             replace(&mut self.instances, &instance.router.name, &instance.router.notify);
         }
+        for vhid in model.carp_instances.iter().flat_map(lb_node::Carp::all_of) {
+            replace(&mut self.instances, &vhid.name, &vhid.instance.router.notify);
+        }
         for group in &model.sync_groups {
             replace(&mut self.groups, &group.name, &group.notify);
         }
@@ -291,6 +294,39 @@ mod tests {
             words(&all.runs(&instance(State::Deleted))),
             ["d", "any INSTANCE VI_1 DELETED 150"]
         );
+    }
+
+    #[test]
+    fn each_vhid_of_a_carp_instance_runs_its_scripts() {
+        use lb_config::model::{CarpInstance, CarpNode, VirtualRouter};
+        let router = |name: &str| VirtualRouter {
+            name: name.into(),
+            notify: Notify { any: script("any"), ..Notify::default() },
+            ..VirtualRouter::default()
+        };
+        let node = |vhid| CarpNode { vhid, advskew: 0 };
+        let plain = CarpInstance { router: router("C_1"), ..CarpInstance::default() };
+        let balanced = CarpInstance {
+            router: router("C_2"),
+            nodes: vec![node(5), node(6)],
+            ..CarpInstance::default()
+        };
+        let all = Notifications::new(&Model {
+            carp_instances: vec![Arc::new(plain), Arc::new(balanced)],
+            ..Model::default()
+        });
+        let enters = |name: &str| EventKind::CarpInstance {
+            name: name.into(),
+            interface: "eth0".into(),
+            vhid: 5,
+            from: State::Backup,
+            state: State::Master,
+            priority: 254,
+            reason: "master timed out".into(),
+        };
+        assert_eq!(words(&all.runs(&enters("C_1"))), ["any INSTANCE C_1 MASTER 254"]);
+        assert_eq!(words(&all.runs(&enters("C_2:6"))), ["any INSTANCE C_2:6 MASTER 254"]);
+        assert!(all.runs(&enters("C_2")).is_empty());
     }
 
     #[test]

@@ -1,45 +1,135 @@
-//! Runs `vrrp_script`s at their intervals and says how each run ended.
+//! Observes what instances track: runs `vrrp_script`s, reads files, counts processes.
+
+mod connector;
+mod files;
+mod processes;
+mod readable;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use lb_config::Model;
-use lb_config::model::VrrpScript;
-use tokio::sync::mpsc;
+use lb_config::model::{Buffer, TrackFile, TrackProcess, Tracked, VirtualRouter, VrrpScript};
+use tokio::sync::{mpsc, watch};
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
+use crate::advertiser::Observation;
 use crate::script::{self, Outcome};
 
-/// Result of one run.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ScriptResult {
-    /// Of the script in the configuration.
-    pub name: String,
-    /// Exit status 0, in time.
-    pub success: bool,
-}
-
-/// The scripts that some instance tracks, each in a task of its own.
+/// What some instance tracks: each script in a task of its own, all files in one, all processes in
+/// one. Nothing runs for what nobody tracks.
 #[derive(Debug)]
 pub struct Tracker {
     running: BTreeMap<String, (VrrpScript, AbortHandle)>,
-    results: mpsc::UnboundedSender<ScriptResult>,
+    files: Option<Task<TrackFile>>,
+    processes: Option<Task<TrackProcess>>,
+    results: mpsc::UnboundedSender<Observation>,
+    /// The last word on every file and process: they are told of changes only.
+    known: BTreeMap<(Kind, String), Observation>,
+}
+
+/// A task that follows what it is told to; aborted when this is dropped.
+#[derive(Debug)]
+struct Task<T> {
+    wanted: watch::Sender<Vec<T>>,
+    task: AbortHandle,
+}
+
+impl<T> Drop for Task<T> {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Kind {
+    File,
+    Process,
 }
 
 impl Tracker {
     /// No script yet.
     #[must_use]
-    pub fn new(results: mpsc::UnboundedSender<ScriptResult>) -> Self {
-        Self { running: BTreeMap::new(), results }
+    pub fn new(results: mpsc::UnboundedSender<Observation>) -> Self {
+        let (running, known) = (BTreeMap::new(), BTreeMap::new());
+        Self { running, files: None, processes: None, results, known }
+    }
+
+    /// Writes the files that have an `init_file`: at the start of the daemon only.
+    pub fn initialise(model: &Model) {
+        files::initialise(&model.track_files);
+    }
+
+    /// Tracks what the configuration says; what has not changed goes on undisturbed. What is found
+    /// of new files and processes at once is among the results when this returns, but for a reload.
+    pub fn apply(&mut self, model: &Model) {
+        self.apply_scripts(model);
+        self.apply_files(model);
+        self.apply_processes(model);
+    }
+
+    /// Keeps an observation for an advertiser that starts later.
+    pub fn remember(&mut self, observation: &Observation) {
+        let key = match observation {
+            Observation::Script { .. } => return,
+            Observation::File { name, .. } => (Kind::File, name.clone()),
+            Observation::Process { name, .. } => (Kind::Process, name.clone()),
+        };
+        self.known.insert(key, observation.clone());
+    }
+
+    /// What an advertiser that starts now has to know.
+    #[must_use]
+    pub fn known(&self) -> Vec<Observation> {
+        self.known.values().cloned().collect()
+    }
+
+    fn apply_files(&mut self, model: &Model) {
+        let tracked = names(model, |router| &router.track_files);
+        let mut wanted = model.track_files.clone();
+        wanted.retain(|file| tracked.contains(file.name.as_str()));
+        self.forget(Kind::File, &tracked);
+        self.files = match self.files.take() {
+            _ if wanted.is_empty() => None,
+            Some(task) => task.follow(wanted),
+            None => {
+                let (sender, receiver) = watch::channel(wanted);
+                match files::start(receiver, self.results.clone()) {
+                    Ok(work) => Some(Task::spawn(sender, work)),
+                    Err(error) => {
+                        tracing::error!("cannot follow tracked files: {error}");
+                        None
+                    }
+                }
+            }
+        };
+    }
+
+    fn apply_processes(&mut self, model: &Model) {
+        let tracked = names(model, |router| &router.track_processes);
+        let mut wanted = model.track_processes.clone();
+        wanted.retain(|process| tracked.contains(process.name.as_str()));
+        self.forget(Kind::Process, &tracked);
+        self.processes = match self.processes.take() {
+            _ if wanted.is_empty() => None,
+            Some(task) => task.follow(wanted),
+            None => {
+                let (sender, receiver) = watch::channel(wanted);
+                let buffer: Buffer = model.global.buffers.process_monitor;
+                let work = processes::start(receiver, buffer, self.results.clone());
+                Some(Task::spawn(sender, work))
+            }
+        };
+    }
+
+    /// Forgets what nobody tracks any longer.
+    fn forget(&mut self, kind: Kind, tracked: &BTreeSet<&str>) {
+        self.known.retain(|(of, name), _| *of != kind || tracked.contains(name.as_str()));
     }
 
     /// Makes the running scripts those of the configuration; unchanged ones keep their rhythm.
-    pub fn apply(&mut self, model: &Model) {
-        let tracked: BTreeSet<&str> = model
-            .routers()
-            .flat_map(|router| &router.track_scripts)
-            .map(|t| t.name.as_str())
-            .collect();
+    fn apply_scripts(&mut self, model: &Model) {
+        let tracked = names(model, |router| &router.track_scripts);
         let wanted: BTreeMap<&str, &VrrpScript> = model
             .vrrp_scripts
             .iter()
@@ -61,15 +151,42 @@ impl Tracker {
         }
     }
 
-    /// Ends every script; a run under way gets SIGTERM.
+    /// Ends it all; a run of a script under way gets SIGTERM.
     pub fn stop(&mut self) {
         self.apply(&Model::default());
     }
 }
 
+/// Names of what instances track.
+fn names<'m>(
+    model: &'m Model,
+    list: impl Fn(&'m VirtualRouter) -> &'m Vec<Tracked>,
+) -> BTreeSet<&'m str> {
+    model.routers().flat_map(list).map(|tracked| tracked.name.as_str()).collect()
+}
+
+impl<T: PartialEq> Task<T> {
+    fn spawn(
+        wanted: watch::Sender<Vec<T>>,
+        work: impl Future<Output = ()> + 'static + Send,
+    ) -> Self {
+        Self { wanted, task: tokio::spawn(work).abort_handle() }
+    }
+
+    /// Has it follow these from now on.
+    fn follow(self, wanted: Vec<T>) -> Option<Self> {
+        self.wanted.send_if_modified(|before| {
+            let changed = *before != wanted;
+            *before = wanted;
+            changed
+        });
+        Some(self)
+    }
+}
+
 /// Starts a run every interval, however long it takes; one that overruns its interval skips the
 /// next, never overlaps it.
-async fn run_forever(config: VrrpScript, results: mpsc::UnboundedSender<ScriptResult>) {
+async fn run_forever(config: VrrpScript, results: mpsc::UnboundedSender<Observation>) {
     let mut ticks = interval_at(Instant::now(), config.interval);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
     let mut last: Option<String> = None;
@@ -83,7 +200,7 @@ async fn run_forever(config: VrrpScript, results: mpsc::UnboundedSender<ScriptRe
             tracing::info!("Script `{}` now returning {said}", config.name);
         }
         last = Some(said);
-        if results.send(ScriptResult { name: config.name.clone(), success }).is_err() {
+        if results.send(Observation::Script { name: config.name.clone(), success }).is_err() {
             return; // the supervisor has ended
         }
     }
@@ -123,9 +240,11 @@ mod tests {
         let (sender, mut results) = mpsc::unbounded_channel();
         let task =
             tokio::spawn(run_forever(config(&format!("test -e {}", flag.display())), sender));
-        assert!(!results.recv().await.unwrap().success);
+        let success =
+            |observation| matches!(observation, Some(Observation::Script { success: true, .. }));
+        assert!(!success(results.recv().await));
         std::fs::write(&flag, "").unwrap();
-        while !results.recv().await.unwrap().success {}
+        while !success(results.recv().await) {}
         task.abort();
     }
 

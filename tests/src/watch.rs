@@ -20,8 +20,11 @@ use nix::sys::socket::{
 /// All addresses of a host at a moment.
 #[derive(Clone, Debug)]
 pub struct Snapshot {
+    /// The moment.
     pub at: SystemTime,
+    /// The host.
     pub host: String,
+    /// On all its interfaces.
     pub addresses: BTreeSet<IpAddr>,
 }
 
@@ -99,6 +102,9 @@ pub struct Watch {
 
 impl Watch {
     /// Starts to follow the host.
+    ///
+    /// # Errors
+    /// The kernel refuses to report.
     pub fn start(host: &Host, log: &Arc<Log>) -> anyhow::Result<Self> {
         let socket = host.run(listen)?.context("cannot listen to the kernel")?;
         let stop = Arc::new(EventFd::new()?);

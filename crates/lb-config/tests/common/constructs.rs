@@ -1,0 +1,214 @@
+//! One construct at a time, with the exit status that keepalived's `-t` has for it.
+
+const INSTANCE: [&str; 10] = [
+    "vrrp_instance VI_1 {",
+    "  state BACKUP",
+    "  interface eth0",
+    "  virtual_router_id 51",
+    "  priority 100",
+    "  advert_int 1",
+    "  virtual_ipaddress {",
+    "    10.0.0.1/24",
+    "  }",
+    "}",
+];
+
+const SERVER: [&str; 11] = [
+    "virtual_server 10.0.0.1 80 {",
+    "  lb_algo rr",
+    "  lb_kind NAT",
+    "  protocol TCP",
+    "  real_server 10.0.0.2 80 {",
+    "    weight 1",
+    "    TCP_CHECK {",
+    "      connect_timeout 3",
+    "    }",
+    "  }",
+    "}",
+];
+
+/// A script and a user for it, before anything else.
+const SCRIPT: &str = "global_defs {\nenable_script_security\nscript_user root\n}\n\
+    vrrp_script chk {\nscript /bin/true\n}\n";
+
+/// A name, the exit status, and what stands in place of a line of the base, counted from 1.
+type Edit = (&'static str, u8, usize, &'static str);
+
+const OF_INSTANCE: &[Edit] = &[
+    ("no space before {", 0, 1, "vrrp_instance VI_1{"),
+    ("{ on next line", 0, 1, "vrrp_instance VI_1\n{"),
+    (
+        "} } same line",
+        0,
+        9,
+        "  } }\nvrrp_instance VI_2 {\ninterface eth0\nvirtual_router_id 2\nvirtual_ipaddress { 10.0.0.2 }",
+    ),
+    ("kw after {", 0, 1, "vrrp_instance VI_1 { dont_track_primary"),
+    ("glued comment 100#x", 0, 5, "  priority 100#x"),
+    ("glued ! comment", 0, 5, "  priority 100!x"),
+    ("; comment", 5, 6, "  ;advert_int 1"),
+    ("// comment", 5, 6, "  // advert_int 1"),
+    ("trailing // comment", 0, 6, "  advert_int 1 // often"),
+    ("trailing ;", 5, 6, "  advert_int 1;"),
+    ("NBSP indent", 5, 6, "\u{a0} advert_int 1"),
+    ("uppercase kw", 5, 6, "  ADVERT_INT 1"),
+    ("lowercase state", 5, 2, "  state master"),
+    ("state SLAVE", 5, 2, "  state SLAVE"),
+    ("one-line auth block", 5, 6, "  authentication { auth_type PASS auth_pass x }"),
+    ("auth_type pass", 5, 6, "  authentication {\n    auth_type pass\n    auth_pass x\n  }"),
+    ("auth_type MD5", 5, 6, "  authentication {\n    auth_type MD5\n    auth_pass x\n  }"),
+    ("auth empty", 0, 6, "  authentication {\n  }"),
+    ("auth_pass no value", 2, 6, "  authentication {\n    auth_type PASS\n    auth_pass\n  }"),
+    ("two kw on one line", 0, 5, "  priority 100 advert_int 1"),
+    ("extra token", 0, 5, "  priority 100 more"),
+    ("advert_int 1s", 5, 6, "  advert_int 1s"),
+    ("advert_int 0.5 v2", 5, 6, "  advert_int 0.5"),
+    ("priority 255", 0, 5, "  priority 255"),
+    ("priority 256", 5, 5, "  priority 256"),
+    ("priority 0", 5, 5, "  priority 0"),
+    ("vrid 0", 5, 4, "  virtual_router_id 0"),
+    ("vrid 256", 5, 4, "  virtual_router_id 256"),
+    ("vrid missing", 5, 4, ""),
+    ("interface missing", 5, 3, ""),
+    ("interface kw no value", 2, 3, "  interface"),
+    (
+        "dup instance name",
+        5,
+        10,
+        "}\nvrrp_instance VI_1 {\ninterface eth0\nvirtual_router_id 2\nvirtual_ipaddress {\n10.0.0.2\n}\n}",
+    ),
+    (
+        "dup vrid same if",
+        5,
+        10,
+        "}\nvrrp_instance VI_2 {\ninterface eth0\nvirtual_router_id 51\nvirtual_ipaddress {\n10.0.0.2\n}\n}",
+    ),
+    ("dup global_defs", 0, 10, "}\nglobal_defs {\nrouter_id a\n}\nglobal_defs {\nrouter_id b\n}"),
+    ("dup keyword", 0, 5, "  priority 100\n  priority 101"),
+    ("dup VIP", 0, 8, "    10.0.0.1/24\n    10.0.0.1/24"),
+    ("missing final brace", 5, 10, ""),
+    ("extra final brace", 5, 10, "}\n}"),
+    (
+        "missing brace mid",
+        5,
+        9,
+        "\n}\nvrrp_instance VI_2 {\ninterface eth0\nvirtual_router_id 2\nvirtual_ipaddress {\n10.0.0.2\n}",
+    ),
+    ("track undefined", 5, 6, "  track_script {\n    nope\n  }"),
+    ("vip comma", 5, 8, "    10.0.0.1,"),
+    ("vip two on line", 5, 8, "    10.0.0.1 10.0.0.2"),
+    (
+        "one-line list 2 addrs",
+        5,
+        7,
+        "  virtual_ipaddress { 10.0.0.1 10.0.0.2 }\n  virtual_ipaddress_excluded {",
+    ),
+    (
+        "one-line list block",
+        0,
+        7,
+        "  virtual_ipaddress { 10.0.0.1 }\n  virtual_ipaddress_excluded {",
+    ),
+    ("vip full opts", 0, 8, "    10.0.0.1/24 brd 10.0.0.255 dev eth0 scope global label eth0:1"),
+    ("vip bad mask", 5, 8, "    10.0.0.1/33"),
+    ("vip dotted mask", 5, 8, "    10.0.0.1/255.255.255.0"),
+    ("vip leading zeros", 5, 8, "    010.000.000.001"),
+    ("vip bad", 5, 8, "    10.0.0.300"),
+    ("vip empty block", 5, 8, ""),
+    ("vip mix v4 v6", 5, 8, "    10.0.0.1\n    2001:db8::1"),
+    ("backslash continuation", 5, 6, "  advert_int\\\n1"),
+    ("continuation w trailing space", 5, 6, "  advert_int\\ \n1"),
+    ("unknown block in instance", 5, 6, "  foo {\n    a\n  }"),
+    ("unknown kw w nested known", 5, 7, "  virtual_ipaddres {"),
+    ("nopreempt w MASTER", 5, 2, "  state MASTER\n  nopreempt"),
+    ("nopreempt w arg", 0, 6, "  nopreempt off"),
+    ("$VAR defined", 0, 1, "$IF=eth1\nvrrp_instance VI_1 {\n  track_interface {\n    $IF\n  }"),
+];
+
+const OF_SERVER: &[Edit] = &[
+    ("lb_kind lower", 5, 3, "  lb_kind dr"),
+    ("lb_algo upper", 5, 2, "  lb_algo RR"),
+    ("protocol lower", 0, 4, "  protocol tcp"),
+    ("nat_mask", 5, 4, "  nat_mask 255.255.255.0\n  protocol TCP"),
+    ("vs no port", 5, 1, "virtual_server 10.0.0.1 {"),
+    ("vs ip:port", 5, 1, "virtual_server 10.0.0.1:80 {"),
+    ("vs port name", 5, 1, "virtual_server 10.0.0.1 http {"),
+    ("DR port mismatch", 5, 3, "  lb_kind DR\n  real_server 10.0.0.3 8080 {\n  }"),
+    ("rs dup", 5, 10, "  }\n  real_server 10.0.0.2 80 {\n  }"),
+    ("persistence_timeout 0", 5, 4, "  persistence_timeout 0\n  protocol TCP"),
+    ("nb_get_retry in TCP", 5, 8, "      nb_get_retry 3"),
+    ("url one line", 0, 9, "    }\n    HTTP_GET {\n      url { path / }\n    }"),
+    (
+        "url bad digest",
+        5,
+        9,
+        "    }\n    HTTP_GET {\n      url {\n        path /\n        digest abc\n      }\n    }",
+    ),
+];
+
+/// A name, the exit status, and what stands before the instance.
+const BEFORE_INSTANCE: &[(&str, u8, &str)] = &[
+    (
+        "}}",
+        0,
+        "vrrp_instance VI_0 {\ninterface eth0\nvirtual_router_id 2\nvirtual_ipaddress { 10.0.0.2\n}}\n",
+    ),
+    ("BOM", 5, "\u{feff}vrrp_instance VI_0 {\n}\n"),
+    ("BOM + comment", 5, "\u{feff}# hello\n"),
+    ("unknown top block", 5, "foo {\na\n}\n"),
+    ("text before config", 5, "hello\n"),
+    ("@cond no -i", 5, "@other vrrp_script x {\n}\n"),
+    ("@^cond", 0, "@^other global_defs { router_id x }\n"),
+    ("${VAR} defined spaces", 5, "$IF = eth0\n"),
+    ("include missing", 0, "include /nonexistent/*.conf\n"),
+    ("include missing plain", 0, "include foo.conf\n"),
+    ("only comments", 0, "# one\n! two\n\n"),
+];
+
+/// The same with a script defined, and what stands in the instance.
+const WITH_SCRIPT: &[(&str, u8, &str)] = &[
+    ("track weight inline", 0, "track_script {\nchk weight 5\n}"),
+    ("single quotes", 0, "notify_master '/bin/true'"),
+    ("unquoted script w args", 0, "notify_master \"/bin/true a b\""),
+    ("notify unquoted args", 0, "notify_master /bin/true root"),
+    ("script before global", 0, ""),
+    ("unicode quotes", 0, "track_script {\nchk\n}"),
+];
+
+const WHOLE: &[(&str, u8, &str)] = &[
+    ("whole instance one line", 5, "vrrp_instance VI_1 { interface eth0 virtual_router_id 51 }\n"),
+    ("empty file", 0, ""),
+];
+
+/// Every case with its status and text.
+pub fn cases() -> Vec<(&'static str, u8, String)> {
+    let edited = |base: &[&str], (name, status, line, text): &Edit| {
+        let mut lines = base.to_vec();
+        lines[line - 1] = text;
+        (*name, *status, lines.join("\n") + "\n")
+    };
+    let instance = || INSTANCE.join("\n") + "\n";
+    let mut cases = Vec::new();
+    cases.extend(OF_INSTANCE.iter().map(|case| edited(&INSTANCE, case)));
+    cases.extend(OF_SERVER.iter().map(|case| edited(&SERVER, case)));
+    let before = |(name, status, text): &(&'static str, u8, &str)| {
+        (*name, *status, (*text).to_owned() + &instance())
+    };
+    cases.extend(BEFORE_INSTANCE.iter().map(before));
+    cases.extend(WITH_SCRIPT.iter().map(|(name, status, text)| {
+        (*name, *status, SCRIPT.to_owned() + &instance().replace("  advert_int 1", text))
+    }));
+    cases.extend(WHOLE.iter().map(|(name, status, text)| (*name, *status, (*text).to_owned())));
+    cases.push(("CRLF", 0, instance().replace('\n', "\r\n")));
+    cases.push(("CR only", 5, instance().replace('\n', "\r")));
+    cases.push(("no trailing newline", 0, instance().trim_end().to_owned()));
+    cases.push(("tabs", 0, instance().replace("  ", "\t")));
+    let late = instance().replace("  advert_int 1", "track_script {\nchk\n}") + SCRIPT;
+    cases.push(("script defined after use", 5, late));
+    cases.push((
+        "dup vrrp_script",
+        0,
+        SCRIPT.to_owned() + &SCRIPT.replace("/bin/true", "\"/bin/true a\""),
+    ));
+    cases
+}
