@@ -58,6 +58,8 @@ struct Maker {
     virtual_routers: Vec<Draft>,
     /// Virtual routers of each sync group.
     groups: Vec<Vec<usize>>,
+    /// Every reload removes the last instance; never does one bring it back.
+    removes: bool,
 }
 
 /// What instances of a virtual router have in common.
@@ -98,6 +100,7 @@ impl Maker {
             segments,
             virtual_routers: Vec::new(),
             groups: Vec::new(),
+            removes: false,
         };
         if count > 1 && maker.one_in(3) {
             maker.groups.push((0..maker.chance.within(2..=count as u64) as usize).collect());
@@ -106,6 +109,7 @@ impl Maker {
                 maker.groups.push(left.collect());
             }
         }
+        maker.removes = maker.groups.is_empty() && maker.one_in(3);
         for index in 0..count {
             let draft = maker.draft(index, routers);
             maker.virtual_routers.push(draft);
@@ -401,7 +405,7 @@ impl Maker {
                 }
             }
         }
-        if self.groups.is_empty() && plan.instances.len() > 1 && self.one_in(3) {
+        if self.removes && plan.instances.len() > 1 {
             plan.instances.pop();
         }
         What::Reload { router, plan: Box::new(plan) }

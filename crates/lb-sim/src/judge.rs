@@ -14,8 +14,8 @@ use crate::outcome::Said;
 use crate::scenario::Scenario;
 use crate::table::{Patience, Table, Terms};
 
-/// How long addresses may stay for the sake of a successor: 10 ms, by a clock that may be slow.
-const LINGER: Time = 10_100_000;
+/// How long addresses may stay for the sake of a successor: 25 ms, by a clock that may be slow.
+const LINGER: Time = 25_100_000;
 
 /// A promise, and with it what breaking it is called.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -173,10 +173,11 @@ impl Judge {
         let before = std::mem::replace(&mut seat.sent, (said != Said::Stop).then_some(now));
         let last = seat.said.replace(said);
         let Some(before) = before.filter(|before| *before >= host.awake_since) else { return };
-        let interval = match last {
-            Some(Said::Carp(_, Reverse(interval))) => interval.max(terms.interval),
-            _ => terms.interval,
-        };
+        let paces = [last, Some(said)].into_iter().flatten().filter_map(|said| match said {
+            Said::Carp(_, Reverse(interval)) => Some(interval),
+            Said::Stop | Said::Vrrp(_) => None,
+        });
+        let interval = paces.chain([terms.interval]).max().unwrap_or_default();
         let interval = interval.as_nanos() as u64;
         // Its clock may be slow; a wake-up may be late at the end, and was early at the beginning.
         let longest = interval + interval / 500 + self.lateness + 1_000_000;
@@ -275,11 +276,20 @@ impl Judge {
         }
     }
 
+    /// A router has another configuration: what its instances said and heard is history.
+    pub(crate) fn reloaded(&mut self, router: usize) {
+        for seat in &mut self.seats[router] {
+            seat.said = seat.said.filter(|said| *said == Said::Stop);
+            seat.heard = None;
+        }
+    }
+
     /// Maintenance of a router begins or ends.
     pub(crate) fn maintain(&mut self, router: usize, on: bool) {
         for seat in &mut self.seats[router] {
             seat.maintenance = on;
-            seat.content &= on;
+            // One that is leaving is content when it has left.
+            seat.content &= on || seat.state == State::Master && seat.said == Some(Said::Stop);
         }
     }
 
@@ -294,8 +304,8 @@ impl Judge {
 
     /// Whether a virtual router has somebody to take over so that nobody notices.
     ///
-    /// Not promised is it to a sync group whose members advertise at different intervals: each
-    /// waits for a time of its own, for a group that takes over as a whole.
+    /// Not promised is it to a sync group whose members advertise at different intervals, or are of
+    /// both protocols: each waits for a time of its own, for a group that takes over as a whole.
     pub(crate) fn has_heirs(&self, vr: usize, hosts: &[Host]) -> bool {
         let mut heirs = 0;
         let mut paces = BTreeSet::new();
@@ -306,7 +316,9 @@ impl Judge {
             }
             let together = |one: &&Terms| terms.group.is_some() && one.group == terms.group;
             for one in host.terms.iter().filter(together) {
-                paces.extend(matches!(one.patience, Patience::Vrrp { .. }).then_some(one.interval));
+                // Heirs of CARP do not wait, whatever its pace.
+                let vrrp = matches!(one.patience, Patience::Vrrp { .. });
+                paces.insert(vrrp.then_some(one.interval));
             }
         }
         heirs > 1 && paces.len() <= 1

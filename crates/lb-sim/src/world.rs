@@ -600,6 +600,7 @@ impl<'s> World<'s> {
                     let before = mem::replace(&mut self.hosts[router].terms, terms);
                     self.why = Why::Reload;
                     self.tell(router, Input::Reload(*plan));
+                    self.judge.reloaded(router);
                     for old in before {
                         if self.hosts[router].terms.iter().all(|terms| terms.vr != old.vr) {
                             self.vacate(router, old.vr);
