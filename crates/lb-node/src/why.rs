@@ -1,5 +1,6 @@
 //! Why each instance is where it is: its last transitions, with what was behind them.
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::time::Instant;
@@ -24,16 +25,25 @@ struct Change {
     since: Since,
     from: State,
     to: State,
-    input: String,
-    reason: String,
+    input: Cow<'static, str>,
+    reason: Box<str>,
 }
 
 impl History {
-    pub(crate) fn note(&mut self, at: Instant, between: (State, State), why: (String, String)) {
+    pub(crate) fn note(
+        &mut self,
+        at: Instant,
+        (from, to): (State, State),
+        (input, reason): (Cow<'static, str>, &str),
+    ) {
         if self.0.len() == KEPT {
             self.0.pop_front();
         }
-        let ((from, to), (input, reason)) = (between, why);
+        // Most instances change their role twice and then never.
+        if self.0.len() < 2 {
+            self.0.reserve_exact(1);
+        }
+        let reason = reason.into();
         self.0.push_back(Change { since: Since::new(at), from, to, input, reason });
     }
 }
@@ -155,8 +165,8 @@ impl Node {
             ago: change.since.ago(now).as_secs_f64(),
             from: change.from,
             to: change.to,
-            input: change.input.clone(),
-            reason: change.reason.clone(),
+            input: change.input.to_string(),
+            reason: change.reason.to_string(),
         };
         Some(changes.map(transition).collect())
     }
@@ -165,20 +175,20 @@ impl Node {
     pub(crate) fn remember(&mut self, now: Instant, id: InstanceId, to: State) -> String {
         let (trigger, cause) = (self.trigger(), self.cause(id, to));
         if let Some(slot) = self.slot_mut(id) {
-            slot.history.note(now, (slot.told, to), (trigger, cause.clone()));
+            slot.history.note(now, (slot.told, to), (trigger, &cause));
         }
         cause
     }
 
     /// The input that is being handled, in words.
-    fn trigger(&self) -> String {
+    fn trigger(&self) -> Cow<'static, str> {
         let link_name = |link: &LinkIndex| match self.links.get(*link) {
             Some(known) => known.name.clone(),
             None => format!("link {link}"),
         };
-        match &self.trigger {
-            Trigger::Start => "start".to_owned(),
-            Trigger::Timer => "a timer ran out".to_owned(),
+        let words = match &self.trigger {
+            Trigger::Start => return "start".into(),
+            Trigger::Timer => return "a timer ran out".into(),
             Trigger::Packet { link, from, said } => {
                 let link = link_name(link);
                 match said {
@@ -207,16 +217,17 @@ impl Node {
             Trigger::Process { name, running } => {
                 format!("of tracked process {name} {running} run")
             }
-            Trigger::Handover => "handover by the operator".to_owned(),
+            Trigger::Handover => return "handover by the operator".into(),
             Trigger::Maintenance(on) => {
                 format!("maintenance {} by the operator", if *on { "on" } else { "off" })
             }
             Trigger::Demotion { group, by } => format!("demotion of group {group} by {by}"),
             Trigger::Claim { address } => format!("claim of {address}"),
             Trigger::VmacFailed { name } => format!("virtual MAC {name} could not be made"),
-            Trigger::Reload => "reload".to_owned(),
-            Trigger::Stop => "stop".to_owned(),
-        }
+            Trigger::Reload => return "reload".into(),
+            Trigger::Stop => return "stop".into(),
+        };
+        words.into()
     }
 
     /// Why an instance enters a state: its own faults, another member of

@@ -55,6 +55,8 @@ pub(super) struct Thread {
     sockets: Sockets,
     outgoing: Outgoing,
     watcher: Watcher,
+    /// Instances have changed their roles, and the watcher does not know yet.
+    moved: bool,
     actions: Vec<Action>,
     poller: Poller,
     /// Of the last wake-up, kept for its memory.
@@ -100,6 +102,7 @@ impl Thread {
             node: Node::new(plan, &options.adopt, seed),
             outgoing: Outgoing::default(),
             watcher,
+            moved: false,
             actions: Vec::new(),
             poller,
             ready: Vec::new(),
@@ -258,9 +261,12 @@ impl Thread {
         let mut told = Vec::new();
         let opened = self.perform(actions.drain(..), &mut told);
         self.actions = actions;
-        if told.iter().any(|event| event.instance().is_some()) {
+        // When many change their roles one after the other, only the last of it is of interest.
+        let moved = told.iter().any(|event| event.instance().is_some());
+        if !moved && mem::take(&mut self.moved) {
             self.watcher.follow(self.node.held());
         }
+        self.moved |= moved;
         if !told.is_empty() {
             let events = self.events.clone();
             self.kernel.then(move || told.into_iter().for_each(|event| events.emit(event)))?;
