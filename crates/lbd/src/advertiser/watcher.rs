@@ -124,6 +124,8 @@ impl Ears {
         if let Err(error) = self.watch.set(interest) {
             tracing::warn!("claims of our addresses are not heard: {error}");
         }
+        // What the change of many roles needed is needed no more.
+        lb_net::release_memory();
     }
 }
 
