@@ -423,6 +423,8 @@ impl Maker {
             let at = scenario.end;
             let vr = self.chance.below(self.virtual_routers.len() as u64) as usize;
             let segment = self.chance.below(self.segments as u64) as usize;
+            // Of a process that fails: at once mostly, or when somebody else has taken over.
+            let pauses = *self.chance.pick(&[1, 1, 10, 20, 35, 60]);
             let mut then = |what, later: Duration| {
                 scenario.deeds.push(Deed { at: at + later, what });
                 scenario.end = at + later + bound + self.beat * 2;
@@ -440,7 +442,8 @@ impl Maker {
                 3 => then(What::Start { router, adopt: false }, Duration::ZERO),
                 4 => {
                     then(What::Crash { router }, Duration::ZERO);
-                    then(What::Start { router, adopt: true }, self.beat / 10);
+                    let pause = self.beat / 10 * pauses;
+                    then(What::Start { router, adopt: true }, pause);
                 }
                 5 => then(
                     What::Stall { router, time: (self.beat * 8).min(Duration::from_secs(5)) },

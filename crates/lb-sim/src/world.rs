@@ -313,6 +313,9 @@ impl<'s> World<'s> {
                 self.note(|| Note::Deed(index));
                 let what = &self.scenario.deeds[index].what;
                 let planned = self.is_planned(what);
+                if let What::Crash { router } = what {
+                    self.hosts[*router].crashed = (self.now, self.agreed());
+                }
                 self.disturb();
                 for vr in 0..self.planned.len() {
                     self.planned[vr] = planned && self.judge.has_heirs(vr, &self.hosts);
@@ -334,8 +337,7 @@ impl<'s> World<'s> {
     /// Whether nobody may notice what happens: it is the operator's will, and comes upon routers
     /// that agree.
     fn is_planned(&self, what: &What) -> bool {
-        let agreed = self.judge.rest_since.is_some_and(|since| self.now > since);
-        agreed
+        self.agreed()
             && match what {
                 What::Stop { .. } | What::Handover { .. } | What::Maintenance { .. } => true,
                 // Whoever left addresses behind takes them away.
@@ -344,6 +346,11 @@ impl<'s> World<'s> {
                 }
                 _ => false,
             }
+    }
+
+    /// Whether nothing has happened since everybody agreed.
+    fn agreed(&self) -> bool {
+        self.judge.rest_since.is_some_and(|since| self.now > since)
     }
 
     /// Something happens: give everybody time.
@@ -491,7 +498,10 @@ impl<'s> World<'s> {
             return;
         }
         let legacy = mem::take(&mut host.legacy);
-        let legacy = if adopt { legacy } else { BTreeSet::new() };
+        // As the supervisor does it.
+        let (crashed, agreed) = host.crashed;
+        let ago = Duration::from_nanos(self.now - crashed);
+        let legacy = if adopt { host.plan.resumable(&legacy, ago) } else { BTreeSet::new() };
         host.terms = self.table.terms(spec, &host.plan);
         host.node = Some(Node::new(host.plan.clone(), &legacy, self.scenario.seed ^ router as u64));
         host.awake_since = self.now;
@@ -511,6 +521,9 @@ impl<'s> World<'s> {
         self.make_vmacs(router);
         self.why = if legacy.is_empty() { Why::Start } else { Why::Resume };
         self.tell(router, Input::Start);
+        if agreed {
+            self.judge.resumed(self.now, (router, &spec.name), &self.hosts);
+        }
         let life = self.hosts[router].life;
         for script in 0..self.hosts[router].plan.scripts.len() {
             self.push(self.now + 1_000_000, Event::ScriptEnds { router, life, script });
@@ -702,8 +715,10 @@ impl<'s> World<'s> {
         let like = |ours: &&IpAddr| ours.is_ipv4() == packet.source.is_ipv4();
         let wins = addresses.iter().find(like).is_some_and(|ours| match theirs {
             Said::Vrrp(_) => packet.source > *ours,
-            // Compared from the last octet, the lower wins: `lb_carp::Instance`.
-            Said::Carp(..) => backwards(packet.source) < backwards(*ours),
+            // The lower compared from the last octet; of demoted ones the higher:
+            // `lb_carp::Instance`.
+            Said::Carp(Reverse(0), _) => backwards(packet.source) < backwards(*ours),
+            Said::Carp(..) => packet.source > *ours,
             Said::Stop => false,
         });
         theirs != Said::Stop && (theirs > ours || theirs == ours && wins)
