@@ -245,6 +245,15 @@ impl Judge {
         }
     }
 
+    /// A stranger changes its state.
+    pub(crate) fn at_rest(&mut self, now: Time, vr: usize, what: impl FnOnce() -> String) {
+        if self.rest_since.is_some_and(|since| now >= since) {
+            self.complain(now, Promise::Rest, Some(vr), || {
+                format!("{} though nothing happened", what())
+            });
+        }
+    }
+
     /// The members of each group of a host stand together.
     pub(crate) fn groups(&mut self, now: Time, (router, name): (usize, &str), terms: &[Terms]) {
         for (index, one) in terms.iter().enumerate() {
@@ -327,9 +336,16 @@ impl Judge {
         hosts.iter().enumerate().filter(|one| heir(*one)).count() > 1
     }
 
-    /// Everybody has had time to agree.
-    pub(crate) fn agreed(&mut self, now: Time, scenario: &Scenario, table: &Table, hosts: &[Host]) {
-        for vr in 0..table.virtual_routers.len() {
+    /// Everybody has had time to agree. `strangers` are those that are MASTER, what of, and what
+    /// they say.
+    pub(crate) fn agreed(
+        &mut self,
+        now: Time,
+        scenario: &Scenario,
+        hosts: &[Host],
+        strangers: &[(usize, &str, Said)],
+    ) {
+        for vr in 0..self.seats.first().map_or(0, Vec::len) {
             let mut able = Vec::new();
             for (router, host) in hosts.iter().enumerate().filter(|(_, host)| host.awake()) {
                 let Some(terms) = host.terms.iter().find(|terms| terms.vr == vr) else { continue };
@@ -343,12 +359,14 @@ impl Judge {
                 continue;
             }
             let name = |router: usize| scenario.routers[router].name.as_str();
+            let ours = able.iter().filter(|(_, seat, ..)| seat.state == State::Master);
+            let ours = ours.map(|(router, _, _, said)| (name(*router), *said));
+            let theirs = strangers.iter().filter(|(of, ..)| *of == vr);
             let masters: Vec<_> =
-                able.iter().filter(|(_, seat, ..)| seat.state == State::Master).collect();
-            let [(master, _, _, said)] = masters[..] else {
+                ours.chain(theirs.map(|(_, name, said)| (*name, *said))).collect();
+            let [(master, said)] = masters[..] else {
                 self.complain(now, Promise::OneMaster, Some(vr), || {
-                    let names: Vec<&str> =
-                        masters.iter().map(|(router, ..)| name(*router)).collect();
+                    let names: Vec<&str> = masters.iter().map(|(name, _)| *name).collect();
                     match names[..] {
                         [] => "nobody is MASTER".to_owned(),
                         _ => format!("{} are MASTER", names.join(" and ")),
@@ -356,14 +374,10 @@ impl Judge {
                 });
                 continue;
             };
-            let better = able.iter().find(|(_, _, preempts, other)| *preempts && other > said);
+            let better = able.iter().find(|(_, _, preempts, other)| *preempts && *other > said);
             if let Some((better, _, _, other)) = better {
                 self.complain(now, Promise::TheBest, Some(vr), || {
-                    format!(
-                        "{} with {said} is MASTER, not {} with {other}",
-                        name(*master),
-                        name(*better)
-                    )
+                    format!("{master} with {said} is MASTER, not {} with {other}", name(*better))
                 });
             }
         }
