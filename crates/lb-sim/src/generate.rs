@@ -228,7 +228,9 @@ impl Maker {
         let vr = *self.chance.pick(open);
         let kind = *self.chance.pick(&[Kind::Ucarp, Kind::FreeBsd, Kind::OpenBsd]);
         // Never as slow as one of ours in maintenance: ucarp and FreeBSD know it by that alone.
-        let (advskew, preempt) = (self.chance.within(0..=250) as u8, self.one_in(2));
+        // Nor are two of them equals: FreeBSD and OpenBSD would yield to each other for ever.
+        let advskew = (self.chance.within(0..=125) as usize * MAX_STRANGERS + index) as u8;
+        let preempt = self.one_in(2);
         let from = self.beats(0, 8);
         let Draft { segment, family, vrid, .. } = self.virtual_routers[vr];
         Some(Stranger {

@@ -236,7 +236,9 @@ impl Judge {
     pub(crate) fn resumed(&mut self, now: Time, (router, name): (usize, &str), hosts: &[Host]) {
         for terms in &hosts[router].terms {
             let master = |seats: &Vec<Seat>| seats[terms.vr].state == State::Master;
-            let others = self.seats.iter().enumerate().filter(|(other, _)| *other != router);
+            // One that stalls does not know yet that it is not.
+            let others = self.seats.iter().enumerate();
+            let others = others.filter(|(other, _)| *other != router && hosts[*other].awake());
             if master(&self.seats[router]) && others.map(|(_, seats)| seats).any(master) {
                 self.complain(now, Promise::Resume, Some(terms.vr), || {
                     format!("{name} resumes as MASTER of {} beside another one", terms.name)

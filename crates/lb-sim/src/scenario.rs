@@ -55,7 +55,8 @@ pub struct Router {
 ///
 /// It makes a difference to what is promised. It does not hand over, and does not wait for a
 /// successor, so with one nobody promises that clients always get through. And it knows preemption
-/// by its own rules only: that the best is MASTER is promised of the best of ours.
+/// by its own rules only: that the best is MASTER is promised of the best of ours. Two that are
+/// equals, and of which one yields to any equal as FreeBSD and OpenBSD do, may never agree.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Stranger {
     /// What it is called in stories.
