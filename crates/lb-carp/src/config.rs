@@ -110,3 +110,11 @@ impl Config {
         peers.iter().filter(move |peer| Family::of(peer.address) == family)
     }
 }
+
+/// What ucarp compares on a little-endian host.
+pub(crate) fn from_the_last_octet(address: IpAddr) -> u128 {
+    match address {
+        IpAddr::V4(address) => u32::from_le_bytes(address.octets()).into(),
+        IpAddr::V6(address) => u128::from_le_bytes(address.octets()),
+    }
+}

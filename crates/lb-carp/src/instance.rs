@@ -34,7 +34,9 @@ const LAST_DEMOTION: u8 = 255;
 /// ucarp's rule (on the usual little-endian hosts), which would stay MASTER beside us under any
 /// other. OpenBSD and FreeBSD yield to an equal whoever it is: to us when we stay; and when we
 /// yield as well because both spoke at once, we wait a quarter of an interval longer than it, so
-/// that it is MASTER next. With addresses of both families a tie is decided in the first in which
+/// that it is MASTER next. Equals that are both demoted are never FreeBSD or ucarp: between them the
+/// higher address wins, as in VRRP, so that of two nodes in maintenance the same one is better in
+/// both protocols and a sync group of both agrees. With addresses of both families a tie is decided in the first in which
 /// we can send, lest each node yields in another one.
 #[derive(Clone, Debug)]
 pub struct Instance {
@@ -59,6 +61,8 @@ pub struct Instance {
     sequence: Sequence,
     /// The master we respect.
     master: Option<Sender>,
+    /// When it is to be heard again.
+    due_at: Option<Instant>,
     /// Whom we heard last, respected or not.
     heard: Option<IpAddr>,
     /// [`WireError::bit`]s that have been reported.
@@ -170,6 +174,7 @@ impl Instance {
             deaf_until: None,
             sequence: Sequence::new(seed),
             master: None,
+            due_at: None,
             heard: None,
             reported: 0,
             counters: Counters::default(),
@@ -274,8 +279,11 @@ impl Instance {
                     }
                     return self.take_over(now, reason, out);
                 }
-                // A master we respect; it is heard in this family.
-                self.respect(&advert, from);
+                // A master we respect; it is heard in this family. One that has just been put in
+                // its place does not make us forget by whom.
+                if !self.is_late(now, &advert, from) {
+                    self.respect(now, &advert, from);
+                }
                 let mut down_at = down_at;
                 let family = Family::of(from);
                 down_at[family as usize] = self.counts(family).then(|| now + self.master_down());
@@ -336,7 +344,7 @@ impl Instance {
             (State::Leaving { leave, .. }, Event::Advert(advert, from)) if !advert.bows_out() => {
                 self.leave_master(Action::ReleaseVips, out);
                 self.left(now, leave, Reason::TookOver { by: from, leave }, out);
-                self.respect(&advert, from);
+                self.respect(now, &advert, from);
             }
             (State::Leaving { until, leave: Leave::Stop }, Event::Timer) if now >= until => {
                 self.leave_master(Action::RemoveVips, out);
@@ -438,9 +446,10 @@ impl Instance {
         }
     }
 
-    fn respect(&mut self, advert: &Advert, from: IpAddr) {
-        let demotion = advert.demotion;
-        self.master = Some(Sender { address: from, pace: advert.pace(), demotion });
+    fn respect(&mut self, now: Instant, advert: &Advert, from: IpAddr) {
+        let (pace, demotion) = (advert.pace(), advert.demotion);
+        self.master = Some(Sender { address: from, pace, demotion });
+        self.due_at = Some(now + pace.interval());
         self.content = self.content.map(|content| content.min(demotion));
     }
 
@@ -481,12 +490,11 @@ impl Instance {
     ) {
         self.leave_master(self.yielding(), out);
         // An equal of the BSDs may have yielded to us meanwhile: its timer is to run out first.
-        let head_start = match reason {
-            Reason::Tie { .. } => self.interval() / 4,
-            _ => Duration::ZERO,
-        };
+        // To FreeBSD and ucarp we are its equal even if we are demoted.
+        let equals = advert.pace().interval() == self.interval();
+        let head_start = if equals { self.interval() / 4 } else { Duration::ZERO };
         self.become_backup(self.patience_ends(now) + head_start, reason, out);
-        self.respect(advert, from);
+        self.respect(now, advert, from);
     }
 
     /// Bows out, and lets go when another node took over, or at once.

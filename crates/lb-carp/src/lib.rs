@@ -6,6 +6,7 @@
 //! - [`Advert`] is a packet: [`Advert::parse`] is the only door in, [`Advert::emit`] the way out.
 //! - [`Instance`] is a vhid on this host: [`Input`](lb_election::Input) and time in, [`Action`]s
 //!   out, and a [`Reason`] for each transition.
+//! - [`foreign`] has models of the others.
 //!
 //! The digest proves that a sender knows the passphrase and has the same addresses. It does not
 //! cover advskew, advbase and demotion, so that whoever can send on the link may repeat an
@@ -15,6 +16,7 @@ mod config;
 mod counters;
 mod digest;
 mod error;
+pub mod foreign;
 mod instance;
 mod message;
 mod pace;

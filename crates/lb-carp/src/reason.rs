@@ -82,6 +82,8 @@ pub enum Reason {
         from: IpAddr,
         /// How often both advertise.
         pace: Pace,
+        /// Of both: with one the higher address decides.
+        demotion: u8,
         /// Our address, where we have one in that family.
         source: Option<IpAddr>,
     },
@@ -152,12 +154,16 @@ impl fmt::Display for Reason {
             Self::LessDemoted { from, theirs, ours } => {
                 write!(f, "the demotion {theirs} of {from} is below our {ours}")
             }
-            Self::Tie { from, pace, source: Some(source) } => write!(
+            Self::Tie { from, pace, demotion: 1.., source: Some(source) } => write!(
+                f,
+                "{from} advertises every {pace} and is demoted as we are, and is above our {source}"
+            ),
+            Self::Tie { from, pace, demotion: 0, source: Some(source) } => write!(
                 f,
                 "{from} advertises every {pace} as we do, and is below our {source} \
                  (compared from the last octet)"
             ),
-            Self::Tie { from, pace, source: None } => write!(
+            Self::Tie { from, pace, source: None, .. } => write!(
                 f,
                 "{from} advertises every {pace} as we do, and we have no address to compare"
             ),

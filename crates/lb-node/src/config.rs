@@ -2,13 +2,18 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
+use std::time::Duration;
 
+use lb_carp::Pace;
 use lb_config::model::{CarpInstance, CarpNode, Family, Peers, VirtualRouter, VrrpInstance};
 
 /// Where CARP is advertised over IPv6, whatever is configured for IPv4.
 const CARP_GROUP_6: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 0x12);
 /// Where it is advertised over IPv4 when an IPv6 group is configured.
 const CARP_GROUP_4: Ipv4Addr = Ipv4Addr::new(224, 0, 0, 18);
+
+/// Intervals of silence that make a CARP master dead.
+const DEAD_RATIO: u8 = 3;
 
 /// One instance of the plan.
 #[derive(Clone, Debug, PartialEq)]
@@ -87,6 +92,26 @@ impl InstanceConfig {
         match self {
             Self::Vrrp(_) => ProtocolKind::Vrrp,
             Self::Carp(_) => ProtocolKind::Carp,
+        }
+    }
+
+    /// For how long at least others respect a master that fell silent just before it was to
+    /// advertise again: their patience without any skew, less an interval.
+    pub(crate) fn respected_for(&self) -> Duration {
+        match self {
+            Self::Vrrp(instance) => {
+                instance.advert_int * instance.down_timer_adverts.saturating_sub(1)
+            }
+            Self::Carp(carp) => {
+                let advbase = carp.instance.advbase;
+                let pace = |advskew| Pace { advbase, advskew };
+                match advbase {
+                    // Others may be twice as fast.
+                    0 => pace(carp.node.advskew).interval() / 2,
+                    // One that is demoted may have the highest advskew.
+                    _ => pace(0).master_down(DEAD_RATIO) - pace(254).interval(),
+                }
+            }
         }
     }
 

@@ -48,7 +48,7 @@ impl Node {
 
     /// Marks what resumes as MASTER: free of faults, and with its whole group.
     fn mark_resuming(&mut self) {
-        let able = |slot: &Slot| self.adopt.contains(&slot.config.router().name) && !slot.held();
+        let able = |slot: &Slot| self.adopt.contains(slot.config.name()) && !slot.held();
         let resuming: Vec<InstanceId> = (self.order.iter().copied())
             .filter(|id| {
                 self.slot(*id).is_some_and(|slot| match slot.group {

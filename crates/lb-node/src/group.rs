@@ -1,6 +1,11 @@
 //! Sync groups: members that are MASTER together or not at all.
 //!
-//! Knows no protocol; members may be of different ones.
+//! Knows no protocol; members may be of different ones. They must rank the routers alike: a group
+//! that wants two masters at once never comes to rest. Where priorities or paces are equal, VRRP
+//! lets the higher address win and CARP, as ucarp does, the one that is lower from its last octet,
+//! so equals do not go into a group of both. Routers in maintenance are equals by nature; of those
+//! the higher address wins in either protocol. Priority 1 is theirs: a healthy router that has it in
+//! such a group is their equal in VRRP and not in CARP.
 
 use lb_election::Role;
 

@@ -65,6 +65,7 @@ use demotion::Demotions;
 use demux::Demux;
 use followed::Followed;
 use links::Links;
+use protocol::Together;
 use scripts::Scripts;
 use slot::Slot;
 use vmac::Vmacs;
@@ -124,6 +125,7 @@ pub struct Node {
 struct Group {
     name: String,
     members: Vec<InstanceId>,
+    together: Together,
     role: Role,
     /// Its last member has stopped, and that was told.
     stopped: bool,

@@ -1,5 +1,6 @@
 //! What the advertiser needs of a configuration.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use lb_config::model::{self, Model, SyncGroup, TrackFile, TrackProcess, VrrpScript};
@@ -26,6 +27,17 @@ pub struct Plan {
     pub carp: model::Carp,
     /// How names of virtual MACs begin.
     pub vmac_prefixes: VmacPrefixes,
+}
+
+impl Plan {
+    /// Which of `masters`, whose engine failed so long ago, may resume as MASTER without asking:
+    /// those that nobody else can have taken for dead. The others listen first, as after any start.
+    #[must_use]
+    pub fn resumable(&self, masters: &BTreeSet<String>, ago: Duration) -> BTreeSet<String> {
+        let young = self.instances.iter().filter(|config| ago < config.respected_for());
+        let names = young.map(InstanceConfig::name).filter(|name| masters.contains(*name));
+        names.map(str::to_owned).collect()
+    }
 }
 
 impl From<&Model> for Plan {

@@ -53,16 +53,40 @@ pub(crate) enum Protocol {
     Carp(Box<lb_carp::Instance>),
 }
 
+/// What an instance has to know of its sync group.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Together {
+    /// The longest that any member would hold its addresses for a successor.
+    hold: Duration,
+}
+
+impl Together {
+    /// Counts a member in.
+    pub(crate) fn add(&mut self, config: &InstanceConfig) {
+        let hold = match config {
+            InstanceConfig::Vrrp(config) => vrrp::config(config, None).handover,
+            InstanceConfig::Carp(carp) => carp::config(carp, None).handover,
+        };
+        self.hold = self.hold.max(hold.unwrap_or_default());
+    }
+
+    /// How long an instance holds its addresses that alone would do so for `own`: the successor's
+    /// group takes over as a whole, when the last of its members would.
+    fn hold(group: Option<Self>, own: Duration) -> Duration {
+        group.map_or(own, |group| group.hold.max(own))
+    }
+}
+
 impl Protocol {
     /// `seed` is for what must not be guessed by others: the counters of CARP.
-    pub(crate) fn new(config: &InstanceConfig, grouped: bool, seed: u64) -> Self {
+    pub(crate) fn new(config: &InstanceConfig, group: Option<Together>, seed: u64) -> Self {
         match config {
             InstanceConfig::Vrrp(config) => {
-                let instance = lb_vrrp::Instance::new(vrrp::config(config, grouped));
+                let instance = lb_vrrp::Instance::new(vrrp::config(config, group));
                 Self::Vrrp(Box::new(instance))
             }
             InstanceConfig::Carp(carp) => {
-                let instance = lb_carp::Instance::new(carp::config(carp, grouped), seed);
+                let instance = lb_carp::Instance::new(carp::config(carp, group), seed);
                 Self::Carp(Box::new(instance))
             }
         }
@@ -75,13 +99,18 @@ impl Protocol {
         }
     }
 
-    pub(crate) fn reconfigure(&mut self, now: Instant, config: &InstanceConfig, grouped: bool) {
+    pub(crate) fn reconfigure(
+        &mut self,
+        now: Instant,
+        config: &InstanceConfig,
+        group: Option<Together>,
+    ) {
         match (self, config) {
             (Self::Vrrp(instance), InstanceConfig::Vrrp(config)) => {
-                instance.reconfigure(now, vrrp::config(config, grouped));
+                instance.reconfigure(now, vrrp::config(config, group));
             }
             (Self::Carp(instance), InstanceConfig::Carp(carp)) => {
-                instance.reconfigure(now, carp::config(carp, grouped));
+                instance.reconfigure(now, carp::config(carp, group));
             }
             // The protocol is part of what makes an instance the same one.
             (Self::Vrrp(_), InstanceConfig::Carp(_)) | (Self::Carp(_), InstanceConfig::Vrrp(_)) => {

@@ -9,6 +9,7 @@ use lb_config::model::{Family, Peers, VirtualAddress, VirtualRouter};
 use lb_election::Input;
 use lb_election::Role;
 
+use super::protocol::Together;
 use super::slot::{Since, Slot};
 use super::{Action, Group, InstanceConfig, InstanceId, Node, ProtocolKind, Vip};
 use crate::plan::Plan;
@@ -89,14 +90,20 @@ impl Node {
         let groups: HashMap<&str, usize> = (plan.groups.iter().enumerate())
             .flat_map(|(index, group)| group.members.iter().map(move |name| (name.as_str(), index)))
             .collect();
+        let mut together = vec![Together::default(); plan.groups.len()];
+        for config in &plan.instances {
+            if let Some(group) = groups.get(config.router().name.as_str()) {
+                together[*group].add(config);
+            }
+        }
         self.slots.reserve(plan.instances.len().saturating_sub(self.slots.len()));
         for config in plan.instances {
             let group = groups.get(config.router().name.as_str()).copied();
             let id = match known.remove(&Identity::of(&config)) {
                 Some(id) => id,
                 None => {
-                    let seed = self.seeds.next();
-                    self.allocate(Slot::new(config.clone(), group.is_some(), seed))
+                    let (group, seed) = (group.map(|group| together[group]), self.seeds.next());
+                    self.allocate(Slot::new(config.clone(), group, seed))
                 }
             };
             self.order.push(id);
@@ -107,7 +114,7 @@ impl Node {
             }
         }
         let names: Vec<String> = plan.groups.into_iter().map(|group| group.name).collect();
-        self.install_groups(names);
+        self.install_groups(names.into_iter().zip(together));
         self.name_vmacs();
         let kept: HashSet<InstanceId> = self.order.iter().copied().collect();
         removed.retain(|id| !kept.contains(id));
@@ -115,13 +122,14 @@ impl Node {
     }
 
     /// A group goes on in its role if it had one; else its members' roles say where it stands.
-    fn install_groups(&mut self, names: Vec<String>) {
+    fn install_groups(&mut self, groups: impl Iterator<Item = (String, Together)>) {
         let old = mem::take(&mut self.groups);
         let old: HashMap<String, Role> = old.into_iter().map(|g| (g.name, g.role)).collect();
-        self.groups = names
-            .into_iter()
-            .map(|name| Group { name, members: Vec::new(), role: Role::Init, stopped: false })
-            .collect();
+        let new = |(name, together)| {
+            let (members, role) = (Vec::new(), Role::Init);
+            Group { name, members, together, role, stopped: false }
+        };
+        self.groups = groups.map(new).collect();
         for id in self.order.clone() {
             if let Some(group) = self.slot(id).and_then(|slot| slot.group) {
                 self.groups[group].members.push(id);
@@ -208,8 +216,10 @@ impl Node {
     }
 
     fn reconfigure(&mut self, now: Instant, id: InstanceId) {
-        if let Some(slot) = self.slot_mut(id) {
-            slot.protocol.reconfigure(now, &slot.config, slot.group.is_some());
+        let Self { slots, groups, .. } = self;
+        if let Some(slot) = slots[id.index()].as_mut() {
+            let together = slot.group.map(|group| groups[group].together);
+            slot.protocol.reconfigure(now, &slot.config, together);
         }
         self.arm(id);
     }

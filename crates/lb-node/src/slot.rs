@@ -13,7 +13,7 @@ use lb_election::Role;
 use super::config::InstanceConfig;
 use super::conflict::Ongoing;
 use super::links::Links;
-use super::protocol::{Protocol, Sources};
+use super::protocol::{Protocol, Sources, Together};
 use super::release::Lingering;
 use super::vmac::Named;
 use super::why::History;
@@ -173,9 +173,9 @@ fn after(now: Instant, delay: Duration) -> Option<Instant> {
 }
 
 impl Slot {
-    pub(crate) fn new(config: InstanceConfig, grouped: bool, seed: u64) -> Self {
+    pub(crate) fn new(config: InstanceConfig, group: Option<Together>, seed: u64) -> Self {
         Self {
-            protocol: Protocol::new(&config, grouped, seed),
+            protocol: Protocol::new(&config, group, seed),
             config,
             sources: Sources::default(),
             link: None,

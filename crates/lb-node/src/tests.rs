@@ -513,6 +513,19 @@ fn a_restarted_engine_adopts_what_it_was_master_of() {
 }
 
 #[test]
+fn only_what_nobody_else_can_have_taken_over_is_adopted() {
+    let plan = plan([instance("VI_1", "eth1", 1, 200), instance("VI_2", "eth1", 2, 200)]);
+    let failed = |names: &[&str], ago| {
+        let masters = names.iter().map(|name| (*name).to_owned()).collect();
+        plan.resumable(&masters, Duration::from_millis(ago)).into_iter().collect::<Vec<_>>()
+    };
+    assert_eq!(failed(&["VI_1", "VI_3"], 0), ["VI_1"]);
+    // Its last advertisement may have been an interval old: 3 - 1 s.
+    assert_eq!(failed(&["VI_1", "VI_2"], 1_999), ["VI_1", "VI_2"]);
+    assert!(failed(&["VI_1", "VI_2"], 2_000).is_empty());
+}
+
+#[test]
 fn a_restarted_engine_does_not_wait_for_scripts_again() {
     let mut net = Network::new();
     net.resume(1, checked(110, 0), &["VI_1"]);

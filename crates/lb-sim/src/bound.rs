@@ -24,6 +24,9 @@
 //!   is a matter of its own: 3 advbase and the advskew, which a demotion may raise to 254. Nothing
 //!   takes longer than above.
 //!
+//! - A stranger of CARP has a patience of its own, which counts for `D` too. OpenBSD and FreeBSD
+//!   yield to an equal as we may at the same time; then the wait begins again, once a stranger.
+//!
 //! So everybody agrees after `s + u + k + (1 + 2r) (D + p + D′) + n (d + l)` where `D′` is `D` with
 //! `preempt_delay` and 0 without, and `n` counts the exchanges above, the answers to them, and one
 //! for a wake-up that is shared (an advertisement may leave 1 ms early).
@@ -47,7 +50,12 @@ pub(crate) fn agreement(scenario: &Scenario, table: &Table) -> Duration {
         slowest[terms.vr] = slowest[terms.vr].max(terms.interval);
     }
     let silence = all().map(|terms| terms.patience.longest(slowest[terms.vr]));
-    let silence = silence.max().unwrap_or_default();
+    let strangers = scenario
+        .strangers
+        .iter()
+        .map(|stranger| stranger.config.pace().master_down(stranger.config.dead_ratio));
+    let silence = silence.chain(strangers).max().unwrap_or_default();
+    let ties = silence * scenario.strangers.len() as u32;
     let patience = all().map(|terms| terms.preempt_delay).max().unwrap_or_default();
     let again = if patience.is_zero() { Duration::ZERO } else { silence };
     let plans = || scenario.plans().map(|(_, plan)| plan);
@@ -55,7 +63,7 @@ pub(crate) fn agreement(scenario: &Scenario, table: &Table) -> Duration {
     let scripts = plans().flat_map(|plan| &plan.scripts);
     let verdict = scripts.map(|script| script.interval * script.rise.max(script.fall));
     let verdict = verdict.max().unwrap_or_default();
-    let timers = startup + verdict + silence + patience + again;
+    let timers = startup + verdict + silence + patience + again + ties;
     let exchange = scenario.calm.longest() + scenario.lateness + Duration::from_millis(1);
     timers + stretch(scenario, timers) + exchange * EXCHANGES
 }

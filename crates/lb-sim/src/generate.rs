@@ -9,6 +9,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use lb_carp::Vhid;
+use lb_carp::foreign::Kind;
 use lb_config::model::{
     AddressFlags, CarpInstance, Family, InitialState, Notify, Peers, Script, SyncGroup, Tracked,
     UnicastPeer, VirtualAddress, VirtualRouter, VrrpInstance, VrrpScript, VrrpVersion,
@@ -17,11 +19,14 @@ use lb_node::{Carp, InstanceConfig, Plan};
 
 use crate::bound;
 use crate::chance::Chance;
-use crate::scenario::{Deed, Router, Scenario, Weather, What, Wire};
+use crate::scenario::{Deed, MAX_STRANGERS, Router, Scenario, Stranger, Weather, What, Wire};
 use crate::table::Table;
 
 /// The tracked script of a router that has one.
 const SCRIPT: &str = "chk";
+
+/// The passphrase of CARP.
+const KEY: [u8; 20] = *b"open sesame\0\0\0\0\0\0\0\0\0";
 
 /// The scenario of a seed; always the same.
 #[must_use]
@@ -32,6 +37,7 @@ pub fn generate(seed: u64) -> Scenario {
         seed,
         segments: (0..maker.segments).map(|index| format!("lan{index}")).collect(),
         routers,
+        strangers: maker.strangers(),
         deeds: Vec::new(),
         // Two heirs at once announce, hear each other, and announce again: a third of the time
         // that addresses linger with whoever is relieved.
@@ -204,6 +210,44 @@ impl Maker {
             .collect()
     }
 
+    /// Others in the virtual routers of CARP that stand alone and that they can understand: ucarp
+    /// and FreeBSD have no intervals below a second.
+    fn strangers(&mut self) -> Vec<Stranger> {
+        let whole = self.beat.as_secs() > 0;
+        let fits = |vr: &usize| {
+            let draft = &self.virtual_routers[*vr];
+            let grouped = self.groups.iter().any(|group| group.contains(vr));
+            whole && draft.carp && !draft.unicast && !grouped
+        };
+        let open: Vec<usize> = (0..self.virtual_routers.len()).filter(fits).collect();
+        let count = if open.is_empty() { 0 } else { self.chance.within(0..=MAX_STRANGERS as u64) };
+        (0..count as usize).filter_map(|index| self.stranger(&open, index)).collect()
+    }
+
+    fn stranger(&mut self, open: &[usize], index: usize) -> Option<Stranger> {
+        let vr = *self.chance.pick(open);
+        let kind = *self.chance.pick(&[Kind::Ucarp, Kind::FreeBsd, Kind::OpenBsd]);
+        // Never as slow as one of ours in maintenance: ucarp and FreeBSD know it by that alone.
+        // Nor are two of them equals: FreeBSD and OpenBSD would yield to each other for ever.
+        let advskew = (self.chance.within(0..=125) as usize * MAX_STRANGERS + index) as u8;
+        let preempt = self.one_in(2);
+        let from = self.beats(0, 8);
+        let Draft { segment, family, vrid, .. } = self.virtual_routers[vr];
+        Some(Stranger {
+            name: format!("stranger{}", index + 1),
+            kind,
+            segment,
+            source: address(family, segment, 50 + index),
+            config: lb_carp::Config {
+                advbase: self.beat.as_secs() as u8,
+                advskew,
+                preempt,
+                ..lb_carp::Config::new(Vhid::new(vrid)?, KEY, vec![vip(family, segment, vr)])
+            },
+            from,
+        })
+    }
+
     fn plan(&mut self, router: usize, routers: usize) -> Plan {
         let script = self.one_in(6);
         let follows = self.one_in(10);
@@ -275,7 +319,7 @@ impl Maker {
         };
         CarpInstance {
             vhid: vrrp.vrid,
-            key: *b"open sesame\0\0\0\0\0\0\0\0\0",
+            key: KEY,
             advbase,
             advskew,
             preempt: !vrrp.nopreempt,
@@ -423,6 +467,8 @@ impl Maker {
             let at = scenario.end;
             let vr = self.chance.below(self.virtual_routers.len() as u64) as usize;
             let segment = self.chance.below(self.segments as u64) as usize;
+            // Of a process that fails: at once mostly, or when somebody else has taken over.
+            let pauses = *self.chance.pick(&[1, 1, 10, 20, 35, 60]);
             let mut then = |what, later: Duration| {
                 scenario.deeds.push(Deed { at: at + later, what });
                 scenario.end = at + later + bound + self.beat * 2;
@@ -440,7 +486,8 @@ impl Maker {
                 3 => then(What::Start { router, adopt: false }, Duration::ZERO),
                 4 => {
                     then(What::Crash { router }, Duration::ZERO);
-                    then(What::Start { router, adopt: true }, self.beat / 10);
+                    let pause = self.beat / 10 * pauses;
+                    then(What::Start { router, adopt: true }, pause);
                 }
                 5 => then(
                     What::Stall { router, time: (self.beat * 8).min(Duration::from_secs(5)) },

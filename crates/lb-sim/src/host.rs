@@ -28,6 +28,8 @@ pub(crate) struct Host {
     pub(crate) vips: BTreeSet<(LinkIndex, IpAddr)>,
     /// What was MASTER when the process crashed.
     pub(crate) legacy: BTreeSet<String>,
+    /// When that was, and whether everybody agreed.
+    pub(crate) crashed: (Time, bool),
     /// Tracked scripts that fail, by name.
     pub(crate) failing: BTreeSet<String>,
     /// Until when the process does not run.
@@ -118,6 +120,7 @@ impl Host {
             carriers: vec![true; wires],
             vips: BTreeSet::new(),
             legacy: BTreeSet::new(),
+            crashed: (0, false),
             failing: BTreeSet::new(),
             stalled: None,
             awake_since: 0,

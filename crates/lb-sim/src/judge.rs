@@ -1,7 +1,6 @@
 //! What must hold whatever befalls the network.
 
 use std::cmp::Reverse;
-use std::collections::BTreeSet;
 use std::fmt;
 use std::time::Duration;
 
@@ -32,6 +31,8 @@ pub enum Promise {
     Advertise,
     /// A router with `nopreempt` takes over only from the dead.
     NoPreempt,
+    /// A router whose process failed resumes as MASTER only while nobody else is.
+    Resume,
     /// The members of a sync group are MASTER together or not at all.
     Group,
     /// The VIPs are where the instance is MASTER, and nowhere else.
@@ -64,6 +65,7 @@ impl fmt::Display for Promise {
             Self::Yield => "a master yields to a better one",
             Self::Advertise => "a master advertises every interval",
             Self::NoPreempt => "nopreempt takes over only from the dead",
+            Self::Resume => "whoever resumes as master is the only one",
             Self::Group => "a sync group is master as a whole",
             Self::Addresses => "addresses are with the master",
             Self::HandOver => "a planned hand-over has no moment without a forwarder",
@@ -230,6 +232,30 @@ impl Judge {
         }
     }
 
+    /// A process was started again, and nothing else happened since it failed.
+    pub(crate) fn resumed(&mut self, now: Time, (router, name): (usize, &str), hosts: &[Host]) {
+        for terms in &hosts[router].terms {
+            let master = |seats: &Vec<Seat>| seats[terms.vr].state == State::Master;
+            // One that stalls does not know yet that it is not.
+            let others = self.seats.iter().enumerate();
+            let others = others.filter(|(other, _)| *other != router && hosts[*other].awake());
+            if master(&self.seats[router]) && others.map(|(_, seats)| seats).any(master) {
+                self.complain(now, Promise::Resume, Some(terms.vr), || {
+                    format!("{name} resumes as MASTER of {} beside another one", terms.name)
+                });
+            }
+        }
+    }
+
+    /// A stranger changes its state.
+    pub(crate) fn at_rest(&mut self, now: Time, vr: usize, what: impl FnOnce() -> String) {
+        if self.rest_since.is_some_and(|since| now >= since) {
+            self.complain(now, Promise::Rest, Some(vr), || {
+                format!("{} though nothing happened", what())
+            });
+        }
+    }
+
     /// The members of each group of a host stand together.
     pub(crate) fn groups(&mut self, now: Time, (router, name): (usize, &str), terms: &[Terms]) {
         for (index, one) in terms.iter().enumerate() {
@@ -303,30 +329,25 @@ impl Judge {
     }
 
     /// Whether a virtual router has somebody to take over so that nobody notices.
-    ///
-    /// Not promised is it to a sync group whose members advertise at different intervals, or are of
-    /// both protocols: each waits for a time of its own, for a group that takes over as a whole.
     pub(crate) fn has_heirs(&self, vr: usize, hosts: &[Host]) -> bool {
-        let mut heirs = 0;
-        let mut paces = BTreeSet::new();
-        for (router, host) in hosts.iter().enumerate().filter(|(_, host)| host.awake()) {
-            let Some(terms) = host.terms.iter().find(|terms| terms.vr == vr) else { continue };
-            if matches!(self.seats[router][vr].state, State::Backup | State::Master) {
-                heirs += 1;
-            }
-            let together = |one: &&Terms| terms.group.is_some() && one.group == terms.group;
-            for one in host.terms.iter().filter(together) {
-                // Heirs of CARP do not wait, whatever its pace.
-                let vrrp = matches!(one.patience, Patience::Vrrp { .. });
-                paces.insert(vrrp.then_some(one.interval));
-            }
-        }
-        heirs > 1 && paces.len() <= 1
+        let heir = |(router, host): (usize, &Host)| {
+            host.awake()
+                && host.terms.iter().any(|terms| terms.vr == vr)
+                && matches!(self.seats[router][vr].state, State::Backup | State::Master)
+        };
+        hosts.iter().enumerate().filter(|one| heir(*one)).count() > 1
     }
 
-    /// Everybody has had time to agree.
-    pub(crate) fn agreed(&mut self, now: Time, scenario: &Scenario, table: &Table, hosts: &[Host]) {
-        for vr in 0..table.virtual_routers.len() {
+    /// Everybody has had time to agree. `strangers` are those that are MASTER, what of, and what
+    /// they say.
+    pub(crate) fn agreed(
+        &mut self,
+        now: Time,
+        scenario: &Scenario,
+        hosts: &[Host],
+        strangers: &[(usize, &str, Said)],
+    ) {
+        for vr in 0..self.seats.first().map_or(0, Vec::len) {
             let mut able = Vec::new();
             for (router, host) in hosts.iter().enumerate().filter(|(_, host)| host.awake()) {
                 let Some(terms) = host.terms.iter().find(|terms| terms.vr == vr) else { continue };
@@ -340,12 +361,14 @@ impl Judge {
                 continue;
             }
             let name = |router: usize| scenario.routers[router].name.as_str();
+            let ours = able.iter().filter(|(_, seat, ..)| seat.state == State::Master);
+            let ours = ours.map(|(router, _, _, said)| (name(*router), *said));
+            let theirs = strangers.iter().filter(|(of, ..)| *of == vr);
             let masters: Vec<_> =
-                able.iter().filter(|(_, seat, ..)| seat.state == State::Master).collect();
-            let [(master, _, _, said)] = masters[..] else {
+                ours.chain(theirs.map(|(_, name, said)| (*name, *said))).collect();
+            let [(master, said)] = masters[..] else {
                 self.complain(now, Promise::OneMaster, Some(vr), || {
-                    let names: Vec<&str> =
-                        masters.iter().map(|(router, ..)| name(*router)).collect();
+                    let names: Vec<&str> = masters.iter().map(|(name, _)| *name).collect();
                     match names[..] {
                         [] => "nobody is MASTER".to_owned(),
                         _ => format!("{} are MASTER", names.join(" and ")),
@@ -353,14 +376,10 @@ impl Judge {
                 });
                 continue;
             };
-            let better = able.iter().find(|(_, _, preempts, other)| *preempts && other > said);
+            let better = able.iter().find(|(_, _, preempts, other)| *preempts && *other > said);
             if let Some((better, _, _, other)) = better {
                 self.complain(now, Promise::TheBest, Some(vr), || {
-                    format!(
-                        "{} with {said} is MASTER, not {} with {other}",
-                        name(*master),
-                        name(*better)
-                    )
+                    format!("{master} with {said} is MASTER, not {} with {other}", name(*better))
                 });
             }
         }

@@ -24,7 +24,9 @@ pub use chance::Chance;
 pub use generate::generate;
 pub use judge::{Promise, Violation};
 pub use outcome::{Change, Count, Entry, Note, Outcome, Said, View, Why};
-pub use scenario::{Deed, MAX_ROUTERS, Router, Scenario, Weather, What, Wire};
+pub use scenario::{
+    Deed, MAX_ROUTERS, MAX_STRANGERS, Router, Scenario, Stranger, Weather, What, Wire,
+};
 pub use shrink::shrink;
 pub use story::tell;
 pub use table::{Patience, Table, Terms, VirtualRouter};

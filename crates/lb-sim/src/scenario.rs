@@ -1,12 +1,16 @@
 //! What there is and what befalls it, as data: it can be generated, shrunk and told.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
+use lb_carp::foreign::Kind;
 use lb_node::Plan;
 
 /// Routers a scenario may have.
 pub const MAX_ROUTERS: usize = 16;
+
+/// Strangers it may have; their indexes begin behind those of routers.
+pub const MAX_STRANGERS: usize = 2;
 
 /// Routers, the segments that join them, and what befalls them.
 #[derive(Clone, Debug, PartialEq)]
@@ -17,6 +21,8 @@ pub struct Scenario {
     pub segments: Vec<String>,
     /// At most [`MAX_ROUTERS`]. They are off until a deed turns them on.
     pub routers: Vec<Router>,
+    /// Other people's routers, at most [`MAX_STRANGERS`].
+    pub strangers: Vec<Stranger>,
     /// In the order of time.
     pub deeds: Vec<Deed>,
     /// Weather at the beginning and after the network has healed.
@@ -43,6 +49,39 @@ pub struct Router {
     pub wires: Vec<Wire>,
     /// How much faster its clock runs than that of the world, in parts per million.
     pub drift_ppm: i32,
+}
+
+/// Somebody else's router in one virtual router of CARP, which nothing ever befalls.
+///
+/// It makes a difference to what is promised. It does not hand over, and does not wait for a
+/// successor, so with one nobody promises that clients always get through. And it knows preemption
+/// by its own rules only: that the best is MASTER is promised of the best of ours. Two that are
+/// equals, and of which one yields to any equal as FreeBSD and OpenBSD do, may never agree.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Stranger {
+    /// What it is called in stories.
+    pub name: String,
+    /// Whose rules it has.
+    pub kind: Kind,
+    /// Index into [`Scenario::segments`].
+    pub segment: usize,
+    /// Its address there.
+    pub source: IpAddr,
+    /// What it would be configured with, as one of ours.
+    pub config: lb_carp::Config,
+    /// When it begins to listen.
+    pub from: Duration,
+}
+
+impl Stranger {
+    /// Where its advertisements go.
+    #[must_use]
+    pub fn group(&self) -> IpAddr {
+        match self.source {
+            IpAddr::V4(_) => Ipv4Addr::new(224, 0, 0, 18).into(),
+            IpAddr::V6(_) => Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 0x12).into(),
+        }
+    }
 }
 
 /// A link and the segment it is on.

@@ -2,7 +2,10 @@
 
 use crate::Time;
 use crate::chance::Chance;
-use crate::scenario::{MAX_ROUTERS, Scenario, Weather};
+use crate::scenario::{MAX_ROUTERS, MAX_STRANGERS, Scenario, Weather};
+
+/// Whoever may be on a segment.
+const MAX_NODES: usize = MAX_ROUTERS + MAX_STRANGERS;
 
 /// A broadcast domain with a switch in the middle.
 #[derive(Clone, Debug)]
@@ -13,7 +16,7 @@ pub(crate) struct Segment {
     /// Routers on it, and the index of their wire.
     pub(crate) ports: Vec<(usize, usize)>,
     /// Whom a router does not hear, a bit each.
-    deaf: [u32; MAX_ROUTERS],
+    deaf: [u32; MAX_NODES],
     /// Whose cable is cut behind the switch, a bit each.
     cut: u32,
     /// When the last packet that stays in order arrives, by receiver and sender.
@@ -41,9 +44,9 @@ impl Segment {
             weather: scenario.calm,
             worst: scenario.calm,
             ports: ports.map(|(router, wire, _)| (router, wire)).collect(),
-            deaf: [0; MAX_ROUTERS],
+            deaf: [0; MAX_NODES],
             cut: 0,
-            last: vec![0; MAX_ROUTERS * MAX_ROUTERS],
+            last: vec![0; MAX_NODES * MAX_NODES],
         }
     }
 
@@ -76,7 +79,7 @@ impl Segment {
     /// Everything is mended and calm.
     pub(crate) fn heal(&mut self, calm: Weather) {
         self.weather = calm;
-        self.deaf = [0; MAX_ROUTERS];
+        self.deaf = [0; MAX_NODES];
         self.cut = 0;
     }
 
@@ -92,7 +95,7 @@ impl Segment {
         let mut at = now + self.takes(&mut chance);
         let again = chance.happens(duplicate_ppm).then(|| now + self.takes(&mut chance));
         if !chance.happens(reorder_ppm) {
-            let last = &mut self.last[to * MAX_ROUTERS + from];
+            let last = &mut self.last[to * MAX_NODES + from];
             at = at.max(*last);
             *last = at;
         }

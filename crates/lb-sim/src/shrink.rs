@@ -99,6 +99,7 @@ impl Shrinker {
             change(&mut candidate);
             any |= self.keep(candidate);
         };
+        attempt(&|scenario| drop(scenario.strangers.pop()));
         attempt(&|scenario| plans(scenario).for_each(|plan| plan.groups.clear()));
         attempt(&|scenario| plans(scenario).for_each(|plan| plan.scripts.clear()));
         attempt(&|scenario| plans(scenario).for_each(|plan| plan.startup_delay = Duration::ZERO));

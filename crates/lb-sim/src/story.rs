@@ -10,7 +10,7 @@ use lb_control::State;
 use lb_node::{InstanceConfig, Plan};
 
 use crate::outcome::{Entry, Note, Outcome, Said, Why};
-use crate::scenario::{Router, Scenario, Weather, What};
+use crate::scenario::{MAX_ROUTERS, Router, Scenario, Stranger, Weather, What};
 
 /// What happened, line by line, for an outcome with notes.
 #[must_use]
@@ -61,6 +61,15 @@ impl Story<'_> {
             };
             writeln!(self.text, "{name}{drift}")?;
             self.plan(plan)?;
+        }
+        for Stranger { name, kind, config, from, .. } in &scenario.strangers {
+            let (vhid, pace) = (config.vhid, config.pace());
+            let preempt = if config.preempt { ", preempts" } else { "" };
+            writeln!(
+                self.text,
+                "{name}: {kind:?} from {} on, vhid {vhid}, every {pace}{preempt}",
+                seconds(*from)
+            )?;
         }
         writeln!(
             self.text,
@@ -263,7 +272,13 @@ impl Story<'_> {
     }
 
     fn router(&self, index: usize) -> &str {
-        self.scenario.routers.get(index).map_or("?", |router| &router.name)
+        let strangers = self.scenario.strangers.iter().map(|stranger| &stranger.name);
+        let names = self.scenario.routers.iter().map(|router| &router.name);
+        match index.checked_sub(MAX_ROUTERS) {
+            None => names.into_iter().nth(index),
+            Some(index) => strangers.into_iter().nth(index),
+        }
+        .map_or("?", String::as_str)
     }
 
     fn vr(&self, index: usize) -> &str {

@@ -256,6 +256,7 @@ impl Stage {
             segments: wiring.segments,
             deeds: deeds.collect(),
             routers,
+            strangers: Vec::new(),
             calm: Weather {
                 delay: Duration::from_micros(100),
                 jitter: Duration::from_micros(100),

@@ -21,9 +21,12 @@ use crate::client::Clients;
 use crate::host::{Change, Command, Host};
 use crate::judge::{Cause, Judge, Promise};
 use crate::outcome::{Count, Entry, Note, Outcome, Said, Why};
-use crate::scenario::{Scenario, What};
+use crate::scenario::{MAX_ROUTERS, Scenario, What};
 use crate::segment::{Fate, Segment};
 use crate::table::{Table, Terms};
+use guest::Guest;
+
+mod guest;
 
 /// Links from this index on are virtual MACs.
 const VMAC: LinkIndex = 1 << 16;
@@ -82,6 +85,13 @@ enum Event {
         router: usize,
         wire: usize,
         packet: Rc<Packet>,
+    },
+    GuestHears {
+        guest: usize,
+        packet: Rc<Packet>,
+    },
+    GuestWakes {
+        guest: usize,
     },
     /// Of a process in its so manieth life.
     Wake {
@@ -167,6 +177,7 @@ struct World<'s> {
     queue: BinaryHeap<Reverse<Queued>>,
     number: u64,
     hosts: Vec<Host>,
+    guests: Vec<Guest<'s>>,
     segments: Vec<Segment>,
     clients: Clients,
     judge: Judge,
@@ -202,6 +213,7 @@ impl<'s> World<'s> {
             number: 0,
             hosts: scenario.routers.iter().map(host).collect(),
             segments: (0..scenario.segments.len()).map(|n| Segment::new(scenario, n)).collect(),
+            guests: Guest::all(scenario, &table, zero),
             clients: Clients::default(),
             judge: Judge::new(scenario, &table),
             bound: bound::agreement(scenario, &table),
@@ -225,6 +237,9 @@ impl<'s> World<'s> {
             {
                 world.clients.views.entry((spec.wires[wire].segment, address)).or_default();
             }
+        }
+        for guest in 0..world.guests.len() {
+            world.push(world.guests[guest].wake_at(), Event::GuestWakes { guest });
         }
         for (index, deed) in scenario.deeds.iter().enumerate() {
             world.push(nanos(deed.at), Event::Deed(index));
@@ -285,6 +300,8 @@ impl<'s> World<'s> {
         self.count.events += 1;
         match event {
             Event::Arrive { router, wire, packet } => self.arrive(router, wire, packet),
+            Event::GuestHears { guest, packet } => self.guest_hears(guest, &packet),
+            Event::GuestWakes { guest } => self.guest_wakes(guest),
             Event::Wake { router, life } => {
                 let host = &mut self.hosts[router];
                 // Only the last one that was set counts.
@@ -313,9 +330,13 @@ impl<'s> World<'s> {
                 self.note(|| Note::Deed(index));
                 let what = &self.scenario.deeds[index].what;
                 let planned = self.is_planned(what);
+                if let What::Crash { router } = what {
+                    self.hosts[*router].crashed = (self.now, self.agreed());
+                }
                 self.disturb();
                 for vr in 0..self.planned.len() {
-                    self.planned[vr] = planned && self.judge.has_heirs(vr, &self.hosts);
+                    let ours = self.guests.iter().all(|guest| guest.vr != Some(vr));
+                    self.planned[vr] = planned && ours && self.judge.has_heirs(vr, &self.hosts);
                 }
                 self.befall(what);
             }
@@ -324,7 +345,8 @@ impl<'s> World<'s> {
                 if disturbed == self.disturbed && self.segments.iter().all(Segment::whole) =>
             {
                 self.judge.rest_since = Some(self.now);
-                self.judge.agreed(self.now, self.scenario, &self.table, &self.hosts);
+                let strangers: Vec<_> = self.guests.iter().filter_map(Guest::mastery).collect();
+                self.judge.agreed(self.now, self.scenario, &self.hosts, &strangers);
                 self.note(|| Note::Verdict);
             }
             Event::Verdict { .. } => {}
@@ -334,8 +356,7 @@ impl<'s> World<'s> {
     /// Whether nobody may notice what happens: it is the operator's will, and comes upon routers
     /// that agree.
     fn is_planned(&self, what: &What) -> bool {
-        let agreed = self.judge.rest_since.is_some_and(|since| self.now > since);
-        agreed
+        self.agreed()
             && match what {
                 What::Stop { .. } | What::Handover { .. } | What::Maintenance { .. } => true,
                 // Whoever left addresses behind takes them away.
@@ -344,6 +365,11 @@ impl<'s> World<'s> {
                 }
                 _ => false,
             }
+    }
+
+    /// Whether nothing has happened since everybody agreed.
+    fn agreed(&self) -> bool {
+        self.judge.rest_since.is_some_and(|since| self.now > since)
     }
 
     /// Something happens: give everybody time.
@@ -491,7 +517,10 @@ impl<'s> World<'s> {
             return;
         }
         let legacy = mem::take(&mut host.legacy);
-        let legacy = if adopt { legacy } else { BTreeSet::new() };
+        // As the supervisor does it.
+        let (crashed, agreed) = host.crashed;
+        let ago = Duration::from_nanos(self.now - crashed);
+        let legacy = if adopt { host.plan.resumable(&legacy, ago) } else { BTreeSet::new() };
         host.terms = self.table.terms(spec, &host.plan);
         host.node = Some(Node::new(host.plan.clone(), &legacy, self.scenario.seed ^ router as u64));
         host.awake_since = self.now;
@@ -511,6 +540,9 @@ impl<'s> World<'s> {
         self.make_vmacs(router);
         self.why = if legacy.is_empty() { Why::Start } else { Why::Resume };
         self.tell(router, Input::Start);
+        if agreed {
+            self.judge.resumed(self.now, (router, &spec.name), &self.hosts);
+        }
         let life = self.hosts[router].life;
         for script in 0..self.hosts[router].plan.scripts.len() {
             self.push(self.now + 1_000_000, Event::ScriptEnds { router, life, script });
@@ -702,8 +734,10 @@ impl<'s> World<'s> {
         let like = |ours: &&IpAddr| ours.is_ipv4() == packet.source.is_ipv4();
         let wins = addresses.iter().find(like).is_some_and(|ours| match theirs {
             Said::Vrrp(_) => packet.source > *ours,
-            // Compared from the last octet, the lower wins: `lb_carp::Instance`.
-            Said::Carp(..) => backwards(packet.source) < backwards(*ours),
+            // The lower compared from the last octet; of demoted ones the higher:
+            // `lb_carp::Instance`.
+            Said::Carp(Reverse(0), _) => backwards(packet.source) < backwards(*ours),
+            Said::Carp(..) => packet.source > *ours,
             Said::Stop => false,
         });
         theirs != Said::Stop && (theirs > ours || theirs == ours && wins)
@@ -852,18 +886,30 @@ impl<'s> World<'s> {
         if !self.hosts[from].carriers[wire] {
             return;
         }
-        let packet = Rc::new(packet);
+        self.broadcast(&Rc::new(packet));
+    }
+
+    /// A packet is on its segment.
+    fn broadcast(&mut self, packet: &Rc<Packet>) {
+        let Packet { from, segment, vr, destination, .. } = **packet;
         for port in 0..self.segments[segment].ports.len() {
             let (to, wire) = self.segments[segment].ports[port];
             let addresses = &self.scenario.routers[to].wires[wire].addresses;
             if to == from || !destination.is_multicast() && !addresses.contains(&destination) {
                 continue;
             }
-            self.deliver(&packet, to, wire);
+            let arrive = |packet| Event::Arrive { router: to, wire, packet };
+            self.deliver(packet, to, arrive);
+        }
+        for guest in 0..self.guests.len() {
+            let to = MAX_ROUTERS + guest;
+            if to != from && vr.is_some() && self.guests[guest].vr == vr {
+                self.deliver(packet, to, |packet| Event::GuestHears { guest, packet });
+            }
         }
     }
 
-    fn deliver(&mut self, packet: &Rc<Packet>, to: usize, wire: usize) {
+    fn deliver(&mut self, packet: &Rc<Packet>, to: usize, event: impl Fn(Rc<Packet>) -> Event) {
         let Packet { from, segment, vr, .. } = **packet;
         let about = (from as u64) << 48 | (to as u64) << 32 | (segment as u64) << 16;
         let number = packet.payload.get(1).copied().unwrap_or_default();
@@ -872,8 +918,7 @@ impl<'s> World<'s> {
         match self.segments[segment].fate(self.now, from, to, chance) {
             Fate::Arrives(at, again) => {
                 for at in [Some(at), again].into_iter().flatten() {
-                    let packet = Rc::clone(packet);
-                    self.push(at, Event::Arrive { router: to, wire, packet });
+                    self.push(at, event(Rc::clone(packet)));
                 }
             }
             fate @ (Fate::Blocked | Fate::Lost) => {

@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lb_config::model::{Family, VrrpVersion};
+use lb_control::State;
 use lb_node::InstanceConfig;
-use lb_sim::{Outcome, Promise, What, generate, run, shrink, tell};
+use lb_sim::{MAX_ROUTERS, Note, Outcome, Promise, What, generate, run, shrink, tell};
 
 /// Plays these seeds; `LB_SIM_SEEDS` says how many.
 #[test]
@@ -31,11 +32,25 @@ fn a_seed_always_has_the_same_outcome() {
     }
 }
 
+#[test]
+fn strangers_take_over_and_yield() {
+    let mut seen = [0; 2];
+    for seed in 0..300 {
+        for entry in run(&generate(seed), true).notes {
+            if let Note::Enters { router: MAX_ROUTERS.., state, .. } = entry.note {
+                seen[usize::from(state == State::Master)] += 1;
+            }
+        }
+    }
+    assert!(seen[0] > 10 && seen[1] > 10, "{seen:?}");
+}
+
 /// Two routers of a virtual router that cannot understand each other never agree, and the story
 /// says so in few words.
 #[test]
 fn a_broken_promise_is_told_in_few_words() {
     let mut scenario = generate(7);
+    scenario.strangers.clear();
     for (index, router) in scenario.routers.iter_mut().enumerate() {
         for config in &mut router.plan.instances {
             match config {

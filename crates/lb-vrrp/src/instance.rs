@@ -230,10 +230,12 @@ impl Instance {
                     self.become_master(now, reason, out);
                 }
             }
-            // §6.4.2: the master says it stops: wait Skew_Time instead.
+            // §6.4.2: the master says it stops: wait Skew_Time instead. It is of the master's interval
+            // even if we would have preempted and did not heed it: for so long it waits for us.
             (State::Backup { preempt_at, .. }, Event::Advert(advert, from))
                 if advert.priority == Priority::STOP =>
             {
+                self.heed_interval(&advert);
                 self.master = Some(Sender { address: from, priority: advert.priority });
                 self.lower = None;
                 let down_at = now + self.skew();
@@ -510,6 +512,11 @@ impl Instance {
     fn respect(&mut self, advert: &Advert<'_>, from: IpAddr) {
         self.master = Some(Sender { address: from, priority: advert.priority });
         self.lower = None;
+        self.heed_interval(advert);
+    }
+
+    /// Version 2 refuses any but our own.
+    fn heed_interval(&mut self, advert: &Advert<'_>) {
         if self.config.version == Version::V3 {
             self.master_adver_int = advert.adver_int;
         }

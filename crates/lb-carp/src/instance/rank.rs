@@ -2,10 +2,12 @@
 
 use std::cmp::Ordering;
 use std::net::IpAddr;
+use std::time::Instant;
 
 use lb_election::Family;
 
 use super::{DEMOTED_SKEW, Instance, LAST_DEMOTION, LAST_SKEW, Standing};
+use crate::config::from_the_last_octet;
 use crate::pace::Pace;
 use crate::reason::Reason;
 use crate::wire::Advert;
@@ -60,6 +62,16 @@ impl Instance {
         })
     }
 
+    /// As BACKUP: whether another master, better than the sender, was heard and is not due again.
+    pub(super) fn is_late(&self, now: Instant, advert: &Advert, from: IpAddr) -> bool {
+        self.due_at.is_some_and(|due| now < due)
+            && self.master.is_some_and(|master| {
+                let better = master.demotion.cmp(&advert.demotion);
+                let better = better.then(master.pace.interval().cmp(&advert.pace().interval()));
+                master.address != from && better == Ordering::Less
+            })
+    }
+
     /// As MASTER: why the sender should be it instead of us.
     pub(super) fn beaten_by(&self, advert: &Advert, from: IpAddr) -> Option<Reason> {
         let Standing { pace: ours, demotion } = self.standing();
@@ -71,28 +83,22 @@ impl Instance {
                 Some(Reason::LessDemoted { from, theirs: advert.demotion, ours: demotion })
             }
             (Ordering::Equal, Ordering::Less) => Some(Reason::Faster { from, theirs, ours }),
-            (Ordering::Equal, Ordering::Equal) => self.loses_tie(from, theirs),
+            (Ordering::Equal, Ordering::Equal) => self.loses_tie(from, theirs, demotion),
             (Ordering::Equal, Ordering::Greater) | (Ordering::Greater, _) => None,
         }
     }
 
-    /// An equal wins by its address, compared from the last octet; or because we have none.
-    fn loses_tie(&self, from: IpAddr, pace: Pace) -> Option<Reason> {
+    /// An equal wins by its address, or because we have none.
+    fn loses_tie(&self, from: IpAddr, pace: Pace, demotion: u8) -> Option<Reason> {
         let family = Family::of(from);
         if Family::ALL.into_iter().find(|family| self.counts(*family)) != Some(family) {
             return None;
         }
         let source = self.sources[family as usize];
-        source
-            .is_none_or(|source| from_the_last_octet(from) < from_the_last_octet(source))
-            .then_some(Reason::Tie { from, pace, source })
-    }
-}
-
-/// What ucarp compares on a little-endian host.
-fn from_the_last_octet(address: IpAddr) -> u128 {
-    match address {
-        IpAddr::V4(address) => u32::from_le_bytes(address.octets()).into(),
-        IpAddr::V6(address) => u128::from_le_bytes(address.octets()),
+        let loses = |source| match demotion {
+            0 => from_the_last_octet(from) < from_the_last_octet(source),
+            _ => from > source,
+        };
+        source.is_none_or(loses).then_some(Reason::Tie { from, pace, demotion, source })
     }
 }

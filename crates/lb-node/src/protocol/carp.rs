@@ -2,11 +2,11 @@
 
 use lb_carp::{Config, Vhid};
 
-use super::peers;
+use super::{Together, peers};
 use crate::config::Carp;
 use crate::slot::MAX_SLACK;
 
-pub(super) fn config(carp: &Carp, grouped: bool) -> Config {
+pub(super) fn config(carp: &Carp, group: Option<Together>) -> Config {
     let instance = &carp.instance;
     let vhid = Vhid::new(carp.node.vhid).expect("the model holds no vhid 0");
     let addresses = instance.router.vips.iter().map(|vip| vip.address).collect();
@@ -15,10 +15,10 @@ pub(super) fn config(carp: &Carp, grouped: bool) -> Config {
         advskew: carp.node.advskew,
         preempt: instance.preempt,
         peers: peers(&instance.router.peers),
-        grouped,
+        grouped: group.is_some(),
         ..Config::new(vhid, instance.key, addresses)
     };
     config.advert_slack = (config.pace().interval() / 100).min(MAX_SLACK);
-    config.handover = instance.router.handover.then(|| config.hold_time());
+    config.handover = instance.router.handover.then(|| Together::hold(group, config.hold_time()));
     config
 }

@@ -3,11 +3,11 @@
 use lb_config::model::{self, VrrpInstance};
 use lb_vrrp::{Config, Family, Priority, Version, Vips, Vrid};
 
-use super::peers;
+use super::{Together, peers};
 use crate::slot::MAX_SLACK;
 
 /// What the protocol has to know of an instance.
-pub(super) fn config(instance: &VrrpInstance, grouped: bool) -> Config {
+pub(super) fn config(instance: &VrrpInstance, group: Option<Together>) -> Config {
     let family = match instance.family {
         model::Family::Inet => Family::Inet,
         model::Family::Inet6 => Family::Inet6,
@@ -35,10 +35,10 @@ pub(super) fn config(instance: &VrrpInstance, grouped: bool) -> Config {
             model::OldUnicastChecksum::Always => lb_vrrp::OldUnicastChecksum::Always,
             model::OldUnicastChecksum::Never => lb_vrrp::OldUnicastChecksum::Never,
         },
-        grouped,
+        grouped: group.is_some(),
         advert_slack: (instance.advert_int / 100).min(MAX_SLACK),
         ..Config::new(version, family, vrid, Priority(instance.priority), instance.advert_int)
     };
-    config.handover = instance.router.handover.then(|| config.hold_time());
+    config.handover = instance.router.handover.then(|| Together::hold(group, config.hold_time()));
     config
 }

@@ -271,3 +271,14 @@ fn a_number_of_vrrp_is_a_conflict() {
     let conflicts = &status.carp.unwrap().instances[0].conflicts;
     assert_eq!(conflicts[0].verdict, "10.0.1.2 uses our number 7 as a VRID of VRRP");
 }
+
+#[test]
+fn a_master_of_carp_is_adopted_within_three_seconds_less_the_longest_interval() {
+    let plan = gateway(0);
+    let resumes = |ago| {
+        let masters = ["LAN".to_owned()].into();
+        !plan.resumable(&masters, Duration::from_micros(ago)).is_empty()
+    };
+    // 3 s - (1 + 254/256) s = 1.0078125 s, and 254/256 s in whole microseconds.
+    assert_eq!([resumes(1_007_812), resumes(1_007_813)], [true, false]);
+}

@@ -1,9 +1,12 @@
 //! Hand-over: a client that finds its VIP by the announcements never talks to nobody.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use lb_config::model::{InitialState, Vmac};
 
 use super::*;
+use crate::InstanceConfig;
 
 /// A gateway of two that move together, 10 seconds on.
 fn gateways() -> Network {
@@ -90,6 +93,29 @@ fn a_group_stops_without_a_loss() {
     let stopped: Vec<_> =
         net.story().into_iter().filter(|(_, host, _)| *host == 0).map(|(_, _, l)| l).collect();
     assert_eq!(stopped, ["(LAN) Stopped", "(WAN) Stopped", "VRRP_Group(GW) Stopped"]);
+}
+
+#[test]
+fn a_group_of_unequal_intervals_stops_without_a_loss() {
+    let unequal = |priority| {
+        let mut plan = gateway(priority);
+        let InstanceConfig::Vrrp(wan) = &mut plan.instances[1] else { panic!("VRRP") };
+        Arc::make_mut(wan).advert_int = Duration::from_secs(4);
+        plan
+    };
+    let mut net = Network::new();
+    net.host(2, unequal(200));
+    net.host(2, unequal(100));
+    net.run_until(30_000);
+    net.tell(0, Input::Stop);
+    // The successor waits for the skew of four seconds, (256 - 100) * 4 / 256 = 2.4375 s: longer
+    // than the other member would hold its address by itself.
+    net.run_until(32_430);
+    assert_eq!((net.holders(VIP), net.holders(VIP_2)), (vec![0], vec![0]));
+    net.run_until(40_000);
+    assert!(net.hosts[0].node.stopped());
+    assert_eq!((net.holders(VIP), net.holders(VIP_2)), (vec![1], vec![1]));
+    assert_eq!(net.lost, Duration::ZERO);
 }
 
 #[test]

@@ -252,6 +252,21 @@ fn version_3_learns_the_interval_of_its_master() {
 }
 
 #[test]
+fn the_skew_is_of_the_interval_of_whoever_stops() {
+    // Preempted in a moment, it was not heeded. (256 − 128) × 2 s / 256 = 1 s.
+    timeline(
+        config(128),
+        &[
+            (0, START, &[BACKUP]),
+            (1_000_000, Slow(100, LOWER, 2), &[]),
+            (2_000_000, Slow(0, LOWER, 2), &[]),
+            (2_999_999, TIMER, &[]),
+            (3_000_000, TIMER, &takes_over(128)),
+        ],
+    );
+}
+
+#[test]
 fn version_2_refuses_another_interval() {
     let config = Config { version: Version::V2, ..config(128) };
     let error = WireError::Interval { found: Duration::from_secs(5) };

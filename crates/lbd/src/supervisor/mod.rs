@@ -25,6 +25,7 @@ use jiff::Timestamp;
 use lb_config::Model;
 use lb_control::status::{self, Status, VrrpCounters};
 use lb_control::{Event, EventKind, State};
+use lb_node::Plan;
 use sd_notify::NotifyState;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval, timeout};
@@ -252,8 +253,9 @@ impl Supervisor {
     }
 
     fn start_advertiser(&mut self, model: &Model) -> anyhow::Result<()> {
+        let plan = Plan::from(model);
         let options = advertiser::Options {
-            adopt: self.advertiser.legacy().clone(),
+            adopt: plan.resumable(self.advertiser.legacy(), self.advertiser.failed_for()),
             keep_vips: self.args.dont_release_vrrp,
             scheduling: model.global.advertiser_scheduling,
             maintenance: self.maintenance.entries(),
@@ -262,7 +264,7 @@ impl Supervisor {
         };
         // Its counters begin at 0.
         self.cleared.lock().unwrap_or_else(PoisonError::into_inner).clear();
-        self.advertiser.start(model.into(), options, self.sink.clone())
+        self.advertiser.start(plan, options, self.sink.clone())
     }
 
     fn start_balancer(&mut self, model: &Model) -> anyhow::Result<()> {

@@ -54,6 +54,8 @@ pub struct Slot<E: Engine> {
     failures: Failures,
     /// What the last engine left when it failed.
     legacy: E::Legacy,
+    /// When that was.
+    failed: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -116,7 +118,12 @@ impl<E: Engine> Slot<E> {
     /// Empty.
     #[must_use]
     pub fn off() -> Self {
-        Self { state: State::Off, failures: Failures::default(), legacy: E::Legacy::default() }
+        Self {
+            state: State::Off,
+            failures: Failures::default(),
+            legacy: E::Legacy::default(),
+            failed: None,
+        }
     }
 
     /// Starts the engine in this slot.
@@ -160,6 +167,11 @@ impl<E: Engine> Slot<E> {
         &self.legacy
     }
 
+    /// How long ago it failed; forever if it never did.
+    pub fn failed_for(&self) -> Duration {
+        self.failed.map_or(Duration::MAX, |failed| failed.elapsed())
+    }
+
     /// Restarts since the daemon began.
     pub fn restarts(&self) -> u64 {
         self.failures.total
@@ -173,6 +185,7 @@ impl<E: Engine> Slot<E> {
                 let reason = engine.ended().await;
                 let lived = since.elapsed();
                 self.legacy = engine.legacy();
+                self.failed = Some(Instant::now());
                 let pause = self.wait_after(lived, &reason);
                 Change::Failed { reason, pause }
             }
@@ -310,6 +323,7 @@ mod tests {
             let begin = Instant::now();
             assert_eq!(slot.changed().await, Change::Due);
             let waited = begin.elapsed();
+            assert_eq!(slot.failed_for(), waited);
             assert!(waited >= seconds(*pauses.last().unwrap()) && waited < seconds(61));
         }
         assert_eq!(pauses, [0, 1, 2, 4, 8, 16, 32, 60, 60]);

@@ -223,6 +223,26 @@ fn between_equals_the_address_decides_from_its_last_octet() {
 }
 
 #[test]
+fn between_equals_that_are_both_demoted_the_higher_address_wins() {
+    let lower = Action::Weaker { from: BELOW.into(), advert: advert(1, 240, 1) };
+    let instance = timeline(
+        config(100),
+        &[
+            (0, START, &[BACKUP]),
+            (1, In(Input::Tracked(-1)), &[]),
+            (3_937_500, TIMER, &[demoted(240, 1), AddVips, Announce, MASTER]),
+            (4_000_000, Hear(1, 240, 1, BELOW), &[lower, demoted(240, 1), AnnounceAgain]),
+            (4_100_000, Hear(1, 240, 1, ABOVE), &[RemoveVips, BACKUP]),
+        ],
+    );
+    assert_eq!(
+        instance.reason().to_string(),
+        "192.0.2.9 advertises every 1.938 s (advbase 1, advskew 240) and is demoted as we are, and \
+         is above our 192.0.2.5"
+    );
+}
+
+#[test]
 fn without_an_address_an_equal_wins() {
     let mut instance = Instance::new(config(100), 1);
     run(
@@ -349,6 +369,38 @@ fn a_master_that_becomes_slower_is_preempted_though_it_was_better() {
             (0, START, &[BACKUP]),
             (1_000_000, Hear(1, 0, 0, BELOW), &[]),
             (2_000_000, Hear(1, 200, 0, BELOW), &takes_over(100)),
+        ],
+    );
+}
+
+#[test]
+fn a_late_word_does_not_make_it_forget_who_decided() {
+    // As above without preempt: the slower one may be MASTER, and yet there is a better one. Then
+    // comes one in maintenance that has not heard of either.
+    let instance = timeline(
+        config(100),
+        &[
+            (0, START, &[BACKUP]),
+            (1_000_000, Hear(1, 0, 0, BELOW), &[]),
+            (1_001_000, Hear(1, 200, 0, ABOVE), &[]),
+            (1_002_000, Hear(1, 254, 255, [192, 0, 2, 7]), &[]),
+            // It is a master for all that, and 3.390625 s of silence begin with it.
+            (4_391_624, TIMER, &[]),
+            (4_391_625, TIMER, &takes_over(100)),
+        ],
+    );
+    assert_eq!(instance.counters().advert_rcvd, 3);
+}
+
+#[test]
+fn a_better_master_that_is_overdue_is_forgotten() {
+    timeline(
+        config(100),
+        &[
+            (0, START, &[BACKUP]),
+            (1_000_000, Hear(1, 0, 0, BELOW), &[]),
+            (2_000_000, Hear(1, 200, 0, ABOVE), &[]),
+            (3_000_000, Hear(1, 240, 1, ABOVE), &takes_over(100)),
         ],
     );
 }

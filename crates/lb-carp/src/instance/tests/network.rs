@@ -1,9 +1,10 @@
 //! Two and more nodes on a segment in simulated time, among them models of ucarp, FreeBSD and
-//! OpenBSD that know their election and no more.
+//! OpenBSD.
 
 use std::collections::BTreeMap;
 
 use super::*;
+use crate::foreign::{self, Foreign};
 
 const GROUP: [u8; 4] = [224, 0, 0, 18];
 /// From one node to another.
@@ -13,88 +14,15 @@ const MS: Duration = Duration::from_millis(1);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     Ours,
-    Ucarp,
-    FreeBsd,
-    OpenBsd,
+    Theirs(foreign::Kind),
 }
 
-const KINDS: [Kind; 4] = [Kind::Ours, Kind::Ucarp, Kind::FreeBsd, Kind::OpenBsd];
-
-/// Somebody else's node.
-struct Foreign {
-    kind: Kind,
-    preempt: bool,
-    pace: Pace,
-    /// As 192.0.2.x, which orders it as ucarp does.
-    source: u8,
-    master: bool,
-    /// To advertise, or to take over.
-    next_at: Instant,
-    /// The others draw one that is random; it does not matter to anybody.
-    counter: u64,
-}
-
-impl Foreign {
-    fn new(kind: Kind, config: &Config, source: u8, now: Instant) -> Self {
-        let pace = config.pace();
-        let next_at = now + pace.master_down(3);
-        Self { kind, preempt: config.preempt, pace, source, master: false, next_at, counter: 42 }
-    }
-
-    /// Sends what it pushes.
-    fn timer(&mut self, now: Instant, out: &mut Vec<Advert>) {
-        if now >= self.next_at {
-            self.become_master(now, out);
-        }
-    }
-
-    fn hear(&mut self, now: Instant, heard: &Advert, from: u8, out: &mut Vec<Advert>) {
-        let ucarp = self.kind == Kind::Ucarp;
-        if self.kind == Kind::OpenBsd {
-            if heard.counter == self.counter {
-                return;
-            }
-        } else {
-            self.counter = heard.counter;
-        }
-        // Its own demotion is always 0 here.
-        let demotion = if self.kind == Kind::OpenBsd { heard.demotion } else { 0 };
-        let (ours, theirs) = (self.pace.interval(), heard.pace().interval());
-        if self.master {
-            let yields = if ucarp {
-                theirs < ours || theirs == ours && from < self.source
-            } else {
-                theirs <= ours && demotion == 0
-            };
-            if yields {
-                if ucarp && theirs < ours {
-                    self.advertise(now, out);
-                }
-                self.master = false;
-                self.next_at = now + self.pace.master_down(3);
-            }
-        } else if self.preempt && ours < theirs || demotion > 0 || self.pace.master_down(3) < theirs
-        {
-            self.become_master(now, out);
-        } else {
-            self.next_at = now + self.pace.master_down(3);
-        }
-    }
-
-    fn become_master(&mut self, now: Instant, out: &mut Vec<Advert>) {
-        self.master = true;
-        self.advertise(now, out);
-    }
-
-    fn advertise(&mut self, now: Instant, out: &mut Vec<Advert>) {
-        if self.kind != Kind::OpenBsd {
-            self.counter += 1;
-        }
-        self.next_at = now + self.pace.interval();
-        let Pace { advbase, advskew } = self.pace;
-        out.push(Advert { counter: self.counter, ..advert(advbase, advskew, 0) });
-    }
-}
+const KINDS: [Kind; 4] = [
+    Kind::Ours,
+    Kind::Theirs(foreign::Kind::Ucarp),
+    Kind::Theirs(foreign::Kind::FreeBsd),
+    Kind::Theirs(foreign::Kind::OpenBsd),
+];
 
 enum Node {
     Ours(Box<Instance>),
@@ -105,14 +33,14 @@ impl Node {
     fn deadline(&self) -> Option<Instant> {
         match self {
             Self::Ours(instance) => instance.deadline(),
-            Self::Theirs(foreign) => Some(foreign.next_at),
+            Self::Theirs(foreign) => Some(foreign.deadline()),
         }
     }
 
     fn is_master(&self) -> bool {
         match self {
             Self::Ours(instance) => instance.role() == Role::Master,
-            Self::Theirs(foreign) => foreign.master,
+            Self::Theirs(foreign) => foreign.is_master(),
         }
     }
 }
@@ -138,13 +66,9 @@ struct Segment {
     begun: bool,
 }
 
-/// The node of this index has 192.0.2.(index + 1), the lowest wins a tie.
-fn source(index: usize) -> u8 {
-    index as u8 + 1
-}
-
+/// The lowest wins a tie.
 fn address(index: usize) -> [u8; 4] {
-    [192, 0, 2, source(index)]
+    [192, 0, 2, index as u8 + 1]
 }
 
 impl Segment {
@@ -160,9 +84,9 @@ impl Segment {
                 instance.set_sources(Some(address(index).into()), None);
                 Node::Ours(Box::new(instance))
             }
-            kind => {
-                let begins = epoch + apart * index as u32;
-                Node::Theirs(Foreign::new(*kind, config, source(index), begins))
+            Kind::Theirs(kind) => {
+                let (source, begins) = (address(index).into(), epoch + apart * index as u32);
+                Node::Theirs(Foreign::new(*kind, config, source, 42 + index as u64, begins))
             }
         };
         let list = nodes.iter().enumerate().map(nodes_at).collect();
@@ -233,12 +157,11 @@ impl Segment {
     }
 
     fn expire(&mut self, index: usize) {
-        let mut out = Vec::new();
-        match &mut self.nodes[index] {
+        let said = match &mut self.nodes[index] {
             Node::Ours(_) => return self.tell(index, Input::Timer),
-            Node::Theirs(foreign) => foreign.timer(self.now, &mut out),
-        }
-        out.into_iter().for_each(|advert| self.send(index, advert));
+            Node::Theirs(foreign) => foreign.timer(self.now),
+        };
+        said.into_iter().for_each(|advert| self.send(index, advert));
     }
 
     fn deliver(&mut self, flight: &Flight) {
@@ -249,16 +172,15 @@ impl Segment {
             declared_len: None,
             payload: &flight.octets,
         };
-        let mut out = Vec::new();
-        match &mut self.nodes[flight.to] {
+        let said = match &mut self.nodes[flight.to] {
             Node::Ours(_) => return self.tell(flight.to, Input::Packet(packet)),
             Node::Theirs(foreign) => {
                 let config = config(0);
                 let heard = Advert::parse(&packet, &config, &Digest::new(&config)).unwrap();
-                foreign.hear(self.now, &heard, source(flight.from), &mut out);
+                foreign.hear(self.now, &heard, packet.source)
             }
-        }
-        out.into_iter().for_each(|advert| self.send(flight.to, advert));
+        };
+        said.into_iter().for_each(|advert| self.send(flight.to, advert));
     }
 
     fn masters(&self) -> Vec<usize> {
@@ -299,7 +221,7 @@ fn two_equal_masters_become_one_whoever_the_other_is() {
                 let what = format!("{first:?} beside {second:?}, {apart:?}");
                 // Both may yield; then the first takes over after its patience.
                 let master = segment.settled_at(Duration::from_secs(12), &what);
-                if !matches!(kind, Kind::FreeBsd | Kind::OpenBsd) {
+                if matches!(kind, Kind::Ours | Kind::Theirs(foreign::Kind::Ucarp)) {
                     assert_eq!(master, 0, "{what}");
                     assert_eq!(segment.headless, Duration::ZERO, "{what}");
                 }
@@ -364,6 +286,22 @@ fn a_demoted_master_is_replaced_and_returns() {
         // It preempts with the next advertisement that it hears.
         assert_eq!(segment.settled_at(Duration::from_secs(40), &format!("{kind:?}")), 0);
         assert_eq!(segment.headless, Duration::ZERO, "{kind:?}");
+    }
+}
+
+#[test]
+fn a_demoted_node_comes_to_rest_beside_one_that_is_configured_as_slow() {
+    for kind in KINDS {
+        for apart in [0, 1, 300].map(|ms| ms * MS) {
+            let nodes = [(Kind::Ours, eager(0)), (kind, eager(DEMOTED_SKEW))];
+            let mut segment = mended(&nodes, apart);
+            segment.cut = true;
+            segment.tell(0, Input::Tracked(-1));
+            segment.run_until(Duration::from_secs(20));
+            segment.cut = false;
+            // Both may yield once.
+            segment.settled_at(Duration::from_secs(30), &format!("{kind:?}, {apart:?}"));
+        }
     }
 }
 
