@@ -6,8 +6,10 @@
 //! that tell of them.
 
 use std::io;
+use std::sync::mpsc::RecvTimeoutError;
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use lb_net::{
     Address, Announcement, Announcer, Change, Error, Outcome, RouteSocket, Share, SharedAddress,
@@ -18,6 +20,8 @@ use lb_node::Vip;
 
 use crate::advertiser::thread::with_sources;
 
+/// Nothing is left to do when nothing has come for so long.
+const REST: Duration = Duration::from_secs(1);
 /// Name of our nftables tables.
 const SHARE_TABLE: &str = "lbd";
 
@@ -133,9 +137,21 @@ struct Hands {
     waker: Arc<Waker>,
 }
 
+/// The next task. When none has come for a while, gives back what the last ones needed: the roles of
+/// thousands of instances change at once.
+fn next(inbox: &mpsc::Receiver<Task>) -> Option<Task> {
+    match inbox.recv_timeout(REST) {
+        Err(RecvTimeoutError::Timeout) => {
+            lb_net::release_memory();
+            inbox.recv().ok()
+        }
+        other => other.ok(),
+    }
+}
+
 impl Hands {
     fn run(mut self, inbox: &mpsc::Receiver<Task>) {
-        for task in inbox {
+        while let Some(task) = next(inbox) {
             match task {
                 Task::Change(changes) => self.change(changes),
                 Task::Announce(announcements) => self.announce(announcements),
