@@ -28,7 +28,7 @@ pub(crate) struct Host {
     pub(crate) vips: BTreeSet<(LinkIndex, IpAddr)>,
     /// What was MASTER when the process crashed.
     pub(crate) legacy: BTreeSet<String>,
-    /// When that was, and whether everybody agreed.
+    /// When that was, as far as is known, and whether everybody agreed.
     pub(crate) crashed: (Time, bool),
     /// Tracked scripts that fail, by name.
     pub(crate) failing: BTreeSet<String>,

@@ -331,7 +331,10 @@ impl<'s> World<'s> {
                 let what = &self.scenario.deeds[index].what;
                 let planned = self.is_planned(what);
                 if let What::Crash { router } = what {
-                    self.hosts[*router].crashed = (self.now, self.agreed());
+                    // An engine fails while it runs, not while it stalls: then all of the process
+                    // was killed, and nobody knows for how long it had been silent.
+                    let at = if self.hosts[*router].awake() { self.now } else { 0 };
+                    self.hosts[*router].crashed = (at, self.agreed());
                 }
                 self.disturb();
                 for vr in 0..self.planned.len() {
