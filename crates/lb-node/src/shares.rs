@@ -51,7 +51,10 @@ impl Node {
         if held == before {
             return;
         }
-        let vips = slot.owned_vips(&self.links);
+        // The first vhid knows which link they are on.
+        let of_it = |slot: &&Slot| leads(slot).is_some_and(|it| it.instance.router.name == name);
+        let leader = self.living().find(of_it).unwrap_or(slot);
+        let vips = leader.owned_vips(&self.links);
         match (&before, &held) {
             (None, Some(_)) => out.push(Action::AddVips { instance: id, vips }),
             (Some(_), None) => out.push(Action::RemoveVips { instance: id, vips }),
@@ -96,7 +99,7 @@ pub(crate) fn balanced(slot: &Slot) -> Option<&Carp> {
 
 /// The same, if it is the first.
 fn leads(slot: &Slot) -> Option<&Carp> {
-    balanced(slot).filter(|carp| carp.node.vhid == carp.instance.vhid)
+    balanced(slot).filter(|carp| carp.leads())
 }
 
 /// FNV-1a: it has to be equal everywhere, not strong.

@@ -10,7 +10,7 @@ use std::mem;
 use std::net::Ipv6Addr;
 use std::time::Instant;
 
-use lb_config::model::{self, Family, Peers, VirtualAddress, VirtualRouter};
+use lb_config::model::{self, Balancing, Family, Peers, VirtualAddress};
 
 use super::config::{InstanceConfig, ProtocolKind};
 use super::links::Links;
@@ -80,11 +80,23 @@ pub(crate) struct Named {
     seen: bool,
 }
 
+/// Whether a virtual MAC stands on an instance's own interface. What several routers hold at once is
+/// not behind the MAC of any, but when all of them have that of the first vhid.
+fn has_own(config: &InstanceConfig) -> bool {
+    match config {
+        InstanceConfig::Carp(carp) if !carp.instance.nodes.is_empty() => {
+            carp.instance.balancing == Balancing::IpUnicast && carp.leads()
+        }
+        _ => config.router().vmac.is_some(),
+    }
+}
+
 /// Where an address has to be when that is a virtual MAC: the interface it stands on.
-fn base_of<'a>(router: &'a VirtualRouter, vip: &'a VirtualAddress) -> Option<&'a str> {
+fn base_of<'a>(config: &'a InstanceConfig, vip: &'a VirtualAddress) -> Option<&'a str> {
+    let router = config.router();
     let own = router.interface.as_deref();
     let base = vip.interface.as_deref().or(own)?;
-    let all = if own == Some(base) { router.vmac.is_some() } else { router.vmac_addresses };
+    let all = if own == Some(base) { has_own(config) } else { router.vmac_addresses };
     (all || vip.flags.vmac).then_some(base)
 }
 
@@ -122,7 +134,7 @@ impl Vmacs {
     /// How the names of an instance's virtual MAC on an interface begin.
     fn prefix(&self, config: &InstanceConfig, base: &str) -> &str {
         let router = config.router();
-        let only_addresses = router.vmac.is_none() || router.interface.as_deref() != Some(base);
+        let only_addresses = !has_own(config) || router.interface.as_deref() != Some(base);
         let address = self.prefixes.address.as_deref().filter(|_| only_addresses);
         address.or(self.prefixes.router.as_deref()).unwrap_or(match config.kind() {
             ProtocolKind::Vrrp => "vrrp",
@@ -135,14 +147,13 @@ impl Slot {
     /// The interfaces that it wants virtual MACs on, its own first.
     fn bases(&self) -> Vec<&str> {
         let router = self.config.router();
-        // What several routers hold at once is not behind the MAC of any.
+        let own = router.interface.as_deref().filter(|_| has_own(&self.config));
         if shares::balanced(self).is_some() {
-            return Vec::new();
+            return own.into_iter().collect();
         }
-        let own = router.interface.as_deref().filter(|_| router.vmac.is_some());
         let vips = router.vips.iter().chain(&router.excluded_vips);
         let mut bases: Vec<&str> = own.into_iter().collect();
-        for base in vips.filter_map(|vip| base_of(router, vip)) {
+        for base in vips.filter_map(|vip| base_of(&self.config, vip)) {
             if !bases.contains(&base) {
                 bases.push(base);
             }
@@ -163,7 +174,7 @@ impl Slot {
 
     /// The name of the virtual MAC that an address is on, if it is on one.
     pub(crate) fn vmac_of(&self, vip: &VirtualAddress) -> Option<&str> {
-        base_of(self.config.router(), vip).and_then(|base| self.vmac_on(base))
+        base_of(&self.config, vip).and_then(|base| self.vmac_on(base))
     }
 
     /// Where its advertisements leave, if not at its interface: the virtual MAC, once it is there.
@@ -182,9 +193,9 @@ impl Slot {
         let router = self.config.router();
         self.vmacs.iter().filter_map(move |Named { base, name, .. }| {
             let (index, _) = links.named(base)?;
-            let own = router.vmac.is_some() && router.interface.as_ref() == Some(base);
+            let own = has_own(&self.config) && router.interface.as_ref() == Some(base);
             let vips = router.vips.iter().chain(&router.excluded_vips);
-            let on_it = vips.filter(|vip| base_of(router, vip) == Some(base));
+            let on_it = vips.filter(|vip| base_of(&self.config, vip) == Some(base));
             let (mut ipv4, mut ipv6) = (false, false);
             on_it.for_each(|vip| match vip.address.is_ipv4() {
                 true => ipv4 = true,

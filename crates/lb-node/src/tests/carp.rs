@@ -282,3 +282,17 @@ fn a_master_of_carp_is_adopted_within_three_seconds_less_the_longest_interval() 
     // 3 s - (1 + 254/256) s = 1.0078125 s, and 254/256 s in whole microseconds.
     assert_eq!([resumes(1_007_812), resumes(1_007_813)], [true, false]);
 }
+
+#[test]
+fn a_load_shared_by_unicast_has_the_virtual_mac_of_the_first_vhid() {
+    let nodes = vec![CarpNode { vhid: 5, advskew: 0 }, CarpNode { vhid: 6, advskew: 100 }];
+    for (balancing, expected) in
+        [(Balancing::IpUnicast, vec![[0, 0, 0x5e, 0, 1, 5]]), (Balancing::Ip, vec![])]
+    {
+        let mut net = Network::new();
+        let nodes = nodes.clone();
+        net.host(1, carps([CarpInstance { nodes, balancing, ..carp("WEB", 1, 5, 0) }]));
+        let vmacs = net.hosts[0].node.vmacs();
+        assert_eq!(vmacs.iter().map(|vmac| vmac.mac).collect::<Vec<_>>(), expected);
+    }
+}
