@@ -310,6 +310,13 @@ fn push_held_chains(script: &mut String, it: &SharedAddress, family: &str) {
 /// What becomes of a frame to a shared MAC.
 fn push_packet_chain(script: &mut String, it: &SharedAddress) {
     let name = it.name();
+    // A macvlan on the interface may take a frame to a group for one of its own, and it came twice.
+    let own = match it.mode {
+        Balancing::Ip => {
+            format!("ether daddr {} ether daddr set {}\n", mac(it.mac()), mac(it.hardware))
+        }
+        Balancing::Arp | Balancing::IpStealth | Balancing::IpUnicast => String::new(),
+    };
     let _ = writeln!(
         script,
         "chain {name} {{\n\
@@ -320,7 +327,7 @@ fn push_packet_chain(script: &mut String, it: &SharedAddress) {
          nd-neighbor-advert, nd-redirect }} accept\n\
          ip daddr {{ 224.0.0.0/4, 255.255.255.255 }} accept\n\
          ip6 daddr ff00::/8 accept\n\
-         goto {name}_held\n\
+         {own}goto {name}_held\n\
          }}"
     );
 }
