@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::{Duration, Instant};
 
-use lb_election::{Family, Input, IpPacket, Role};
+use lb_election::{Family, Input, IpPacket, Leave, Role};
 
 use crate::config::Config;
 use crate::counters::Counters;
@@ -99,17 +99,6 @@ pub enum State {
     },
     /// Cannot take part; BSD's INIT of an interface that is down.
     Fault,
-}
-
-/// Why a master leaves on its own account.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Leave {
-    /// To end. Nobody there to take over does not keep it.
-    Stop,
-    /// The operator wants another one.
-    Handover,
-    /// Maintenance.
-    Maintenance,
 }
 
 impl State {

@@ -28,7 +28,7 @@ pub use config::{Config, Vhid};
 pub use counters::Counters;
 pub use digest::Digest;
 pub use error::WireError;
-pub use instance::{Instance, Leave, State};
+pub use instance::{Instance, State};
 pub use message::{Action, Sender};
 pub use pace::Pace;
 pub use reason::Reason;

@@ -4,9 +4,8 @@ use std::fmt;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use lb_election::Family;
+use lb_election::{Family, Leave};
 
-use crate::instance::Leave;
 use crate::pace::Pace;
 
 /// The cause of the last transition, with the figures that decided. Its `Display` says it in words.
@@ -181,15 +180,5 @@ impl fmt::Display for Reason {
             Self::Alone { leave } => write!(f, "{leave}, and nobody took over in time"),
             Self::Stayed => write!(f, "it no longer has to leave"),
         }
-    }
-}
-
-impl fmt::Display for Leave {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Self::Stop => "it was stopped",
-            Self::Handover => "the operator handed over",
-            Self::Maintenance => "maintenance began",
-        })
     }
 }

@@ -6,6 +6,7 @@
 
 mod family;
 mod hold;
+mod leave;
 mod message;
 mod packet;
 mod peers;
@@ -13,6 +14,7 @@ mod role;
 
 pub use family::Family;
 pub use hold::hold_time;
+pub use leave::Leave;
 pub use message::{Action, Input};
 pub use packet::IpPacket;
 pub use peers::{Peer, Peers};

@@ -4,14 +4,14 @@ use std::cmp::Ordering;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use lb_election::{Input, IpPacket, Role};
+use lb_election::{Input, IpPacket, Leave, Role};
 
 use crate::checksum::Checksum;
 use crate::config::Config;
 use crate::counters::Counters;
 use crate::error::WireError;
 use crate::message::{Action, Sender};
-use crate::reason::{Leave, Patience, Reason};
+use crate::reason::{Patience, Reason};
 use crate::types::{Priority, Version};
 use crate::wire::Advert;
 

@@ -25,7 +25,7 @@ pub use counters::Counters;
 pub use error::WireError;
 pub use instance::{Duel, Instance, State};
 pub use message::{Action, Sender};
-pub use reason::{Leave, Patience, Reason};
+pub use reason::{Patience, Reason};
 pub use timing::{master_down_interval, skew_time};
 pub use types::{Family, Priority, Version, Vrid};
 pub use vips::Vips;

@@ -4,20 +4,11 @@ use std::fmt;
 use std::net::IpAddr;
 use std::time::Duration;
 
+use lb_election::Leave;
+
 use crate::message::Sender;
 use crate::timing::{master_down_interval, skew_time};
 use crate::types::{Priority, Version};
-
-/// Why a master leaves on its own account.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Leave {
-    /// To end. Nobody there to take over does not keep it.
-    Stop,
-    /// The operator wants another one.
-    Handover,
-    /// Maintenance.
-    Maintenance,
-}
 
 /// What a backup's timers are made of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -205,15 +196,5 @@ impl fmt::Display for Reason {
             Self::Alone { leave } => write!(f, "{leave}, and nobody took over in time"),
             Self::Stayed => write!(f, "it no longer has to leave"),
         }
-    }
-}
-
-impl fmt::Display for Leave {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Self::Stop => "it was stopped",
-            Self::Handover => "the operator handed over",
-            Self::Maintenance => "maintenance began",
-        })
     }
 }
