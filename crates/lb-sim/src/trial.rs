@@ -146,6 +146,9 @@ pub struct VipReport {
     pub virtual_router: usize,
     /// The address.
     pub address: IpAddr,
+    /// Since when somebody has forwarded it: 0 if that was so before, absent when nobody ever did.
+    #[serde(serialize_with = "maybe_seconds")]
+    pub since: Option<Duration>,
     /// The longest time in which nobody forwarded it.
     #[serde(serialize_with = "seconds")]
     pub worst: Duration,
@@ -394,7 +397,8 @@ impl Stage {
                 .map(|(from, to)| (from.saturating_sub(at), to - at))
                 .collect();
             let worst = outages.iter().map(|(from, to)| *to - *from).max().unwrap_or_default();
-            Some(VipReport { virtual_router, address: view.address, worst, outages })
+            let since = view.served.first().map(|(first, _)| first.saturating_sub(at));
+            Some(VipReport { virtual_router, address: view.address, since, worst, outages })
         });
         views.collect()
     }

@@ -22,9 +22,9 @@ pub fn render(report: &Report, width: u16) -> String {
 fn write(report: &Report, width: u16, out: &mut String) -> std::fmt::Result {
     writeln!(
         out,
-        "{} nodes, {} virtual routers; by the standard they agree within {}",
-        report.nodes.len(),
-        report.virtual_routers.len(),
+        "{}, {}; by the standard they agree within {}",
+        counted(report.nodes.len(), "node"),
+        counted(report.virtual_routers.len(), "virtual router"),
         time(report.bound)
     )?;
     for segment in &report.segments {
@@ -81,10 +81,10 @@ fn trials(report: &Report, width: u16) -> Table {
         for (vr, router) in report.virtual_routers.iter().enumerate() {
             let vips: Vec<&VipReport> =
                 trial.vips.iter().filter(|vip| vip.virtual_router == vr).collect();
-            let worst = vips.iter().max_by_key(|vip| vip.worst);
+            let worst = vips.iter().rev().max_by_key(|vip| (vip.since.is_none(), vip.worst));
             let reigns = &trial.masters[vr];
             let moved = reigns.len() != 1 || !reigns[0].from.is_zero();
-            if !moved && worst.is_none_or(|vip| vip.worst.is_zero()) {
+            if !moved && worst.is_none_or(|vip| vip.worst.is_zero() && vip.since.is_some()) {
                 continue;
             }
             let (outage, of) = outage(trial, worst.copied());
@@ -123,6 +123,11 @@ fn timeline(report: &Report, trial: &Trial, vr: usize) -> String {
 fn outage(trial: &Trial, worst: Option<&VipReport>) -> (Cell, String) {
     match worst {
         None => (Cell::new("-"), String::new()),
+        Some(vip) if vip.since.is_none() => {
+            (Cell::new("for ever").fg(Color::Red), vip.address.to_string())
+        }
+        // Until it is first forwarded nobody misses it.
+        Some(_) if trial.fault == Fault::Election => (Cell::new("-"), String::new()),
         Some(vip) if vip.worst.is_zero() => (Cell::new("none").fg(Color::Green), String::new()),
         Some(vip) => {
             let lasts = vip.outages.iter().any(|(_, to)| *to == trial.end);
@@ -153,6 +158,11 @@ pub fn title(report: &Report, trial: &Trial) -> String {
         Some(interface) => format!("{verb} {node} {interface}"),
         None => format!("{verb} {node}"),
     }
+}
+
+/// `1 node`, `2 nodes`
+fn counted(count: usize, noun: &str) -> String {
+    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
 }
 
 /// Seconds, or milliseconds below one.
