@@ -8,6 +8,7 @@ use anyhow::{Context, ensure};
 use lb_control::Status;
 use lb_control::status::{RealServer, VirtualServer};
 use lb_lab::{Host, HostSpec, Lab, Server, Topology, wait_until};
+use lb_tests::pulse::undisturbed;
 use lb_tests::{
     KeptAlive, SOON, Test, installed, lbd, notes, run, start, status, wait_notes, wait_status,
     write_note,
@@ -139,88 +140,94 @@ fn switch(lb: &Host, address: &str, up: bool) -> Test {
 #[test]
 fn three_weights_share_exactly_and_a_dead_server_is_out_after_its_retries_and_back_when_it_returns()
 -> Test {
-    let Some(lab) = network()? else { return Ok(()) };
-    let [_s1, s2, _s3] = serve(&lab, ["s1", "s2", "s3"])?;
-    let check = "TCP_CHECK {
+    undisturbed(|| {
+        let Some(lab) = network()? else { return Ok(()) };
+        let [_s1, s2, _s3] = serve(&lab, ["s1", "s2", "s3"])?;
+        let check = "TCP_CHECK {
         connect_timeout 2
         retry 2
         delay_before_retry 0.2
     }";
-    let config = service(
-        "TCP",
-        "wrr",
-        "",
-        &[
-            real_server("10.0.0.11", 3, check),
-            real_server("10.0.0.12", 2, check),
-            real_server("10.0.0.13", 1, check),
-        ],
-    );
-    let (lb, client) = (lab.host("lb")?, lab.host("c1")?);
-    let lbd = lbd(lb, &config, &[])?;
-    lbd.wait_for_line("dataplane relay", SOON)?;
-    assert_eq!(share(client, 600)?, counts([("s1", 300), ("s2", 200), ("s3", 100)]));
+        let config = service(
+            "TCP",
+            "wrr",
+            "",
+            &[
+                real_server("10.0.0.11", 3, check),
+                real_server("10.0.0.12", 2, check),
+                real_server("10.0.0.13", 1, check),
+            ],
+        );
+        let (lb, client) = (lab.host("lb")?, lab.host("c1")?);
+        let lbd = lbd(lb, &config, &[])?;
+        lbd.wait_for_line("dataplane relay", SOON)?;
+        assert_eq!(share(client, 600)?, counts([("s1", 300), ("s2", 200), ("s3", 100)]));
 
-    let checked =
-        |status: &Status| only(status).real_servers.iter().all(|r| r.checks[0].last.is_some());
-    let before = wait_status(lb, "every server is checked", checked)?;
-    assert_eq!(before.daemon.dataplane, "relay");
-    let service = only(&before);
-    assert_eq!(
-        (service.address.as_deref(), service.protocol.as_deref(), service.dataplane.as_str()),
-        (Some("10.0.0.2:8080"), Some("tcp"), "relay")
-    );
-    assert_eq!((service.scheduler.as_str(), service.forwarding.as_str()), ("wrr", "NAT"));
-    assert!(service.quorum_met && !service.sorry_active);
-    for (real, weight) in service.real_servers.iter().zip([3, 2, 1]) {
-        assert!(real.alive);
-        assert_eq!((real.port, real.weight, real.effective_weight), (80, weight, weight));
-        let check = &real.checks[0];
-        assert_eq!((check.kind.as_str(), check.up, check.failures), ("TCP_CHECK", true, 0));
-        assert_eq!(check.last.as_ref().map(|last| last.message.as_str()), Some("ok"));
-        assert!(check.latency_ms.is_some_and(|ms| ms > 0.0 && ms < 2_000.0));
-    }
+        let checked =
+            |status: &Status| only(status).real_servers.iter().all(|r| r.checks[0].last.is_some());
+        let before = wait_status(lb, "every server is checked", checked)?;
+        assert_eq!(before.daemon.dataplane, "relay");
+        let service = only(&before);
+        assert_eq!(
+            (service.address.as_deref(), service.protocol.as_deref(), service.dataplane.as_str()),
+            (Some("10.0.0.2:8080"), Some("tcp"), "relay")
+        );
+        assert_eq!((service.scheduler.as_str(), service.forwarding.as_str()), ("wrr", "NAT"));
+        assert!(service.quorum_met && !service.sorry_active);
+        for (real, weight) in service.real_servers.iter().zip([3, 2, 1]) {
+            assert!(real.alive);
+            assert_eq!((real.port, real.weight, real.effective_weight), (80, weight, weight));
+            let check = &real.checks[0];
+            assert_eq!((check.kind.as_str(), check.up, check.failures), ("TCP_CHECK", true, 0));
+            assert_eq!(check.last.as_ref().map(|last| last.message.as_str()), Some("ok"));
+            assert!(check.latency_ms.is_some_and(|ms| ms > 0.0 && ms < 2_000.0));
+        }
 
-    let (code, text) = run(lb, &["lbctl", "status", "--json"])?;
-    assert_eq!(code, Some(0), "{text}");
-    assert_eq!(serde_json::from_str::<Status>(&text)?.virtual_servers.len(), 1);
-    let (code, text) = run(lb, &["lbctl", "status"])?;
-    let shown = ["10.0.0.2:8080", "10.0.0.11", "10.0.0.12", "10.0.0.13", "relay", "wrr"];
-    assert_eq!(code, Some(0), "{text}");
-    assert!(shown.iter().all(|part| text.contains(part)), "{text}");
+        let (code, text) = run(lb, &["lbctl", "status", "--json"])?;
+        assert_eq!(code, Some(0), "{text}");
+        assert_eq!(serde_json::from_str::<Status>(&text)?.virtual_servers.len(), 1);
+        let (code, text) = run(lb, &["lbctl", "status"])?;
+        let shown = ["10.0.0.2:8080", "10.0.0.11", "10.0.0.12", "10.0.0.13", "relay", "wrr"];
+        assert_eq!(code, Some(0), "{text}");
+        assert!(shown.iter().all(|part| text.contains(part)), "{text}");
 
-    // One connection at a time is open, and shows where it goes.
-    let mut kept = KeptAlive::open(client, VIP)?;
-    let by = kept.ask()?;
-    let open = wait_status(lb, "the connection shows", |status| {
-        only(status).real_servers.iter().map(|real| real.connections.active).sum::<u64>() == 1
-    })?;
-    let at = ["s1", "s2", "s3"].iter().position(|name| **name == by).context("a server's name")?;
-    assert_eq!(only(&open).real_servers[at].connections.active, 1);
-    drop(kept);
+        // One connection at a time is open, and shows where it goes.
+        let mut kept = KeptAlive::open(client, VIP)?;
+        let by = kept.ask()?;
+        let open = wait_status(lb, "the connection shows", |status| {
+            only(status).real_servers.iter().map(|real| real.connections.active).sum::<u64>() == 1
+        })?;
+        let at =
+            ["s1", "s2", "s3"].iter().position(|name| **name == by).context("a server's name")?;
+        assert_eq!(only(&open).real_servers[at].connections.active, 1);
+        drop(kept);
 
-    let died = Instant::now();
-    drop(s2);
-    let line = lbd.wait_for_line("Removing service [10.0.0.12]:tcp:80", SOON)?;
-    // Two retries 0.2 s apart follow the first failure; nothing but the machine makes it longer than that and a loop.
-    let took = line.at - died;
-    assert!(took >= Duration::from_millis(400), "out after {took:?}, before its retries");
-    assert!(took < Duration::from_millis(600) + Duration::from_secs(2), "out after {took:?}");
-    let out = status(lb)?;
-    assert_eq!(alive(&out), [true, false, true]);
-    let dead = &only(&out).real_servers[1];
-    assert_eq!((dead.weight, dead.effective_weight), (2, 0));
-    let check = &dead.checks[0];
-    assert!(!check.up && check.failures >= 3, "{check:?}");
-    assert_eq!(check.last.as_ref().map(|last| last.message.as_str()), Some("connection refused"));
-    let without = share(client, 40)?;
-    assert_eq!(without, counts([("s1", 30), ("s3", 10)]));
+        let died = Instant::now();
+        drop(s2);
+        let line = lbd.wait_for_line("Removing service [10.0.0.12]:tcp:80", SOON)?;
+        // Two retries 0.2 s apart follow the first failure; nothing but the machine makes it longer than that and a loop.
+        let took = line.at - died;
+        assert!(took >= Duration::from_millis(400), "out after {took:?}, before its retries");
+        assert!(took < Duration::from_millis(600) + Duration::from_secs(2), "out after {took:?}");
+        let out = status(lb)?;
+        assert_eq!(alive(&out), [true, false, true]);
+        let dead = &only(&out).real_servers[1];
+        assert_eq!((dead.weight, dead.effective_weight), (2, 0));
+        let check = &dead.checks[0];
+        assert!(!check.up && check.failures >= 3, "{check:?}");
+        assert_eq!(
+            check.last.as_ref().map(|last| last.message.as_str()),
+            Some("connection refused")
+        );
+        let without = share(client, 40)?;
+        assert_eq!(without, counts([("s1", 30), ("s3", 10)]));
 
-    let _s2 = serve_one(&lab, "s2")?;
-    lbd.wait_for_line("Adding service [10.0.0.12]:tcp:80", SOON)?;
-    assert_eq!(share(client, 60)?, counts([("s1", 30), ("s2", 20), ("s3", 10)]));
-    assert_eq!(alive(&status(lb)?), [true, true, true]);
-    Ok(())
+        let _s2 = serve_one(&lab, "s2")?;
+        lbd.wait_for_line("Adding service [10.0.0.12]:tcp:80", SOON)?;
+        assert_eq!(share(client, 60)?, counts([("s1", 30), ("s2", 20), ("s3", 10)]));
+        assert_eq!(alive(&status(lb)?), [true, true, true]);
+        Ok(())
+    })
 }
 
 #[test]

@@ -10,6 +10,7 @@ use std::time::Duration;
 use anyhow::{Context, ensure};
 use lb_control::{State, Status};
 use lb_lab::{FaultKind, Report, wait_for, wait_until};
+use lb_tests::pulse::undisturbed;
 use lb_tests::{SOON, Test, programs};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -96,59 +97,61 @@ fn refused(said: &str) -> bool {
 
 #[test]
 fn the_demonstration_reports_outages_within_the_bounds_of_the_protocols() -> Test {
-    let mark = mark("report");
-    let output: Output = lbctl(&mark, &["--json"])?.output()?;
-    if refused(&text(&output.stderr)) {
-        return Ok(());
-    }
-    assert!(output.status.success(), "{}", text(&output.stderr));
-    let report: Report = serde_json::from_slice(&output.stdout)?;
-    let [server, director] = report.faults.as_slice() else {
-        panic!("two faults, not {:#?}", report.faults)
-    };
-    assert_eq!((report.client.as_str(), report.master.as_deref()), ("client", Some("d1")));
-    assert_eq!(
-        (server.kind, server.target.as_str(), server.was_master),
-        (FaultKind::Kill, "web2", false)
-    );
-    assert_eq!(
-        (director.kind, director.target.as_str(), director.was_master),
-        (FaultKind::Kill, "d1", true)
-    );
-    assert!(server.recovered && director.recovered, "{report:#?}");
-    assert_eq!(
-        (director.master_before.as_deref(), director.master_after.as_deref()),
-        (Some("d1"), Some("d2"))
-    );
+    undisturbed(|| {
+        let mark = mark("report");
+        let output: Output = lbctl(&mark, &["--json"])?.output()?;
+        if refused(&text(&output.stderr)) {
+            return Ok(());
+        }
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        let report: Report = serde_json::from_slice(&output.stdout)?;
+        let [server, director] = report.faults.as_slice() else {
+            panic!("two faults, not {:#?}", report.faults)
+        };
+        assert_eq!((report.client.as_str(), report.master.as_deref()), ("client", Some("d1")));
+        assert_eq!(
+            (server.kind, server.target.as_str(), server.was_master),
+            (FaultKind::Kill, "web2", false)
+        );
+        assert_eq!(
+            (director.kind, director.target.as_str(), director.was_master),
+            (FaultKind::Kill, "d1", true)
+        );
+        assert!(server.recovered && director.recovered, "{report:#?}");
+        assert_eq!(
+            (director.master_before.as_deref(), director.master_after.as_deref()),
+            (Some("d1"), Some("d2"))
+        );
 
-    // The checker's bound: a loop, the first try, its retry after a pause. A request fails for as long as the relay
-    // tries the dead server, and others go on meanwhile, so the hole is shorter.
-    let timeout = value(D1, "connect_timeout")?;
-    let bound = value(D1, "delay_loop")? + timeout + value(D1, "delay_before_retry")? + timeout;
-    assert!(server.recovered_ms <= bound * 1e3 + ms(MACHINE), "{server:#?}");
-    assert!(server.outage_ms <= server.recovered_ms + ms(MACHINE), "{server:#?}");
+        // The checker's bound: a loop, the first try, its retry after a pause. A request fails for as long as the relay
+        // tries the dead server, and others go on meanwhile, so the hole is shorter.
+        let timeout = value(D1, "connect_timeout")?;
+        let bound = value(D1, "delay_loop")? + timeout + value(D1, "delay_before_retry")? + timeout;
+        assert!(server.recovered_ms <= bound * 1e3 + ms(MACHINE), "{server:#?}");
+        assert!(server.outage_ms <= server.recovered_ms + ms(MACHINE), "{server:#?}");
 
-    // RFC 9568 §6.1: three intervals of the master and the skew of the backup.
-    let interval = value(D1, "advert_int")?;
-    let bound = 3.0 * interval + (256.0 - value(D2, "priority")?) * interval / 256.0;
-    let step = report.interval_ms as f64;
-    assert!(director.outage_ms <= bound * 1e3 + step + ms(MACHINE), "{director:#?}");
-    // Nobody can know earlier than two intervals after it that a master is gone.
-    assert!(director.outage_ms >= 2.0 * interval * 1e3, "{director:#?}");
+        // RFC 9568 §6.1: three intervals of the master and the skew of the backup.
+        let interval = value(D1, "advert_int")?;
+        let bound = 3.0 * interval + (256.0 - value(D2, "priority")?) * interval / 256.0;
+        let step = report.interval_ms as f64;
+        assert!(director.outage_ms <= bound * 1e3 + step + ms(MACHINE), "{director:#?}");
+        // Nobody can know earlier than two intervals after it that a master is gone.
+        assert!(director.outage_ms >= 2.0 * interval * 1e3, "{director:#?}");
 
-    // What is counted agrees with itself.
-    assert_eq!(report.sent, report.answered + report.lost);
-    assert_eq!(report.answered, report.answered_by.values().sum::<usize>());
-    assert!(server.lost + director.lost <= report.lost);
-    assert!(server.lost <= server.sent && director.lost <= director.sent);
-    // Each request of the hole was lost, and those that were under way.
-    let hole = director.outage_ms / step + 1.0;
-    assert!(director.lost > 0 && director.lost as f64 <= hole, "{director:#?}");
-    let servers = |served: &BTreeMap<String, usize>| served.keys().cloned().collect::<Vec<_>>();
-    assert_eq!(servers(&server.served_before), ["web1", "web2", "web3"]);
-    assert_eq!(servers(&server.served_after), ["web1", "web3"]);
-    assert_eq!(servers(&director.served_after), ["web1", "web3"]);
-    assert_nothing_left(&mark)
+        // What is counted agrees with itself.
+        assert_eq!(report.sent, report.answered + report.lost);
+        assert_eq!(report.answered, report.answered_by.values().sum::<usize>());
+        assert!(server.lost + director.lost <= report.lost);
+        assert!(server.lost <= server.sent && director.lost <= director.sent);
+        // Each request of the hole was lost, and those that were under way.
+        let hole = director.outage_ms / step + 1.0;
+        assert!(director.lost > 0 && director.lost as f64 <= hole, "{director:#?}");
+        let servers = |served: &BTreeMap<String, usize>| served.keys().cloned().collect::<Vec<_>>();
+        assert_eq!(servers(&server.served_before), ["web1", "web2", "web3"]);
+        assert_eq!(servers(&server.served_after), ["web1", "web3"]);
+        assert_eq!(servers(&director.served_after), ["web1", "web3"]);
+        assert_nothing_left(&mark)
+    })
 }
 
 fn ms(time: Duration) -> f64 {

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant, SystemTime};
 use anyhow::Context;
 use lb_control::{State, Status};
 use lb_lab::{Frame, Host, HostSpec, Lab, Process, Topology, wait_for, wait_until};
+use lb_tests::pulse::undisturbed;
 use lb_tests::{
     CONFIG, KeptAlive, SOON, Test, intervals, is_advert, lbd, run, start, status, wait_notes,
     wait_status, write_note,
@@ -171,43 +172,50 @@ fn keepalived_s_command_line_starts_reloads_and_stops_it() -> Test {
 
 #[test]
 fn scripts_hear_of_every_state_in_order() -> Test {
-    let Some(lab) = network()? else { return Ok(()) };
-    let d1 = lab.host("d1")?;
-    write_note(d1)?;
-    let scripts = r#"
+    undisturbed(|| {
+        let Some(lab) = network()? else { return Ok(()) };
+        let d1 = lab.host("d1")?;
+        write_note(d1)?;
+        let scripts = r#"
     notify_master "/run/note master"
     notify_backup "/run/note backup"
     notify_fault "/run/note fault"
     notify_stop "/run/note stop"
     notify /run/note"#;
-    let lbd = lbd(d1, &vrrp(150, scripts), &[])?;
-    wait_master(d1, &lbd)?;
-    let mut expected =
-        vec!["backup", "INSTANCE VI_1 BACKUP 150", "master", "INSTANCE VI_1 MASTER 150"];
-    wait_notes(d1, &expected)?;
+        let lbd = lbd(d1, &vrrp(150, scripts), &[])?;
+        wait_master(d1, &lbd)?;
+        let mut expected =
+            vec!["backup", "INSTANCE VI_1 BACKUP 150", "master", "INSTANCE VI_1 MASTER 150"];
+        wait_notes(d1, &expected)?;
 
-    lab.cut("d1", "eth0")?;
-    lbd.wait_for_line("(VI_1) Entering FAULT STATE", SOON)?;
-    expected.extend(["fault", "INSTANCE VI_1 FAULT 150"]);
-    wait_notes(d1, &expected)?;
-    assert!(!d1.has_address(VIP));
-    let fault = status(d1)?;
-    assert_eq!(fault.vrrp[0].state, State::Fault);
-    assert!(fault.vrrp[0].faults.iter().any(|why| why.contains("eth0")), "{:?}", fault.vrrp[0]);
+        lab.cut("d1", "eth0")?;
+        lbd.wait_for_line("(VI_1) Entering FAULT STATE", SOON)?;
+        expected.extend(["fault", "INSTANCE VI_1 FAULT 150"]);
+        wait_notes(d1, &expected)?;
+        assert!(!d1.has_address(VIP));
+        let fault = status(d1)?;
+        assert_eq!(fault.vrrp[0].state, State::Fault);
+        assert!(fault.vrrp[0].faults.iter().any(|why| why.contains("eth0")), "{:?}", fault.vrrp[0]);
 
-    let seen = lbd.lines().len();
-    lab.mend("d1", "eth0")?;
-    lbd.wait_for_line_after(seen, "(VI_1) Entering BACKUP STATE", SOON)?;
-    lbd.wait_for_line_after(seen, "(VI_1) Entering MASTER STATE", SOON)?;
-    expected.extend(["backup", "INSTANCE VI_1 BACKUP 150", "master", "INSTANCE VI_1 MASTER 150"]);
-    wait_notes(d1, &expected)?;
+        let seen = lbd.lines().len();
+        lab.mend("d1", "eth0")?;
+        lbd.wait_for_line_after(seen, "(VI_1) Entering BACKUP STATE", SOON)?;
+        lbd.wait_for_line_after(seen, "(VI_1) Entering MASTER STATE", SOON)?;
+        expected.extend([
+            "backup",
+            "INSTANCE VI_1 BACKUP 150",
+            "master",
+            "INSTANCE VI_1 MASTER 150",
+        ]);
+        wait_notes(d1, &expected)?;
 
-    lbd.signal(Signal::SIGTERM)?;
-    assert_eq!(lbd.wait(SOON)?.code(), Some(0));
-    // It waits for the last ones.
-    expected.extend(["stop", "INSTANCE VI_1 STOP 150"]);
-    assert_eq!(lb_tests::notes(d1)?, expected);
-    Ok(())
+        lbd.signal(Signal::SIGTERM)?;
+        assert_eq!(lbd.wait(SOON)?.code(), Some(0));
+        // It waits for the last ones.
+        expected.extend(["stop", "INSTANCE VI_1 STOP 150"]);
+        assert_eq!(lb_tests::notes(d1)?, expected);
+        Ok(())
+    })
 }
 
 #[test]
@@ -266,91 +274,102 @@ fn fail_engine(host: &Host) -> Test {
 
 #[test]
 fn an_advertiser_that_panics_is_started_again_and_adopts_the_vip() -> Test {
-    let Some(lab) = network()? else { return Ok(()) };
-    let (d1, d2) = (lab.host("d1")?, lab.host("d2")?);
-    let master = lbd(d1, &vrrp(150, ""), &["--test-fault", "advertiser"])?;
-    wait_master(d1, &master)?;
-    let backup = lbd(d2, &vrrp(100, ""), &[])?;
-    wait_status(d2, "d2 hears d1", |status| {
-        status.vrrp[0].master.as_ref().is_some_and(|master| master.priority == 150)
-    })?;
-    let capture = lab.host("client")?.capture("eth0")?;
-    let monitor = d1.spawn(["ip", "monitor", "address"])?;
-    let advert = advert_of(d1);
-    capture.wait_for_count(2, &advert, SOON)?;
+    undisturbed(|| {
+        let Some(lab) = network()? else { return Ok(()) };
+        let (d1, d2) = (lab.host("d1")?, lab.host("d2")?);
+        let master = lbd(d1, &vrrp(150, ""), &["--test-fault", "advertiser"])?;
+        wait_master(d1, &master)?;
+        let backup = lbd(d2, &vrrp(100, ""), &[])?;
+        wait_status(d2, "d2 hears d1", |status| {
+            status.vrrp[0].master.as_ref().is_some_and(|master| master.priority == 150)
+        })?;
+        let capture = lab.host("client")?.capture("eth0")?;
+        let monitor = d1.spawn(["ip", "monitor", "address"])?;
+        let advert = advert_of(d1);
+        capture.wait_for_count(2, &advert, SOON)?;
 
-    fail_engine(d1)?;
-    master.wait_for_line("thread lbd-advertiser panicked at", SOON)?;
-    master.wait_for_line("the advertiser failed and was started again: asked to fail", SOON)?;
-    let so_far = capture.matching(&advert).len();
-    let adverts = capture.wait_for_count(so_far + 3, &advert, SOON)?;
-    assert!(adverts.iter().all(|frame| frame.payload[2] == 150), "it did not let go");
-    let longest = intervals(&adverts).into_iter().max().unwrap_or_default();
-    assert!(longest < MASTER_DOWN, "no advert for {longest:?}, with an interval of {ADVERT_INT:?}");
-    let status = status(d1)?;
-    assert_eq!(failures(&status, "advertiser"), 1);
-    assert_eq!(status.vrrp[0].state, State::Master);
-    assert!(d1.has_address(VIP) && !d2.has_address(VIP));
-    assert!(!monitor.output().contains("Deleted"), "{}", monitor.output());
-    assert!(!backup.output().contains("MASTER STATE"), "{}", backup.output());
-    Ok(())
+        fail_engine(d1)?;
+        master.wait_for_line("thread lbd-advertiser panicked at", SOON)?;
+        master.wait_for_line("the advertiser failed and was started again: asked to fail", SOON)?;
+        let so_far = capture.matching(&advert).len();
+        let adverts = capture.wait_for_count(so_far + 3, &advert, SOON)?;
+        assert!(adverts.iter().all(|frame| frame.payload[2] == 150), "it did not let go");
+        let longest = intervals(&adverts).into_iter().max().unwrap_or_default();
+        assert!(
+            longest < MASTER_DOWN,
+            "no advert for {longest:?}, with an interval of {ADVERT_INT:?}"
+        );
+        let status = status(d1)?;
+        assert_eq!(failures(&status, "advertiser"), 1);
+        assert_eq!(status.vrrp[0].state, State::Master);
+        assert!(d1.has_address(VIP) && !d2.has_address(VIP));
+        assert!(!monitor.output().contains("Deleted"), "{}", monitor.output());
+        assert!(!backup.output().contains("MASTER STATE"), "{}", backup.output());
+        Ok(())
+    })
 }
 
 #[test]
 fn a_balancer_that_panics_is_started_again_and_vrrp_does_not_notice() -> Test {
-    let Some(lab) = network()? else { return Ok(()) };
-    let (d1, client) = (lab.host("d1")?, lab.host("client")?);
-    let _s1 = lab.host("s1")?.serve("0.0.0.0:80".parse()?)?;
-    let config = vrrp(150, "") + &service(&["10.0.0.11"]);
-    let lbd = lbd(d1, &config, &["--test-fault", "balancer"])?;
-    wait_master(d1, &lbd)?;
-    assert_eq!(client.http_get(SERVICE, "/", SOON)?.by, "s1");
-    let before = status(d1)?;
-    let capture = client.capture("eth0")?;
-    let advert = advert_of(d1);
+    undisturbed(|| {
+        let Some(lab) = network()? else { return Ok(()) };
+        let (d1, client) = (lab.host("d1")?, lab.host("client")?);
+        let _s1 = lab.host("s1")?.serve("0.0.0.0:80".parse()?)?;
+        let config = vrrp(150, "") + &service(&["10.0.0.11"]);
+        let lbd = lbd(d1, &config, &["--test-fault", "balancer"])?;
+        wait_master(d1, &lbd)?;
+        assert_eq!(client.http_get(SERVICE, "/", SOON)?.by, "s1");
+        let before = status(d1)?;
+        let capture = client.capture("eth0")?;
+        let advert = advert_of(d1);
 
-    fail_engine(d1)?;
-    let line = lbd.wait_for_line("the balancer failed and was started again", SOON)?;
-    assert!(line.text.contains("told to by --test-fault"), "{}", line.text);
-    wait_until("the service answers", SOON, || {
-        client.http_get(SERVICE, "/", SOON).is_ok_and(|answer| answer.by == "s1")
-    })?;
-    let after = status(d1)?;
-    assert_eq!((failures(&after, "balancer"), failures(&after, "advertiser")), (1, 0));
-    assert_eq!(after.vrrp[0].since, before.vrrp[0].since);
-    assert!(after.virtual_servers[0].real_servers[0].alive);
-    let adverts = capture.wait_for_count(3, &advert, SOON)?;
-    assert!(intervals(&adverts).into_iter().all(|gap| gap < 2 * ADVERT_INT));
-    Ok(())
+        fail_engine(d1)?;
+        let line = lbd.wait_for_line("the balancer failed and was started again", SOON)?;
+        assert!(line.text.contains("told to by --test-fault"), "{}", line.text);
+        wait_until("the service answers", SOON, || {
+            client.http_get(SERVICE, "/", SOON).is_ok_and(|answer| answer.by == "s1")
+        })?;
+        let after = status(d1)?;
+        assert_eq!((failures(&after, "balancer"), failures(&after, "advertiser")), (1, 0));
+        assert_eq!(after.vrrp[0].since, before.vrrp[0].since);
+        assert!(after.virtual_servers[0].real_servers[0].alive);
+        let adverts = capture.wait_for_count(3, &advert, SOON)?;
+        assert!(intervals(&adverts).into_iter().all(|gap| gap < 2 * ADVERT_INT));
+        Ok(())
+    })
 }
 
 #[test]
 fn a_new_instance_comes_and_goes_with_reloads() -> Test {
-    let Some(lab) = network()? else { return Ok(()) };
-    let d1 = lab.host("d1")?;
-    write_note(d1)?;
-    let one = vrrp(150, "");
-    let two = one.clone()
-        + &vrrp(150, "notify /run/note")
-            .replace("VI_1", "VI_2")
-            .replace("id 51", "id 52")
-            .replace("10.0.0.100", "10.0.0.101")
-            .replace("global_defs", "ignored_block");
-    let lbd = lbd(d1, &one, &[])?;
-    wait_master(d1, &lbd)?;
-    let since = status(d1)?.vrrp[0].since;
-    // An unknown block is a complaint that keepalived tolerates, at reload as well.
-    reload(d1, &lbd, &two)?;
-    lbd.wait_for_line("(VI_2) Entering MASTER STATE", SOON)?;
-    assert!(d1.has_address([10, 0, 0, 101]));
-    let reloaded = status(d1)?;
-    assert!(reloaded.daemon.last_reload.is_some_and(|reload| reload.verdict.contains("complaint")));
-    reload(d1, &lbd, &one)?;
-    wait_until("the second VIP goes", SOON, || !d1.has_address([10, 0, 0, 101]))?;
-    wait_status(d1, "VI_2 is gone", |status| status.vrrp.len() == 1)?;
-    assert_eq!(status(d1)?.vrrp[0].since, since);
-    wait_notes(
-        d1,
-        &["INSTANCE VI_2 BACKUP 150", "INSTANCE VI_2 MASTER 150", "INSTANCE VI_2 FAULT 150"],
-    )
+    undisturbed(|| {
+        let Some(lab) = network()? else { return Ok(()) };
+        let d1 = lab.host("d1")?;
+        write_note(d1)?;
+        let one = vrrp(150, "");
+        let two = one.clone()
+            + &vrrp(150, "notify /run/note")
+                .replace("VI_1", "VI_2")
+                .replace("id 51", "id 52")
+                .replace("10.0.0.100", "10.0.0.101")
+                .replace("global_defs", "ignored_block");
+        let lbd = lbd(d1, &one, &[])?;
+        wait_master(d1, &lbd)?;
+        let since = status(d1)?.vrrp[0].since;
+        // An unknown block is a complaint that keepalived tolerates, at reload as well.
+        reload(d1, &lbd, &two)?;
+        lbd.wait_for_line("(VI_2) Entering MASTER STATE", SOON)?;
+        assert!(d1.has_address([10, 0, 0, 101]));
+        let reloaded = status(d1)?;
+        assert!(
+            reloaded.daemon.last_reload.is_some_and(|reload| reload.verdict.contains("complaint"))
+        );
+        reload(d1, &lbd, &one)?;
+        wait_until("the second VIP goes", SOON, || !d1.has_address([10, 0, 0, 101]))?;
+        wait_status(d1, "VI_2 is gone", |status| status.vrrp.len() == 1)?;
+        assert_eq!(status(d1)?.vrrp[0].since, since);
+        wait_notes(
+            d1,
+            &["INSTANCE VI_2 BACKUP 150", "INSTANCE VI_2 MASTER 150", "INSTANCE VI_2 FAULT 150"],
+        )
+    })
 }

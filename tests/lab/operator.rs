@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use lb_control::{State, Status};
 use lb_lab::{Host, HostSpec, Lab, Process, Topology, wait_until};
+use lb_tests::pulse::undisturbed;
 use lb_tests::{SOON, Test, lbd, run, start, status, wait_for_holder, wait_status};
 use nix::sys::signal::Signal;
 use serde_json::Value;
@@ -64,81 +65,89 @@ fn maintained(status: &Status) -> bool {
 
 #[test]
 fn a_master_hands_over_on_command_and_says_why() -> Test {
-    let Some(lab) = network()? else { return Ok(()) };
-    let (d1, d2) = (lab.host("d1")?, lab.host("d2")?);
-    let _first = lbd(d1, &vrrp(150, "nopreempt"), STATE)?;
-    wait_for_holder(&lab, "d1", VIP, SOON)?;
-    let second = lbd(d2, &vrrp(100, "nopreempt"), STATE)?;
-    wait_status(d2, "d2 knows its master", |status| status.vrrp[0].master.is_some())?;
+    undisturbed(|| {
+        let Some(lab) = network()? else { return Ok(()) };
+        let (d1, d2) = (lab.host("d1")?, lab.host("d2")?);
+        let _first = lbd(d1, &vrrp(150, "nopreempt"), STATE)?;
+        wait_for_holder(&lab, "d1", VIP, SOON)?;
+        let second = lbd(d2, &vrrp(100, "nopreempt"), STATE)?;
+        wait_status(d2, "d2 knows its master", |status| status.vrrp[0].master.is_some())?;
 
-    assert_eq!(said(d1, "handover VI_1")?, "VI_1 has handed over and is BACKUP now\n");
-    wait_for_holder(&lab, "d2", VIP, SOON)?;
-    let why = said(d1, "why VI_1")?;
-    assert!(why.contains("MASTER -> BACKUP") && why.contains("the operator handed over"), "{why}");
-    let why: Value = serde_json::from_str(&said(d1, "why VI_1 --json")?)?;
-    let last = why["transitions"].as_array().and_then(|all| all.last()).unwrap_or(&Value::Null);
-    assert_eq!((&last["from"], &last["to"]), (&"MASTER".into(), &"BACKUP".into()), "{why}");
+        assert_eq!(said(d1, "handover VI_1")?, "VI_1 has handed over and is BACKUP now\n");
+        wait_for_holder(&lab, "d2", VIP, SOON)?;
+        let why = said(d1, "why VI_1")?;
+        assert!(
+            why.contains("MASTER -> BACKUP") && why.contains("the operator handed over"),
+            "{why}"
+        );
+        let why: Value = serde_json::from_str(&said(d1, "why VI_1 --json")?)?;
+        let last = why["transitions"].as_array().and_then(|all| all.last()).unwrap_or(&Value::Null);
+        assert_eq!((&last["from"], &last["to"]), (&"MASTER".into(), &"BACKUP".into()), "{why}");
 
-    let (code, refusal) = lbctl(d1, "handover VI_1")?;
-    assert!(code == Some(1) && refusal.contains("only a MASTER"), "{refusal}");
-    let (code, refusal) = lbctl(d1, "handover vi_1")?;
-    assert!(code == Some(1) && refusal.contains("did you mean `VI_1`"), "{refusal}");
+        let (code, refusal) = lbctl(d1, "handover VI_1")?;
+        assert!(code == Some(1) && refusal.contains("only a MASTER"), "{refusal}");
+        let (code, refusal) = lbctl(d1, "handover vi_1")?;
+        assert!(code == Some(1) && refusal.contains("did you mean `VI_1`"), "{refusal}");
 
-    // With nobody to take over it goes on.
-    stop(&second)?;
-    wait_for_holder(&lab, "d1", VIP, SOON)?;
-    let (code, refusal) = lbctl(d1, "handover VI_1")?;
-    assert!(code == Some(1) && refusal.contains("MASTER still"), "{refusal}");
-    assert!(d1.has_address(VIP));
-    Ok(())
+        // With nobody to take over it goes on.
+        stop(&second)?;
+        wait_for_holder(&lab, "d1", VIP, SOON)?;
+        let (code, refusal) = lbctl(d1, "handover VI_1")?;
+        assert!(code == Some(1) && refusal.contains("MASTER still"), "{refusal}");
+        assert!(d1.has_address(VIP));
+        Ok(())
+    })
 }
 
 #[test]
 fn maintenance_outlives_failures_and_restarts() -> Test {
-    let Some(lab) = network()? else { return Ok(()) };
-    let (d1, d2) = (lab.host("d1")?, lab.host("d2")?);
-    let options = [STATE, &["--test-fault", "advertiser"]].concat();
-    let first = lbd(d1, &vrrp(150, ""), &options)?;
-    let _second = lbd(d2, &vrrp(100, ""), STATE)?;
-    wait_for_holder(&lab, "d1", VIP, SOON)?;
+    undisturbed(|| {
+        let Some(lab) = network()? else { return Ok(()) };
+        let (d1, d2) = (lab.host("d1")?, lab.host("d2")?);
+        let options = [STATE, &["--test-fault", "advertiser"]].concat();
+        let first = lbd(d1, &vrrp(150, ""), &options)?;
+        let _second = lbd(d2, &vrrp(100, ""), STATE)?;
+        wait_for_holder(&lab, "d1", VIP, SOON)?;
 
-    let answer = said(d1, "maintenance on --persist")?;
-    assert!(answer.contains("over restarts too"), "{answer}");
-    wait_for_holder(&lab, "d2", VIP, SOON)?;
-    let shown = status(d1)?;
-    assert!(maintained(&shown), "{shown:?}");
-    let text = said(d1, "status")?;
-    assert!(text.contains("is in maintenance by root since"), "{text}");
+        let answer = said(d1, "maintenance on --persist")?;
+        assert!(answer.contains("over restarts too"), "{answer}");
+        wait_for_holder(&lab, "d2", VIP, SOON)?;
+        let shown = status(d1)?;
+        assert!(maintained(&shown), "{shown:?}");
+        let text = said(d1, "status")?;
+        assert!(text.contains("is in maintenance by root since"), "{text}");
 
-    // The advertiser fails: the next one is in maintenance from its start.
-    let sigrtmax = ["kill", "-64", &shown.daemon.pid.to_string()];
-    assert_eq!(run(d1, &sigrtmax)?.0, Some(0));
-    first.wait_for_line("the advertiser failed and was started again", SOON)?;
-    let shown = wait_status(d1, "it runs again", |status| !status.vrrp.is_empty())?;
-    assert!(maintained(&shown), "{shown:?}");
+        // The advertiser fails: the next one is in maintenance from its start.
+        let sigrtmax = ["kill", "-64", &shown.daemon.pid.to_string()];
+        assert_eq!(run(d1, &sigrtmax)?.0, Some(0));
+        first.wait_for_line("the advertiser failed and was started again", SOON)?;
+        let shown = wait_status(d1, "it runs again", |status| !status.vrrp.is_empty())?;
+        assert!(maintained(&shown), "{shown:?}");
 
-    stop(&first)?;
-    let first = lbd(d1, &vrrp(150, ""), STATE)?;
-    let shown = wait_status(d1, "d1 knows its master", |status| status.vrrp[0].master.is_some())?;
-    assert!(maintained(&shown), "{shown:?}");
-    assert_eq!((shown.vrrp[0].state, shown.vrrp[0].effective_priority), (State::Backup, 1));
-    assert!(first.lines().iter().all(|line| !line.text.contains("MASTER STATE")));
+        stop(&first)?;
+        let first = lbd(d1, &vrrp(150, ""), STATE)?;
+        let shown =
+            wait_status(d1, "d1 knows its master", |status| status.vrrp[0].master.is_some())?;
+        assert!(maintained(&shown), "{shown:?}");
+        assert_eq!((shown.vrrp[0].state, shown.vrrp[0].effective_priority), (State::Backup, 1));
+        assert!(first.lines().iter().all(|line| !line.text.contains("MASTER STATE")));
 
-    // A reload keeps it, also for the instance of another interface or number.
-    d1.write_file(lb_tests::CONFIG, vrrp(150, "").replace("_id 51", "_id 52"))?;
-    said(d1, "reload")?;
-    wait_status(d1, "the new instance is in maintenance", |status| {
-        status.vrrp[0].vrid == 52 && maintained(status)
-    })?;
-    d1.write_file(lb_tests::CONFIG, vrrp(150, ""))?;
-    said(d1, "reload")?;
+        // A reload keeps it, also for the instance of another interface or number.
+        d1.write_file(lb_tests::CONFIG, vrrp(150, "").replace("_id 51", "_id 52"))?;
+        said(d1, "reload")?;
+        wait_status(d1, "the new instance is in maintenance", |status| {
+            status.vrrp[0].vrid == 52 && maintained(status)
+        })?;
+        d1.write_file(lb_tests::CONFIG, vrrp(150, ""))?;
+        said(d1, "reload")?;
 
-    assert!(said(d1, "maintenance off")?.contains("no longer"));
-    wait_for_holder(&lab, "d1", VIP, SOON)?;
-    stop(&first)?;
-    let _first = lbd(d1, &vrrp(150, ""), STATE)?;
-    assert_eq!(status(d1)?.vrrp[0].maintenance, None);
-    Ok(())
+        assert!(said(d1, "maintenance off")?.contains("no longer"));
+        wait_for_holder(&lab, "d1", VIP, SOON)?;
+        stop(&first)?;
+        let _first = lbd(d1, &vrrp(150, ""), STATE)?;
+        assert_eq!(status(d1)?.vrrp[0].maintenance, None);
+        Ok(())
+    })
 }
 
 #[test]
@@ -153,64 +162,68 @@ fn a_broken_state_file_keeps_nobody_from_starting() -> Test {
 
 #[test]
 fn a_demoted_carp_router_gives_way_and_comes_back() -> Test {
-    let Some(lab) = network()? else { return Ok(()) };
-    let (d1, d2) = (lab.host("d1")?, lab.host("d2")?);
-    let _first = lbd(d1, &carp(0), STATE)?;
-    let _second = lbd(d2, &carp(100), STATE)?;
-    wait_for_holder(&lab, "d1", VIP, SOON)?;
-    let shown = said(d1, "carp")?;
-    assert!(shown.contains("\tcarp: MASTER vhid 1 advbase 1 advskew 0\n"), "{shown}");
+    undisturbed(|| {
+        let Some(lab) = network()? else { return Ok(()) };
+        let (d1, d2) = (lab.host("d1")?, lab.host("d2")?);
+        let _first = lbd(d1, &carp(0), STATE)?;
+        let _second = lbd(d2, &carp(100), STATE)?;
+        wait_for_holder(&lab, "d1", VIP, SOON)?;
+        let shown = said(d1, "carp")?;
+        assert!(shown.contains("\tcarp: MASTER vhid 1 advbase 1 advskew 0\n"), "{shown}");
 
-    let answer = said(d1, "carp demote carp 50")?;
-    assert!(answer.contains("demoted by 50"), "{answer}");
-    wait_for_holder(&lab, "d2", VIP, SOON)?;
-    let shown = said(d1, "carp")?;
-    assert!(shown.contains("group carp demotion 50 (50 by the operator)"), "{shown}");
-    assert_eq!(said(d1, "carp promote carp 50")?, "group carp is not demoted\n");
-    wait_for_holder(&lab, "d1", VIP, SOON)?;
+        let answer = said(d1, "carp demote carp 50")?;
+        assert!(answer.contains("demoted by 50"), "{answer}");
+        wait_for_holder(&lab, "d2", VIP, SOON)?;
+        let shown = said(d1, "carp")?;
+        assert!(shown.contains("group carp demotion 50 (50 by the operator)"), "{shown}");
+        assert_eq!(said(d1, "carp promote carp 50")?, "group carp is not demoted\n");
+        wait_for_holder(&lab, "d1", VIP, SOON)?;
 
-    let (code, refusal) = lbctl(d1, "carp demote crap")?;
-    assert!(code == Some(1) && refusal.contains("did you mean `carp`"), "{refusal}");
-    Ok(())
+        let (code, refusal) = lbctl(d1, "carp demote crap")?;
+        assert!(code == Some(1) && refusal.contains("did you mean `carp`"), "{refusal}");
+        Ok(())
+    })
 }
 
 #[test]
 fn a_recorded_incident_replays_with_the_same_transitions() -> Test {
-    let Some(lab) = network()? else { return Ok(()) };
-    let (d1, d2) = (lab.host("d1")?, lab.host("d2")?);
-    let options = [STATE, &["--record", "/run/record"]].concat();
-    let first = lbd(d1, &vrrp(150, ""), &options)?;
-    wait_for_holder(&lab, "d1", VIP, SOON)?;
-    lab.cut("d1", "eth0")?;
-    first.wait_for_line("(VI_1) Entering FAULT STATE", SOON)?;
-    let seen = first.lines().len();
-    lab.mend("d1", "eth0")?;
-    first.wait_for_line_after(seen, "(VI_1) Entering MASTER STATE", SOON)?;
-    let second = lbd(d2, &vrrp(200, ""), STATE)?;
-    wait_for_holder(&lab, "d2", VIP, SOON)?;
-    d1.write_file(lb_tests::CONFIG, vrrp(120, ""))?;
-    said(d1, "reload")?;
-    stop(&second)?;
-    wait_for_holder(&lab, "d1", VIP, SOON)?;
-    stop(&first)?;
+    undisturbed(|| {
+        let Some(lab) = network()? else { return Ok(()) };
+        let (d1, d2) = (lab.host("d1")?, lab.host("d2")?);
+        let options = [STATE, &["--record", "/run/record"]].concat();
+        let first = lbd(d1, &vrrp(150, ""), &options)?;
+        wait_for_holder(&lab, "d1", VIP, SOON)?;
+        lab.cut("d1", "eth0")?;
+        first.wait_for_line("(VI_1) Entering FAULT STATE", SOON)?;
+        let seen = first.lines().len();
+        lab.mend("d1", "eth0")?;
+        first.wait_for_line_after(seen, "(VI_1) Entering MASTER STATE", SOON)?;
+        let second = lbd(d2, &vrrp(200, ""), STATE)?;
+        wait_for_holder(&lab, "d2", VIP, SOON)?;
+        d1.write_file(lb_tests::CONFIG, vrrp(120, ""))?;
+        said(d1, "reload")?;
+        stop(&second)?;
+        wait_for_holder(&lab, "d1", VIP, SOON)?;
+        stop(&first)?;
 
-    let story: Value = serde_json::from_str(&said(d1, "replay --json /run/record")?)?;
-    let run = &story["runs"][0];
-    assert!(run["ended"].is_number(), "{run}");
-    let happenings = run["story"].as_array().cloned().unwrap_or_default();
-    let roles = happenings.iter().filter(|one| one["what"] == "role");
-    let replayed: Vec<String> =
-        roles.map(|role| role["to"].as_str().unwrap_or_default().to_owned()).collect();
-    let lines = first.lines();
-    let entered = lines.iter().filter_map(|line| line.text.split_once("(VI_1) Entering "));
-    let mut lived: Vec<&str> =
-        entered.filter_map(|(_, rest)| Some(rest.split_once(' ')?.0)).collect();
-    lived.push("STOP");
-    assert_eq!(replayed, lived, "{run}");
-    assert!(lived.len() >= 8, "{lived:?}");
-    let text = said(d1, "replay /run/record")?;
-    assert!(text.contains("another configuration is put in force"), "{text}");
-    assert!(text.contains("the record ends in order"), "{text}");
-    wait_until("d1 has let go", Duration::from_secs(1), || !d1.has_address(VIP))?;
-    Ok(())
+        let story: Value = serde_json::from_str(&said(d1, "replay --json /run/record")?)?;
+        let run = &story["runs"][0];
+        assert!(run["ended"].is_number(), "{run}");
+        let happenings = run["story"].as_array().cloned().unwrap_or_default();
+        let roles = happenings.iter().filter(|one| one["what"] == "role");
+        let replayed: Vec<String> =
+            roles.map(|role| role["to"].as_str().unwrap_or_default().to_owned()).collect();
+        let lines = first.lines();
+        let entered = lines.iter().filter_map(|line| line.text.split_once("(VI_1) Entering "));
+        let mut lived: Vec<&str> =
+            entered.filter_map(|(_, rest)| Some(rest.split_once(' ')?.0)).collect();
+        lived.push("STOP");
+        assert_eq!(replayed, lived, "{run}");
+        assert!(lived.len() >= 8, "{lived:?}");
+        let text = said(d1, "replay /run/record")?;
+        assert!(text.contains("another configuration is put in force"), "{text}");
+        assert!(text.contains("the record ends in order"), "{text}");
+        wait_until("d1 has let go", Duration::from_secs(1), || !d1.has_address(VIP))?;
+        Ok(())
+    })
 }

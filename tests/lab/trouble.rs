@@ -6,6 +6,7 @@ use anyhow::Context;
 use lb_control::State;
 use lb_control::status::VrrpCounters;
 use lb_lab::{Host, HostSpec, Lab, Topology, wait_until};
+use lb_tests::pulse::undisturbed;
 use lb_tests::{CONFIG, SOON, Test, installed, lbd, programs, run, start, status, wait_status};
 use nix::sys::signal::Signal;
 use socket2::{Domain, Protocol, Socket, Type};
@@ -279,90 +280,94 @@ fn summed(mut octets: Vec<u8>, source: Ipv4Addr) -> Vec<u8> {
 
 #[test]
 fn hostile_packets_are_counted_and_ignored() -> Test {
-    let Some(lab) = network()? else { return Ok(()) };
-    let (d1, other) = (lab.host("d1")?, lab.host("other")?);
-    let lbd = lbd(d1, GOOD, &[])?;
-    lbd.wait_for_line("(VI_1) Entering MASTER STATE", SOON)?;
-    let from = Ipv4Addr::new(10, 0, 0, 66);
-    let socket = other.run(|| -> std::io::Result<Socket> {
-        let socket = Socket::new(Domain::IPV4, Type::RAW, Some(Protocol::from(112)))?;
-        socket.set_multicast_if_v4(&from)?;
+    undisturbed(|| {
+        let Some(lab) = network()? else { return Ok(()) };
+        let (d1, other) = (lab.host("d1")?, lab.host("other")?);
+        let lbd = lbd(d1, GOOD, &[])?;
+        lbd.wait_for_line("(VI_1) Entering MASTER STATE", SOON)?;
+        let from = Ipv4Addr::new(10, 0, 0, 66);
+        let socket = other.run(|| -> std::io::Result<Socket> {
+            let socket = Socket::new(Domain::IPV4, Type::RAW, Some(Protocol::from(112)))?;
+            socket.set_multicast_if_v4(&from)?;
+            socket.set_multicast_ttl_v4(255)?;
+            Ok(socket)
+        })??;
+        let send = |octets: &[u8]| socket.send_to(octets, &SocketAddrV4::new(GROUP, 0).into());
+        let counters = || -> anyhow::Result<VrrpCounters> { Ok(status(d1)?.vrrp[0].counters) };
+        let before = counters()?;
+
+        let whole = summed(advert(|_| {}), from);
+        // Cut anywhere from behind the VRID on: without that it is nobody's.
+        for length in 2..whole.len() {
+            send(&summed(whole[..length].to_vec(), from))?;
+        }
+        send(&summed(advert(|octets| octets[3] = 200), from))?; // 200 addresses, of which one is there
+        let cut = (whole.len() - 2 + 1) as u64;
+        // Version 2 has eight octets of authentication data behind the addresses.
+        send(&summed(
+            advert(|octets| {
+                octets[0] = 0x21;
+                octets.extend([0; 8]);
+            }),
+            from,
+        ))?;
+        send(&summed(advert(|octets| octets[0] = 0x32), from))?;
+        send(&advert(|octets| octets[6] = 0xff))?;
+        socket.set_multicast_ttl_v4(254)?;
+        send(&whole)?;
         socket.set_multicast_ttl_v4(255)?;
-        Ok(socket)
-    })??;
-    let send = |octets: &[u8]| socket.send_to(octets, &SocketAddrV4::new(GROUP, 0).into());
-    let counters = || -> anyhow::Result<VrrpCounters> { Ok(status(d1)?.vrrp[0].counters) };
-    let before = counters()?;
+        let expected = VrrpCounters {
+            packet_len_err: cut,
+            version_err: 1,
+            invalid_type_rcvd: 1,
+            checksum_err: 1,
+            ip_ttl_err: 1,
+            ..VrrpCounters::default()
+        };
+        let bad =
+            |counters: VrrpCounters| VrrpCounters { advert_sent: 0, ..counters.since(&before) };
+        let seen = wait_until("all are counted", SOON, || {
+            counters().is_ok_and(|now| bad(now) == expected)
+        });
+        seen.with_context(|| format!("{:#?}", counters().map(bad)))?;
 
-    let whole = summed(advert(|_| {}), from);
-    // Cut anywhere from behind the VRID on: without that it is nobody's.
-    for length in 2..whole.len() {
-        send(&summed(whole[..length].to_vec(), from))?;
-    }
-    send(&summed(advert(|octets| octets[3] = 200), from))?; // 200 addresses, of which one is there
-    let cut = (whole.len() - 2 + 1) as u64;
-    // Version 2 has eight octets of authentication data behind the addresses.
-    send(&summed(
-        advert(|octets| {
-            octets[0] = 0x21;
-            octets.extend([0; 8]);
-        }),
-        from,
-    ))?;
-    send(&summed(advert(|octets| octets[0] = 0x32), from))?;
-    send(&advert(|octets| octets[6] = 0xff))?;
-    socket.set_multicast_ttl_v4(254)?;
-    send(&whole)?;
-    socket.set_multicast_ttl_v4(255)?;
-    let expected = VrrpCounters {
-        packet_len_err: cut,
-        version_err: 1,
-        invalid_type_rcvd: 1,
-        checksum_err: 1,
-        ip_ttl_err: 1,
-        ..VrrpCounters::default()
-    };
-    let bad = |counters: VrrpCounters| VrrpCounters { advert_sent: 0, ..counters.since(&before) };
-    let seen =
-        wait_until("all are counted", SOON, || counters().is_ok_and(|now| bad(now) == expected));
-    seen.with_context(|| format!("{:#?}", counters().map(bad)))?;
+        // Noise under our VRID; the seed makes it the same every time.
+        let mut seed: u32 = 51;
+        let mut noise = || {
+            seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (seed >> 24) as u8
+        };
+        let count = 500;
+        for n in 0..count {
+            let mut octets: Vec<u8> = (0..2 + n % 90).map(|_| noise()).collect();
+            octets[1] = 51;
+            send(&octets)?;
+        }
+        let total = |c: VrrpCounters| {
+            c.packet_len_err + c.version_err + c.invalid_type_rcvd + c.checksum_err + c.ip_ttl_err
+        };
+        wait_until("the noise is counted", SOON, || {
+            counters().is_ok_and(|now| total(bad(now)) == total(expected) + count as u64)
+        })
+        .with_context(|| format!("{:#?}", counters().map(bad)))?;
 
-    // Noise under our VRID; the seed makes it the same every time.
-    let mut seed: u32 = 51;
-    let mut noise = || {
-        seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        (seed >> 24) as u8
-    };
-    let count = 500;
-    for n in 0..count {
-        let mut octets: Vec<u8> = (0..2 + n % 90).map(|_| noise()).collect();
-        octets[1] = 51;
-        send(&octets)?;
-    }
-    let total = |c: VrrpCounters| {
-        c.packet_len_err + c.version_err + c.invalid_type_rcvd + c.checksum_err + c.ip_ttl_err
-    };
-    wait_until("the noise is counted", SOON, || {
-        counters().is_ok_and(|now| total(bad(now)) == total(expected) + count as u64)
+        let after = status(d1)?;
+        assert_eq!((after.vrrp[0].state, after.vrrp[0].counters.advert_rcvd), (State::Master, 0));
+        assert!(d1.has_address(VIP));
+        assert_eq!(lbd.output().matches("Entering BACKUP STATE").count(), 1, "{}", lbd.output());
+        // It said so, once a kind, not once a packet.
+        let said = lbd
+            .lines()
+            .iter()
+            .filter(|line| line.text.contains("advertisement from 10.0.0.66"))
+            .count();
+        assert!((1..=20).contains(&said), "{}", lbd.output());
+        // A sound one still counts.
+        send(&whole)?;
+        lbd.wait_for_line("Entering BACKUP STATE", SOON)?;
+        wait_status(d1, "the better master is heard", |status| {
+            status.vrrp[0].counters.advert_rcvd == 1
+        })?;
+        Ok(())
     })
-    .with_context(|| format!("{:#?}", counters().map(bad)))?;
-
-    let after = status(d1)?;
-    assert_eq!((after.vrrp[0].state, after.vrrp[0].counters.advert_rcvd), (State::Master, 0));
-    assert!(d1.has_address(VIP));
-    assert_eq!(lbd.output().matches("Entering BACKUP STATE").count(), 1, "{}", lbd.output());
-    // It said so, once a kind, not once a packet.
-    let said = lbd
-        .lines()
-        .iter()
-        .filter(|line| line.text.contains("advertisement from 10.0.0.66"))
-        .count();
-    assert!((1..=20).contains(&said), "{}", lbd.output());
-    // A sound one still counts.
-    send(&whole)?;
-    lbd.wait_for_line("Entering BACKUP STATE", SOON)?;
-    wait_status(d1, "the better master is heard", |status| {
-        status.vrrp[0].counters.advert_rcvd == 1
-    })?;
-    Ok(())
 }

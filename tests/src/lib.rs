@@ -11,6 +11,7 @@
 //! ```
 
 pub mod play;
+pub mod pulse;
 pub mod timing;
 pub mod watch;
 pub mod wire;

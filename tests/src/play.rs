@@ -14,6 +14,7 @@ use std::time::SystemTime;
 use anyhow::{Context, anyhow};
 use lb_lab::{Capture, Frame, Host, Lab};
 
+use crate::pulse;
 use crate::timing::seconds;
 use crate::watch::{Log, Watch};
 use crate::{SOON, Test};
@@ -213,7 +214,9 @@ impl Play {
         vips: impl IntoIterator<Item = IpAddr>,
     ) -> String {
         let steps = self.steps.iter().map(|(at, step)| (*at, format!("--- {step}")));
-        let mut all: Vec<_> = steps.chain(said).collect();
+        let pauses = pulse::pauses(self.began).into_iter();
+        let pauses = pauses.map(|pause| (pause.from, format!("*** {pause}")));
+        let mut all: Vec<_> = steps.chain(said).chain(pauses).collect();
         for vip in vips {
             let holders = self.log.holders(vip).into_iter();
             all.extend(holders.map(|(at, who)| (at, format!("=== {vip} is held by {who:?}"))));

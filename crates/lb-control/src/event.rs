@@ -126,6 +126,16 @@ pub enum EventKind {
         /// Its priority.
         priority: u8,
     },
+    /// A master advertised late by an interval or more: the machine did not run it in time. Said
+    /// once a second at most, of one instance.
+    VrrpLate {
+        /// Name in the configuration.
+        name: String,
+        /// How late, in milliseconds.
+        late_ms: u64,
+        /// How often it advertises, in milliseconds.
+        interval_ms: u64,
+    },
     /// Packets of one kind of error began to arrive; said once until the state changes.
     VrrpPacketError {
         /// Name in the configuration.
@@ -311,6 +321,12 @@ impl fmt::Display for EventKind {
             Self::VrrpMasterRxLowerPri { name, from, priority } => {
                 write!(f, "({name}) Received advert from {from} with lower priority {priority}")
             }
+            Self::VrrpLate { name, late_ms, interval_ms } => write!(
+                f,
+                "({name}) advertises {late_ms} ms late, with an interval of {interval_ms} ms: the machine did \
+                 not run lbd in time, and a peer may have taken over; give the machine more CPU, or lbd a \
+                 priority with vrrp_rt_priority"
+            ),
             Self::VrrpPacketError { name, from, reason }
             | Self::CarpPacketError { name, from, reason, .. } => {
                 write!(f, "({name}) advertisement from {from}: {reason}")

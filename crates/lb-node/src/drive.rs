@@ -93,6 +93,7 @@ impl Node {
         out: &mut Vec<Action>,
     ) {
         if let Some(id) = self.demux.find(link, &packet, |id| self.slot(id)) {
+            self.notice_lateness(now, id, out);
             self.inspect(now, id, &packet, out);
             self.drive(now, id, Input::Packet(packet), out);
             if self.somebody_leaves() {
@@ -114,6 +115,7 @@ impl Node {
             if slot.armed.take_if(|armed| *armed == at).is_none() {
                 continue; // a stale entry
             }
+            self.notice_lateness(now, id, out);
             self.drive(now, id, Input::Timer, out);
             self.announce_due(now, id, out);
             self.release_due(now, id, out);

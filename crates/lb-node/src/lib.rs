@@ -25,6 +25,7 @@ mod drive;
 mod followed;
 pub mod group;
 mod kernel;
+mod lateness;
 mod links;
 mod message;
 mod operator;
@@ -64,6 +65,7 @@ use deadlines::Deadlines;
 use demotion::Demotions;
 use demux::Demux;
 use followed::Followed;
+use lateness::Lateness;
 use links::Links;
 use protocol::Together;
 use scripts::Scripts;
@@ -98,6 +100,7 @@ pub struct Node {
     vmacs: Vmacs,
     shares_said: shares::Said,
     deadlines: Deadlines,
+    lateness: Lateness,
     /// No more in the configuration, but not yet let go of their addresses.
     departing: Vec<InstanceId>,
     /// Removed by the last input.
@@ -178,6 +181,7 @@ impl Node {
             vmacs: Vmacs::default(),
             shares_said: shares::Said::new(),
             deadlines: Deadlines::default(),
+            lateness: Lateness::default(),
             departing: Vec::new(),
             departed: Vec::new(),
             free: Vec::new(),

@@ -555,6 +555,53 @@ fn a_late_node_hears_what_waits_before_it_judges() {
 }
 
 #[test]
+fn a_master_that_misses_an_advertisement_says_so_once_a_second() {
+    let mut net = pair();
+    let node = &mut net.hosts[0].node;
+    let mut late = |ms| {
+        let due = node.deadline().expect("a master has a timer");
+        let mut actions = Vec::new();
+        node.handle(due + Duration::from_millis(ms), Input::Timer, &mut actions);
+        let told = actions.into_iter().find_map(|action| match action {
+            Action::Event(event) => Some(event),
+            _ => None,
+        });
+        told.map(|event| *event)
+    };
+    let told = |late_ms| {
+        let name = "VI_1".to_owned();
+        Some(lb_control::EventKind::VrrpLate { name, late_ms, interval_ms: 1000 })
+    };
+    assert_eq!(late(999), None);
+    assert_eq!(late(1209), told(1209));
+    // A second later it advertises in time, and then is late again.
+    assert_eq!(late(0), None);
+    assert_eq!(late(60_000), told(60_000));
+}
+
+#[test]
+fn a_master_that_slept_through_a_takeover_says_so() {
+    let mut net = pair();
+    let [host, peer] = &mut net.hosts[..] else { panic!("a pair") };
+    let (mut payload, mut datagrams, mut actions) = (Vec::new(), Vec::new(), Vec::new());
+    let advert = Advert::Vrrp(lb_vrrp::Priority(100));
+    peer.node.emit(InstanceId(0), advert, &mut payload, &mut datagrams);
+    let packet = lb_election::IpPacket {
+        source: datagrams[0].source,
+        destination: datagrams[0].destination,
+        ttl: Some(255),
+        declared_len: None,
+        payload: &payload,
+    };
+    let late = host.node.deadline().expect("a master has a timer") + Duration::from_secs(5);
+    host.node.handle(late, Input::Packet { link: 1, packet }, &mut actions);
+    let told = actions.iter().filter(|action| {
+        matches!(action, Action::Event(event) if event.to_string().contains("5000 ms late"))
+    });
+    assert_eq!(told.count(), 1, "{actions:?}");
+}
+
+#[test]
 fn nothing_is_sent_on_a_link_that_is_down() {
     let datagrams = |dont_track_primary| {
         let mut config = instance("VI_1", "eth1", 1, 200);

@@ -11,6 +11,7 @@ use anyhow::{Context, ensure};
 use lb_control::State;
 use lb_lab::{HostSpec, Lab, Server, Topology};
 use lb_tests::play::side_by_side;
+use lb_tests::pulse::undisturbed;
 use lb_tests::{SOON, Test, lbd, wait_status};
 
 use crate::config::Carp;
@@ -36,7 +37,9 @@ struct Client {
 
 #[test]
 fn each_question_has_one_answer_and_a_lost_node_moves_its_share_alone() -> Test {
-    side_by_side(["ip", "ip-stealth", "arp"].map(|mode| (mode, mode)), share)
+    side_by_side(["ip", "ip-stealth", "arp"].map(|mode| (mode, mode)), |mode| {
+        undisturbed(|| share(mode))
+    })
 }
 
 fn share(mode: &'static str) -> Test {

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant, SystemTime};
 use anyhow::{Context, ensure};
 use lb_lab::{HostSpec, Probe, Prober, Topology};
 use lb_tests::play::{Play, side_by_side};
+use lb_tests::pulse::undisturbed;
 use lb_tests::timing::seconds;
 use lb_tests::{SOON, Test, lbd};
 
@@ -23,7 +24,9 @@ const LIMIT: Duration = Duration::from_millis(500);
 
 #[test]
 fn one_cable_moves_both_addresses_and_they_return() -> Test {
-    side_by_side([("of the WAN", "eth0"), ("of the LAN", "eth1")], pull)
+    side_by_side([("of the WAN", "eth0"), ("of the LAN", "eth1")], |cable| {
+        undisturbed(|| pull(cable))
+    })
 }
 
 fn pull(cable: &'static str) -> Test {

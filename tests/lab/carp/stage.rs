@@ -9,6 +9,7 @@ use std::time::{Duration, SystemTime};
 use anyhow::{Context, ensure};
 use lb_lab::{Frame, HostSpec, Process, Topology};
 use lb_tests::play::{Play, side_by_side};
+use lb_tests::pulse::undisturbed;
 use lb_tests::timing::{is_after, seconds};
 use lb_tests::wire::announced;
 use lb_tests::{SOON, Test};
@@ -48,13 +49,15 @@ impl DerefMut for Stage {
 
 /// Runs `play` before nodes that have not started yet; a failure tells the story. Where the machine has no labs or
 /// no ucarp, it says so and passes.
-pub fn stage(nodes: &[Node], play: impl FnOnce(&mut Stage) -> Test) -> Test {
+pub fn stage(nodes: &[Node], mut play: impl FnMut(&mut Stage) -> Test) -> Test {
     let ucarp = nodes.iter().any(|node| node.daemon == Daemon::Ucarp);
     if ucarp && !lb_tests::installed("ucarp", "ucarp") {
         return Ok(());
     }
-    let Some(mut stage) = Stage::new(nodes)? else { return Ok(()) };
-    play(&mut stage).map_err(|error| error.context(stage.story()))
+    undisturbed(|| {
+        let Some(mut stage) = Stage::new(nodes)? else { return Ok(()) };
+        play(&mut stage).map_err(|error| error.context(stage.story()))
+    })
 }
 
 /// Runs a play of a faster node and a slower one, with `lbd` as the one and as the other.

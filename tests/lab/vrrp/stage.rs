@@ -10,6 +10,7 @@ use anyhow::{Context, ensure};
 use lb_lab::{Frame, HostSpec, Process, Topology};
 use lb_tests::play::Play;
 pub use lb_tests::play::side_by_side;
+use lb_tests::pulse::undisturbed;
 use lb_tests::{CONFIG, SOON, Test};
 use nix::sys::signal::Signal;
 
@@ -42,13 +43,15 @@ impl DerefMut for Stage {
 
 /// Runs `play` before routers that have not started yet; a failure tells the story. Where the machine has no labs or
 /// no keepalived, it says so and passes.
-pub fn stage(routers: &[Router], play: impl FnOnce(&mut Stage) -> Test) -> Test {
+pub fn stage(routers: &[Router], mut play: impl FnMut(&mut Stage) -> Test) -> Test {
     let keepalived = routers.iter().any(|router| router.daemon == Daemon::Keepalived);
     if keepalived && !lb_tests::installed("keepalived", "keepalived") {
         return Ok(());
     }
-    let Some(mut stage) = Stage::new(routers)? else { return Ok(()) };
-    play(&mut stage).map_err(|error| error.context(stage.story()))
+    undisturbed(|| {
+        let Some(mut stage) = Stage::new(routers)? else { return Ok(()) };
+        play(&mut stage).map_err(|error| error.context(stage.story()))
+    })
 }
 
 /// Runs a play of a router of higher priority and one of lower priority, with `lbd` as the one and as the other.

@@ -22,7 +22,7 @@ fn with_vmac(priority: u8) -> Vrrp {
 }
 
 /// Two routers and a client that runs nothing.
-fn stage_with_client(routers: [(Daemon, &Vrrp); 2], play: impl FnOnce(&mut Stage) -> Test) -> Test {
+fn stage_with_client(routers: [(Daemon, &Vrrp); 2], play: impl FnMut(&mut Stage) -> Test) -> Test {
     let [(first, one), (second, two)] = routers;
     let client = Router { host: "d3", daemon: Lbd, config: String::new() };
     stage(&[Router::new("d1", first, &[one]), Router::new("d2", second, &[two]), client], play)

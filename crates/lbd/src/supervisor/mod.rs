@@ -692,7 +692,8 @@ fn log_event(event: &EventKind, carp_log: u8) {
     match event {
         EventKind::DataplaneError { .. } => tracing::error!(target: "lbd::balancer", "{event}"),
         EventKind::TableRepaired { .. } => tracing::warn!(target: "lbd::balancer", "{event}"),
-        EventKind::VrrpPacketError { .. }
+        EventKind::VrrpLate { .. }
+        | EventKind::VrrpPacketError { .. }
         | EventKind::CarpPacketError { .. }
         | EventKind::Conflict { began: true, .. } => {
             tracing::warn!(target: "lbd::advertiser", "{event}");
