@@ -4,7 +4,10 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use anstyle::{AnsiColor, Style};
-use comfy_table::{Attribute, Cell, CellAlignment, Color, ContentArrangement, Table, presets};
+use comfy_table::{
+    Attribute, Cell, CellAlignment, Color, ColumnConstraint, ContentArrangement, Table, Width,
+    presets,
+};
 use lb_sim::trial::{Fault, Report, Trial, VipReport};
 
 const GOOD: Style = AnsiColor::Green.on_default();
@@ -97,8 +100,14 @@ fn trials(report: &Report, width: u16) -> Table {
             ]);
         }
     }
+    // No name is broken where that can be avoided.
+    let longest = report.nodes.iter().map(|name| name.chars().count()).max().unwrap_or_default();
+    let room = Width::Fixed(longest.min(usize::from(width) / 3) as u16 + 3);
     for (index, column) in table.column_iter_mut().enumerate() {
         column.set_padding((if index == 0 { 0 } else { 2 }, 0));
+        if matches!(index, 0 | 2) {
+            column.set_constraint(ColumnConstraint::LowerBoundary(room));
+        }
     }
     table
 }
@@ -130,7 +139,7 @@ fn outage(trial: &Trial, worst: Option<&VipReport>) -> (Cell, String) {
         Some(_) if trial.fault == Fault::Election => (Cell::new("-"), String::new()),
         Some(vip) if vip.worst.is_zero() => (Cell::new("none").fg(Color::Green), String::new()),
         Some(vip) => {
-            let lasts = vip.outages.iter().any(|(_, to)| *to == trial.end);
+            let lasts = vip.lasts(trial.end);
             let colour = if lasts || vip.worst >= Duration::from_secs(1) {
                 Color::Red
             } else {
