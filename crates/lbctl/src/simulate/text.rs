@@ -105,9 +105,13 @@ fn trials(report: &Report, width: u16) -> Table {
     let room = Width::Fixed(longest.min(usize::from(width) / 3) as u16 + 3);
     for (index, column) in table.column_iter_mut().enumerate() {
         column.set_padding((if index == 0 { 0 } else { 2 }, 0));
-        if matches!(index, 0 | 2) {
-            column.set_constraint(ColumnConstraint::LowerBoundary(room));
-        }
+        let least = match index {
+            0 | 2 => room,
+            // `for ever`
+            3 => Width::Fixed(10),
+            _ => continue,
+        };
+        column.set_constraint(ColumnConstraint::LowerBoundary(least));
     }
     table
 }
