@@ -57,6 +57,13 @@ fn write(report: &Report, width: u16, out: &mut String) -> std::fmt::Result {
             writeln!(out, "{}", wrapped(&sentence, width))?;
         }
     }
+    if let [only] = &report.nodes[..] {
+        let sentence = format!(
+            "{only} is alone: an outage lasts until it is back. Give the files of the other nodes too"
+        );
+        writeln!(out, "\n{}", wrapped(&sentence, width))?;
+        return Ok(());
+    }
     let worst = report
         .trials
         .iter()
