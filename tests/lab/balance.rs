@@ -7,25 +7,19 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, ensure};
 use lb_control::Status;
 use lb_control::status::{RealServer, VirtualServer};
-use lb_lab::{Host, HostSpec, Lab, Server, Topology, wait_until};
+use lb_lab::{Host, Lab, Server, wait_until};
 use lb_tests::pulse::undisturbed;
 use lb_tests::{
-    KeptAlive, SOON, Test, installed, lbd, notes, run, start, status, wait_notes, wait_status,
-    write_note,
+    KeptAlive, SOON, Test, installed, lbd, notes, on_one_switch, run, start, status, wait_notes,
+    wait_status, write_note,
 };
 
 const VIP: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::new(10, 0, 0, 2)), 8080);
 
 /// A director, three servers and two clients on one switch.
 fn network() -> anyhow::Result<Option<Lab>> {
-    let mut topology = Topology::new(["lan"]);
     let hosts = [("lb", 2), ("s1", 11), ("s2", 12), ("s3", 13), ("c1", 21), ("c2", 22)];
-    for (name, octet) in hosts {
-        let address = format!("10.0.0.{octet}/24");
-        let host = HostSpec::new(name).interface("eth0", "lan", [address.as_str()]);
-        topology = topology.host(host.private("/etc/keepalived"));
-    }
-    start(topology)
+    start(on_one_switch(&hosts))
 }
 
 /// Starts the built-in servers of these hosts at port 80.

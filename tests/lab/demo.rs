@@ -39,6 +39,16 @@ fn lbctl(mark: &str, arguments: &[&str]) -> anyhow::Result<Command> {
     Ok(command)
 }
 
+/// Runs a command as the arguments of a shell's script.
+fn shell(script: &str, command: &Command) -> Command {
+    let mut shell = Command::new("sh");
+    shell.args(["-c", script, "sh"]).arg(command.get_program()).args(command.get_args());
+    for (name, value) in command.get_envs() {
+        shell.env(name, value.unwrap_or_default());
+    }
+    shell
+}
+
 /// A mark of its own for each test of each run.
 fn mark(name: &str) -> String {
     format!("{name}-{}", std::process::id())
@@ -174,11 +184,13 @@ impl Held {
             fs::write(directory.path().join(file), content)?;
         }
         let file = directory.path().join("lab.toml").display().to_string();
-        let mut process = lbctl(&name, &[&file, "--hold", "--name", &name])?
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .process_group(0)
-            .spawn()?;
+        // As a shell without job control runs what is in the background.
+        let mut process =
+            shell("trap '' INT; exec \"$@\"", &lbctl(&name, &[&file, "--hold", "--name", &name])?)
+                .stdout(Stdio::null())
+                .stderr(Stdio::piped())
+                .process_group(0)
+                .spawn()?;
         let errors = process.stderr.take().context("no stderr")?;
         // Dropped where it fails, which ends the process.
         let held = Self { process, name };

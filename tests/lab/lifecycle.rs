@@ -5,11 +5,11 @@ use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::Context;
 use lb_control::{State, Status};
-use lb_lab::{Frame, Host, HostSpec, Lab, Process, Topology, wait_for, wait_until};
+use lb_lab::{Frame, Host, Lab, Process, wait_for, wait_until};
 use lb_tests::pulse::undisturbed;
 use lb_tests::{
-    CONFIG, KeptAlive, SOON, Test, intervals, is_advert, lbd, run, start, status, wait_notes,
-    wait_status, write_note,
+    CONFIG, KeptAlive, SOON, Test, intervals, is_advert, lbd, on_one_switch, run, start, status,
+    wait_notes, wait_status, write_note,
 };
 use nix::sys::signal::Signal;
 
@@ -22,13 +22,7 @@ const MASTER_DOWN: Duration = Duration::from_millis(800);
 
 /// Two directors, a server and a client on one switch.
 fn network() -> anyhow::Result<Option<Lab>> {
-    let mut topology = Topology::new(["lan"]);
-    for (name, octet) in [("d1", 2), ("d2", 3), ("s1", 11), ("s2", 12), ("client", 21)] {
-        let address = format!("10.0.0.{octet}/24");
-        let host = HostSpec::new(name).interface("eth0", "lan", [address.as_str()]);
-        topology = topology.host(host.private("/etc/keepalived"));
-    }
-    start(topology)
+    start(on_one_switch(&[("d1", 2), ("d2", 3), ("s1", 11), ("s2", 12), ("client", 21)]))
 }
 
 /// One instance at the VIP. Without `enable_script_security`: in the user namespace of an ordinary user the machine's

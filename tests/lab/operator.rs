@@ -4,9 +4,9 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use lb_control::{State, Status};
-use lb_lab::{Host, HostSpec, Lab, Process, Topology, wait_until};
+use lb_lab::{Host, Lab, Process, wait_until};
 use lb_tests::pulse::undisturbed;
-use lb_tests::{SOON, Test, lbd, run, start, status, wait_for_holder, wait_status};
+use lb_tests::{SOON, Test, lbd, on_one_switch, run, start, status, wait_for_holder, wait_status};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
@@ -16,13 +16,7 @@ const STATE: &[&str] = &["--state-dir", "/run/state"];
 
 /// Two directors on one switch.
 fn network() -> anyhow::Result<Option<Lab>> {
-    let mut topology = Topology::new(["lan"]);
-    for (name, octet) in [("d1", 2), ("d2", 3)] {
-        let address = format!("10.0.0.{octet}/24");
-        let host = HostSpec::new(name).interface("eth0", "lan", [address.as_str()]);
-        topology = topology.host(host.private("/etc/keepalived"));
-    }
-    start(topology)
+    start(on_one_switch(&[("d1", 2), ("d2", 3)]))
 }
 
 fn vrrp(priority: u8, more: &str) -> String {

@@ -27,7 +27,7 @@ use anyhow::{Context, bail, ensure};
 use lb_control::{
     DEFAULT_SOCKET, PROTOCOL_VERSION, Request, RequestBody, Response, ResponseBody, Status,
 };
-use lb_lab::{Frame, Host, Lab, Options, Process, Topology, wait_for, wait_until};
+use lb_lab::{Frame, Host, HostSpec, Lab, Options, Process, Topology, wait_for, wait_until};
 
 // Test binaries of ordinary users become root of a user namespace; with every test that links this crate.
 lb_lab::become_root_at_start!();
@@ -97,6 +97,17 @@ pub fn lbd(host: &Host, config: &str, more: &[&str]) -> anyhow::Result<Process> 
     let lbd = host.spawn([&["lbd", "-n", "-l", "-D", "-G"], more].concat())?;
     lbd.wait_for_line("Startup complete", SOON)?;
     Ok(lbd)
+}
+
+/// Hosts on the switch `lan`, each with the last octet of its address in 10.0.0.0/24, and an `/etc/keepalived` of its
+/// own.
+#[must_use]
+pub fn on_one_switch(hosts: &[(&str, u8)]) -> Topology {
+    hosts.iter().fold(Topology::new(["lan"]), |topology, (name, octet)| {
+        let address = format!("10.0.0.{octet}/24");
+        let host = HostSpec::new(*name).interface("eth0", "lan", [address.as_str()]);
+        topology.host(host.private("/etc/keepalived"))
+    })
 }
 
 /// The status of the `lbd` in a host, from its control socket.

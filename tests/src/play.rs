@@ -8,9 +8,9 @@ use std::fmt::Write as _;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::thread;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
-use anyhow::{Context, anyhow};
+use anyhow::{Context, anyhow, ensure};
 use lb_lab::{Capture, Frame, Host, Lab};
 
 use crate::pulse;
@@ -203,6 +203,40 @@ impl Play {
             (last.len() == 1 && last.contains(host)).then(|| (*at).max(since))
         });
         found.with_context(|| format!("{host} does not hold {vip} alone within {SOON:?}"))
+    }
+
+    /// Checks that `host` has had `vip` for itself since a time.
+    ///
+    /// # Errors
+    /// Somebody else has it, or had it meanwhile.
+    pub fn keeps(&self, vip: IpAddr, host: &str, since: SystemTime) -> Test {
+        let holders = self.holders(vip);
+        let kept = holders.last().is_some_and(|(at, last)| *at <= since && last.contains(host));
+        ensure!(kept, "{host} does not keep {vip}");
+        Ok(())
+    }
+
+    /// Waits until `read` has made something of `count` frames that a host sent through `eth0` since `since`, for so
+    /// long at the most, and returns that.
+    ///
+    /// # Errors
+    /// There are fewer by then.
+    pub fn wait_to_read<T>(
+        &self,
+        host: &str,
+        since: SystemTime,
+        count: usize,
+        patience: Duration,
+        read: impl Fn(&Frame) -> Option<T>,
+    ) -> anyhow::Result<Vec<T>> {
+        // What comes out of the cable was sent by the host.
+        let read = |frame: &Frame| {
+            let candidate = !frame.outgoing && frame.at >= since;
+            candidate.then(|| read(frame)).flatten()
+        };
+        let capture = self.capture(host, "eth0")?;
+        let frames = capture.wait_for_count(count, |frame| read(frame).is_some(), patience);
+        Ok(frames?.iter().filter_map(read).collect())
     }
 
     /// Everything that happened, in order: the steps, what `said` was on the wire, who had the `vips`.

@@ -7,53 +7,14 @@
 //! namespace of its own, with an interface for each the file names; without root it is left out.
 
 use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use lb_config::{FileStatus, Interface, Options, RealSystem, System};
+use lb_config::{AnyInterface, Options};
 
-/// This machine, with every interface there is a name for.
-struct EveryInterface;
-
-impl System for EveryInterface {
-    fn read(&self, path: &Path) -> std::io::Result<Vec<u8>> {
-        RealSystem.read(path)
-    }
-    fn status(&self, path: &Path) -> std::io::Result<FileStatus> {
-        RealSystem.status(path)
-    }
-    fn resolve(&self, path: &Path) -> std::io::Result<PathBuf> {
-        RealSystem.resolve(path)
-    }
-    fn glob(&self, pattern: &str) -> Vec<PathBuf> {
-        RealSystem.glob(pattern)
-    }
-    fn current_dir(&self) -> PathBuf {
-        RealSystem.current_dir()
-    }
-    fn interface(&self, _: &str) -> Option<Interface> {
-        Some(Interface { multicast: true })
-    }
-    fn user(&self, name: &str) -> Option<lb_config::model::ScriptOwner> {
-        RealSystem.user(name)
-    }
-    fn group(&self, name: &str) -> Option<u32> {
-        RealSystem.group(name)
-    }
-    fn own(&self) -> lb_config::model::ScriptOwner {
-        RealSystem.own()
-    }
-    fn host_name(&self) -> String {
-        RealSystem.host_name()
-    }
-    fn variable(&self, name: &str) -> Option<String> {
-        RealSystem.variable(name)
-    }
-    fn seed(&self) -> u64 {
-        1
-    }
-}
+#[path = "../tests/common/keepalived.rs"]
+mod keepalived;
 
 /// What a row is about: name, size, text.
 type Case = (&'static str, usize, fn(usize) -> String);
@@ -74,9 +35,9 @@ fn main() {
         return read(Path::new(&file));
     }
     let dir = tempfile::tempdir().expect("a temporary directory");
-    let keepalived = has_keepalived();
-    if !keepalived {
-        println!("without keepalived: it is not installed, or this is not root");
+    let missing = keepalived::missing();
+    if let Some(missing) = missing {
+        println!("without keepalived: {missing} is not here");
     }
     println!(
         "  count what                   file KB   ours: CPU ms   MB/s  peak MB   keepalived: CPU ms  peak MB"
@@ -94,7 +55,7 @@ fn main() {
             ours.cpu.as_secs_f64() * 1e3,
             ours.peak_kb as f64 / 1e3
         );
-        if keepalived {
+        if missing.is_none() {
             let theirs = best(2, || in_namespace(&file, links(count)).spawn());
             print!(" {:20.1} {:8.1}", theirs.cpu.as_secs_f64() * 1e3, theirs.peak_kb as f64 / 1e3);
         }
@@ -105,18 +66,9 @@ fn main() {
 /// Reads a file as `-t` does, complaints and lints included, and prints the largest resident set only.
 fn read(file: &Path) {
     let options = Options { testing: true, ..Options::default() };
-    let loaded = lb_config::load(file, &options, &EveryInterface);
+    let loaded = lb_config::load(file, &options, &AnyInterface);
     assert!(!loaded.is_refused(), "{}", loaded.render(false));
     print!("{}", peak_of(std::process::id()).unwrap_or_default());
-}
-
-fn has_keepalived() -> bool {
-    let runs = |program: &str, argument: &str| {
-        let mut command = Command::new(program);
-        command.arg(argument).stdout(Stdio::null()).stderr(Stdio::null());
-        command.status().is_ok_and(|status| status.success())
-    };
-    nix::unistd::geteuid().is_root() && runs("keepalived", "--version")
 }
 
 /// Number of interfaces the file of so many instances names.

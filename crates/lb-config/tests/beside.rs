@@ -3,6 +3,8 @@
 //! Runs as root where keepalived, unshare(1) and ip(8) are installed, and says so where they are not.
 
 mod common;
+#[path = "common/keepalived.rs"]
+mod keepalived;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -59,20 +61,6 @@ impl System for EveryInterface {
     }
 }
 
-/// What is missing for running keepalived here.
-fn missing() -> Option<&'static str> {
-    if !nix::unistd::geteuid().is_root() {
-        return Some("root");
-    }
-    ["keepalived", "unshare", "ip", "xargs"].into_iter().find(|program| {
-        !std::env::var("PATH")
-            .unwrap_or_default()
-            .split(':')
-            .chain(["/usr/sbin", "/sbin"])
-            .any(|dir| Path::new(dir).join(program).is_file())
-    })
-}
-
 /// Runs in namespaces of its own; reads `FILE` lines, prints `FILE STATUS` lines.
 const SCRIPT: &str = r#"
 set -e
@@ -97,7 +85,7 @@ xargs -d '\n' -P 4 -I{} sh -c '
 "#;
 
 /// The exit status of keepalived's `-t` for each file, and what it says.
-fn keepalived(files: &[PathBuf], links: &BTreeSet<String>) -> BTreeMap<PathBuf, (i32, String)> {
+fn theirs(files: &[PathBuf], links: &BTreeSet<String>) -> BTreeMap<PathBuf, (i32, String)> {
     let usable = |name: &&String| {
         name.len() < 16 && name.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'/')
     };
@@ -153,7 +141,7 @@ fn is_accident(status: i32) -> bool {
 
 fn compare(files: &[PathBuf], explained: impl Fn(&Path) -> bool) {
     let (ours, links) = ours(files);
-    let theirs = keepalived(files, &links);
+    let theirs = theirs(files, &links);
     assert_eq!(theirs.len(), files.len(), "keepalived did not run for each file");
     let (mut same, mut accidents, mut wrong) = (0, 0, Vec::new());
     for (file, (ours, said)) in &ours {
@@ -173,7 +161,7 @@ fn compare(files: &[PathBuf], explained: impl Fn(&Path) -> bool) {
 
 #[test]
 fn other_peoples_files_have_the_same_status() {
-    if let Some(missing) = missing() {
+    if let Some(missing) = keepalived::missing() {
         eprintln!("skipped: {missing} is not here");
         return;
     }
@@ -203,7 +191,7 @@ fn is_old(since: &str) -> bool {
 
 #[test]
 fn the_example_of_each_keyword_has_the_same_status() {
-    if let Some(missing) = missing() {
+    if let Some(missing) = keepalived::missing() {
         eprintln!("skipped: {missing} is not here");
         return;
     }
@@ -236,7 +224,7 @@ fn the_example_of_each_keyword_has_the_same_status() {
 
 #[test]
 fn each_construct_has_the_same_status() {
-    if let Some(missing) = missing() {
+    if let Some(missing) = keepalived::missing() {
         eprintln!("skipped: {missing} is not here");
         return;
     }

@@ -6,7 +6,6 @@
 
 mod bound;
 mod chance;
-mod client;
 mod generate;
 mod host;
 mod judge;

@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use lb_control::State;
 use lb_node::{Plan, ProtocolKind};
-use serde::{Serialize, Serializer};
 
 use crate::bound;
 use crate::outcome::Outcome;
@@ -18,6 +17,11 @@ use crate::table::Table;
 use crate::wiring;
 
 pub use crate::wiring::Placement;
+pub use report::{
+    Fault, Port, Reign, Report, SegmentReport, Trial, VipReport, VirtualRouterReport,
+};
+
+mod report;
 
 /// How long a process stalls.
 const STALL: Duration = Duration::from_secs(5);
@@ -29,152 +33,6 @@ const MOMENTS: u32 = 10;
 const MOMENT: Duration = Duration::from_secs(2);
 /// A neighbour cache of Linux: 30 s of belief, 5 s of doubt, three questions (`arp(7)`).
 const PATIENCE: Duration = Duration::from_secs(38);
-
-/// Everything that came of the trials. Times are seconds.
-#[derive(Clone, Debug, Serialize)]
-pub struct Report {
-    /// Names of the nodes.
-    pub nodes: Vec<String>,
-    /// Who is joined with whom.
-    pub segments: Vec<SegmentReport>,
-    /// Every virtual router.
-    pub virtual_routers: Vec<VirtualRouterReport>,
-    /// How long the nodes may take to agree by the standard.
-    #[serde(serialize_with = "seconds")]
-    pub bound: Duration,
-    /// From power-on to the first agreement.
-    pub election: Trial,
-    /// One for each way in which each node fails.
-    pub trials: Vec<Trial>,
-}
-
-/// A segment.
-#[derive(Clone, Debug, Serialize)]
-pub struct SegmentReport {
-    /// Its name.
-    pub name: String,
-    /// What is on it.
-    pub ports: Vec<Port>,
-}
-
-/// An interface on a segment.
-#[derive(Clone, Debug, Serialize)]
-pub struct Port {
-    /// Index into [`Report::nodes`].
-    pub node: usize,
-    /// Its name.
-    pub interface: String,
-    /// What its advertisements may come from; made up unless it is configured.
-    pub addresses: Vec<IpAddr>,
-}
-
-/// A virtual router.
-#[derive(Clone, Debug, Serialize)]
-pub struct VirtualRouterReport {
-    /// Its name on the first node that has it.
-    pub name: String,
-    /// `vrrp` or `carp`
-    pub protocol: &'static str,
-    /// VRID or vhid.
-    pub id: u8,
-    /// Index into [`Report::segments`].
-    pub segment: usize,
-    /// Its addresses.
-    pub vips: Vec<IpAddr>,
-}
-
-/// One trial.
-#[derive(Clone, Debug, Serialize)]
-pub struct Trial {
-    /// What happens.
-    pub fault: Fault,
-    /// To which node; `None` for the first election.
-    pub node: Option<usize>,
-    /// To which interface.
-    pub interface: Option<String>,
-    /// How long before it is undone; absent when nothing is.
-    #[serde(serialize_with = "maybe_seconds")]
-    pub undone: Option<Duration>,
-    /// How long it was watched from when it happened.
-    #[serde(serialize_with = "seconds")]
-    pub end: Duration,
-    /// For each virtual router who was MASTER when.
-    pub masters: Vec<Vec<Reign>>,
-    /// For each VIP what its clients saw.
-    pub vips: Vec<VipReport>,
-    /// What should not be, as a sentence: two masters that stay, a group that is split.
-    pub complaint: Option<String>,
-}
-
-/// What may happen to a node.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Fault {
-    /// Everybody is turned on.
-    Election,
-    /// The host vanishes, and is turned on again.
-    Kill,
-    /// The host sees its cable gone, and back.
-    Cut,
-    /// A cable is gone where the host does not see it.
-    Isolate,
-    /// The process does not run for 5 s.
-    Stall,
-    /// The process is stopped, and started again.
-    Stop,
-    /// The same within half a second.
-    Restart,
-}
-
-/// A time in which a node was MASTER, since what happened.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Reign {
-    /// Index into [`Report::nodes`].
-    pub node: usize,
-    /// From when on; 0 for one that was MASTER before.
-    #[serde(serialize_with = "seconds")]
-    pub from: Duration,
-    /// Until when.
-    #[serde(serialize_with = "seconds")]
-    pub to: Duration,
-}
-
-/// What clients of a VIP saw.
-#[derive(Clone, Debug, Serialize)]
-pub struct VipReport {
-    /// Index into [`Report::virtual_routers`].
-    pub virtual_router: usize,
-    /// The address.
-    pub address: IpAddr,
-    /// The longest time in which nobody forwarded it.
-    #[serde(serialize_with = "seconds")]
-    pub worst: Duration,
-    /// Every such time, since what happened.
-    #[serde(serialize_with = "spans")]
-    pub outages: Vec<(Duration, Duration)>,
-}
-
-impl Report {
-    /// The longest outage of any VIP in any trial.
-    #[must_use]
-    pub fn worst(&self) -> Duration {
-        let all = self.trials.iter().flat_map(|trial| &trial.vips);
-        all.map(|vip| vip.worst).max().unwrap_or_default()
-    }
-}
-
-impl Trial {
-    /// Whether anybody would notice.
-    #[must_use]
-    pub fn is_quiet(&self) -> bool {
-        self.complaint.is_none()
-            && self.masters.iter().all(|reigns| {
-                matches!(&reigns[..], [only] if only.from.is_zero() && only.to == self.end)
-                    || reigns.is_empty()
-            })
-            && self.vips.iter().all(|vip| vip.outages.is_empty())
-    }
-}
 
 /// Why no trial can be made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -226,6 +84,26 @@ pub fn all(nodes: &[(String, Plan)], placements: &[Placement], seed: u64) -> Res
         election: stage.election(),
         trials,
     })
+}
+
+/// What happens to whom.
+struct Case {
+    fault: Fault,
+    node: Option<usize>,
+    interface: Option<String>,
+    undone: Option<Duration>,
+    /// Each so long after it began.
+    deeds: Vec<(Duration, What)>,
+}
+
+impl Case {
+    const ELECTION: Self = Self {
+        fault: Fault::Election,
+        node: None,
+        interface: None,
+        undone: None,
+        deeds: Vec::new(),
+    };
 }
 
 /// All nodes, about to be turned on.
@@ -307,11 +185,20 @@ impl Stage {
         let deeds = std::iter::once((Duration::ZERO, deed)).chain(undo.map(|undo| (undone, undo)));
         let name = wire.and_then(|wire| self.scenario.routers[node].wires.get(wire));
         let name = name.map(|wire| wire.name.clone());
-        let deeds: Vec<(Duration, What)> = deeds.collect();
+        let case = Case {
+            fault,
+            node: Some(node),
+            interface: name,
+            undone: Some(undone),
+            deeds: deeds.collect(),
+        };
         // Between two advertisements, and as the worst of it.
         let moments = (0..MOMENTS).map(|moment| {
             let at = self.bound + MOMENT + self.slowest * moment / MOMENTS;
-            self.play(fault, Some(node), name.clone(), at, deeds.clone(), Some(undone))
+            let trial = self.play(&case, at, Duration::ZERO);
+            // Whoever believes in a router that does not answer finds out in the end.
+            let lasts = trial.vips.iter().any(|vip| vip.lasts(trial.end));
+            if lasts { self.play(&case, at, PATIENCE) } else { trial }
         });
         let worst = |trial: &Trial| {
             let longest = trial.vips.iter().map(|vip| vip.worst).max();
@@ -321,22 +208,15 @@ impl Stage {
     }
 
     fn election(&self) -> Trial {
-        self.play(Fault::Election, None, None, Duration::ZERO, Vec::new(), None)
+        self.play(&Case::ELECTION, Duration::ZERO, Duration::ZERO)
     }
 
-    fn play(
-        &self,
-        fault: Fault,
-        node: Option<usize>,
-        interface: Option<String>,
-        at: Duration,
-        deeds: Vec<(Duration, What)>,
-        undone: Option<Duration>,
-    ) -> Trial {
+    /// Lets a case happen at a time, and watches longer than it takes by the standard.
+    fn play(&self, case: &Case, at: Duration, longer: Duration) -> Trial {
         let mut scenario = self.scenario.clone();
-        let deeds = deeds.into_iter().map(|(after, what)| Deed { at: at + after, what });
-        scenario.deeds.extend(deeds);
-        let end = undone.unwrap_or_default() + self.bound + MOMENT;
+        let deeds = case.deeds.iter().cloned();
+        scenario.deeds.extend(deeds.map(|(after, what)| Deed { at: at + after, what }));
+        let end = case.undone.unwrap_or_default() + self.bound + MOMENT + longer;
         scenario.end = at + end;
         let outcome = crate::world::observe(&scenario);
         let complaint = outcome.violation.as_ref().map(|violation| {
@@ -347,10 +227,10 @@ impl Stage {
             }
         });
         Trial {
-            fault,
-            node,
-            interface,
-            undone,
+            fault: case.fault,
+            node: case.node,
+            interface: case.interface.clone(),
+            undone: case.undone,
             end,
             masters: self.masters(&outcome, at, end),
             vips: self.outages(&outcome, at, end),
@@ -394,7 +274,8 @@ impl Stage {
                 .map(|(from, to)| (from.saturating_sub(at), to - at))
                 .collect();
             let worst = outages.iter().map(|(from, to)| *to - *from).max().unwrap_or_default();
-            Some(VipReport { virtual_router, address: view.address, worst, outages })
+            let since = view.served.first().map(|(first, _)| first.saturating_sub(at));
+            Some(VipReport { virtual_router, address: view.address, since, worst, outages })
         });
         views.collect()
     }
@@ -435,17 +316,4 @@ impl Stage {
         })
         .collect()
     }
-}
-
-fn seconds<S: Serializer>(time: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_f64(time.as_secs_f64())
-}
-
-fn maybe_seconds<S: Serializer>(time: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
-    time.map(|time| time.as_secs_f64()).serialize(serializer)
-}
-
-fn spans<S: Serializer>(spans: &[(Duration, Duration)], serializer: S) -> Result<S::Ok, S::Error> {
-    let spans = spans.iter().map(|(from, to)| [from.as_secs_f64(), to.as_secs_f64()]);
-    serializer.collect_seq(spans)
 }

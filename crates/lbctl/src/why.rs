@@ -57,10 +57,12 @@ fn render(name: &str, transitions: &[Transition], zone: &TimeZone, width: u16) -
     out
 }
 
-/// What arrived, and what followed from it: each a sentence of its own lines.
+/// What arrived, and what followed from it: each a sentence of its own lines, said once where the
+/// two are the same.
 pub fn reasons(transition: &Transition, indent: usize, width: u16) -> String {
-    let said = [&transition.input, &transition.reason];
-    let said = said.iter().filter(|sentence| !sentence.is_empty());
+    let mut said = vec![&transition.input, &transition.reason];
+    said.dedup();
+    let said = said.into_iter().filter(|sentence| !sentence.is_empty());
     said.map(|sentence| text::indented(sentence, indent, width) + "\n").collect()
 }
 
@@ -123,6 +125,15 @@ mod tests {
     0.414 s
 ";
         assert_eq!(text, expected);
+    }
+
+    #[test]
+    fn a_cause_that_says_it_all_is_said_once() {
+        let mut past = example();
+        past.truncate(1);
+        past[0].input = "interface eth0 is down".to_owned();
+        past[0].reason = past[0].input.clone();
+        assert_eq!(reasons(&past[0], 2, 80), "  interface eth0 is down\n");
     }
 
     #[test]

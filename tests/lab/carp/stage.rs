@@ -174,23 +174,19 @@ impl Stage {
         wanted: impl Fn(&Advert) -> bool,
     ) -> anyhow::Result<Vec<Advert>> {
         let read = |frame: &Frame| {
-            let candidate = !frame.outgoing && frame.at >= since;
-            let advert = Advert::read(frame).filter(|advert| advert.vhid == carp.vhid);
-            advert.filter(|advert| candidate && wanted(advert))
+            Advert::read(frame).filter(|advert| advert.vhid == carp.vhid && wanted(advert))
         };
-        let capture = self.capture(host, "eth0")?;
         // Longer than anything that is waited for, and than ucarp sleeps while its cable is cut.
-        let frames = capture.wait_for_count(count, |frame| read(frame).is_some(), 2 * SOON);
-        let frames = frames.with_context(|| format!("advertisement {count} of {host}"))?;
-        Ok(frames.iter().filter_map(read).collect())
+        let adverts = self.wait_to_read(host, since, count, 2 * SOON, read);
+        adverts.with_context(|| format!("advertisement {count} of {host}"))
     }
 
     /// Waits until a host has announced its VIP since `since`.
     pub fn announces(&self, host: &str, carp: &Carp, since: SystemTime) -> Test {
         let vip = IpAddr::from(carp.vip);
-        let wanted =
-            |frame: &Frame| !frame.outgoing && frame.at >= since && announced(frame) == Some(vip);
-        self.capture(host, "eth0")?.wait_for(wanted, SOON)?;
+        let read = |frame: &Frame| (announced(frame) == Some(vip)).then_some(());
+        self.wait_to_read(host, since, 1, SOON, read)
+            .with_context(|| format!("announcement of {vip}"))?;
         Ok(())
     }
 
@@ -271,9 +267,7 @@ impl Stage {
             let bound = carp.interval() + LATENESS;
             is_after("interval", pair[0].at, pair[1].at, Duration::ZERO, bound)?;
         }
-        let holders = self.holders(carp.vip.into());
-        let kept = holders.last().is_some_and(|(at, last)| *at <= since && last.contains(host));
-        ensure!(kept, "{host} does not keep {}", carp.vip);
+        self.keeps(carp.vip.into(), host, since)?;
         for other in self.nodes.iter().filter(|other| other.host != host) {
             let said = self.adverts(other.host, carp, now);
             ensure!(said.is_empty(), "{} advertises too, {} times", other.host, said.len());

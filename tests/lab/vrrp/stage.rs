@@ -147,14 +147,9 @@ impl Stage {
         count: usize,
         wanted: impl Fn(&Advert) -> bool,
     ) -> anyhow::Result<Vec<Advert>> {
-        let read = |frame: &Frame| {
-            let candidate = !frame.outgoing && frame.at >= since;
-            Advert::read(frame).filter(|advert| candidate && wanted(advert))
-        };
-        let capture = self.capture(host, "eth0")?;
-        let frames = capture.wait_for_count(count, |frame| read(frame).is_some(), SOON);
-        let frames = frames.with_context(|| format!("advertisement {count} of {host}"))?;
-        Ok(frames.iter().filter_map(read).collect())
+        let read = |frame: &Frame| Advert::read(frame).filter(&wanted);
+        let adverts = self.wait_to_read(host, since, count, SOON, read);
+        adverts.with_context(|| format!("advertisement {count} of {host}"))
     }
 
     /// Waits until a host has announced `vip` `count` times since `since`, and returns when.
@@ -165,15 +160,12 @@ impl Stage {
         since: SystemTime,
         count: usize,
     ) -> anyhow::Result<Vec<SystemTime>> {
-        let announced = |frame: &Frame| {
-            !frame.outgoing
-                && frame.at >= since
-                && matches!(Spoken::read(frame), Some(Spoken::Announcement { vip: of, .. }) if of == vip)
+        let read = |frame: &Frame| match Spoken::read(frame) {
+            Some(Spoken::Announcement { vip: of, .. }) if of == vip => Some(frame.at),
+            _ => None,
         };
-        let capture = self.capture(host, "eth0")?;
-        let frames = capture.wait_for_count(count, announced, SOON);
-        let frames = frames.with_context(|| format!("announcement {count} of {vip}"))?;
-        Ok(frames.iter().map(|frame| frame.at).collect())
+        let announced = self.wait_to_read(host, since, count, SOON, read);
+        announced.with_context(|| format!("announcement {count} of {vip}"))
     }
 
     /// The last advertisement a host had sent by `until`.
@@ -225,9 +217,7 @@ impl Stage {
         let since = self.alone(vrrp.vip(), host, self.began())?;
         let adverts = self.wait_for_adverts(host, SystemTime::now(), count)?;
         is_regular(&adverts, vrrp)?;
-        let holders = self.holders(vrrp.vip());
-        let kept = holders.last().is_some_and(|(at, last)| *at <= since && last.contains(host));
-        ensure!(kept, "{host} does not keep {}", vrrp.vip());
+        self.keeps(vrrp.vip(), host, since)?;
         for other in self.routers.iter().filter(|other| other.host != host) {
             let said = self.adverts(other.host, since);
             ensure!(said.is_empty(), "{} advertises too, {} times", other.host, said.len());

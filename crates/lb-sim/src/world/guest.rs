@@ -10,7 +10,9 @@ use lb_control::State;
 use lb_election::IpPacket;
 use lb_node::ProtocolKind;
 
-use super::{Event, Packet, World};
+use super::World;
+use super::packet::Packet;
+use super::queue::Event;
 use crate::Time;
 use crate::host::Clock;
 use crate::outcome::{Note, Said, Why};
@@ -127,7 +129,7 @@ impl World<'_> {
         let at = due.max(self.now);
         if self.guests[guest].wake_at != at {
             self.guests[guest].wake_at = at;
-            self.push(at, Event::GuestWakes { guest });
+            self.queue.push(at, Event::GuestWakes { guest });
         }
     }
 }

@@ -5,7 +5,7 @@
 //! with descriptors of the host's namespaces, which the client enters by itself, so that terminals work.
 
 use std::fs::File;
-use std::io::{BufRead, BufReader, IoSlice, IoSliceMut, Read, Write};
+use std::io::{BufRead, BufReader, ErrorKind, IoSlice, IoSliceMut, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::fs::MetadataExt;
@@ -41,8 +41,12 @@ pub struct Door {
 impl Door {
     /// Takes the name.
     pub fn open(name: &str) -> Result<Self> {
-        let listener = UnixListener::bind_addr(&address(name, geteuid().as_raw())?).with_context(|| {
-            format!("a lab called `{name}` is held already; end that one, or call this one otherwise with --name")
+        let listener = UnixListener::bind_addr(&address(name, geteuid().as_raw())?);
+        let listener = listener.map_err(|error| match error.kind() {
+            ErrorKind::AddrInUse => anyhow!(
+                "a lab called `{name}` is held already; end that one, or call this one otherwise with --name"
+            ),
+            _ => anyhow::Error::new(error).context("cannot hold a lab"),
         })?;
         Ok(Self { listener })
     }
@@ -125,7 +129,8 @@ fn hand_over(lab: &Lab, client: &UnixStream, host: &str) -> Result<()> {
 fn connect(name: &str) -> Result<UnixStream> {
     let mine = geteuid().as_raw();
     let stream = UnixStream::connect_addr(&address(name, mine)?).map_err(|_| {
-        anyhow!("no lab called `{name}` is held; start one with `lbctl lab --hold`")
+        let named = show::named(name);
+        anyhow!("no lab called `{name}` is held; start one with `lbctl lab --hold{named}`")
     })?;
     // Anybody can take an abstract name.
     if getsockopt(&stream, PeerCredentials)?.uid() != mine {

@@ -2,6 +2,7 @@
 
 mod builtin;
 mod hold;
+mod interrupt;
 mod show;
 
 use std::net::SocketAddr;
@@ -116,6 +117,7 @@ fn lab(args: &Args) -> Result<ExitCode> {
     };
     // Taken before the lab is built: a name in use is said at once.
     let door = args.hold.then(|| hold::Door::open(&args.name)).transpose()?;
+    interrupt::ends_us()?;
     lb_lab::become_root()?;
     let lab = start(topology)?;
     let quiet = args.json;

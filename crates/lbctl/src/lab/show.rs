@@ -219,9 +219,14 @@ fn span(ms: f64) -> String {
     }
 }
 
+/// The option that names a lab on a command line, where it needs one.
+pub fn named(name: &str) -> String {
+    if name == "lab" { String::new() } else { format!(" --name {name}") }
+}
+
 /// What to type into another terminal.
 pub fn how_to_play(name: &str, lab: &Lab) {
-    let named = if name == "lab" { String::new() } else { format!(" --name {name}") };
+    let named = named(name);
     let cabled = lab.hosts().iter().find(|host| !host.spec().interfaces.is_empty());
     let mut example =
         lab.hosts().iter().filter(|host| host.spec().programs.iter().any(|p| !p.run.is_empty()));

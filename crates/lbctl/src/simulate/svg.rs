@@ -10,17 +10,26 @@ use lb_sim::trial::{Fault, Report, Trial};
 use super::text::{time, title};
 
 const WIDTH: f64 = 960.0;
-/// Where time begins.
-const LEFT: f64 = 132.0;
+const MARGIN: f64 = 24.0;
 const RIGHT: f64 = 28.0;
+/// Width of a letter of text, generously.
+const LETTER: f64 = 7.0;
 /// Height of one virtual router within a lane.
 const BAR: f64 = 14.0;
 const GAP: f64 = 4.0;
 const LANE_GAP: f64 = 10.0;
 
-/// Colours of virtual routers, told apart by the colour-blind too (Okabe and Ito, 2008).
-const COLOURS: [&str; 7] =
-    ["#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#8c6d31", "#5a5a9e"];
+/// Colours of virtual routers, told apart by the colour-blind too (Okabe and Ito, 2008), and the
+/// class of what is written on them.
+const COLOURS: [(&str, &str); 7] = [
+    ("#0072b2", "bar bright"),
+    ("#e69f00", "bar dark"),
+    ("#009e73", "bar bright"),
+    ("#cc79a7", "bar dark"),
+    ("#56b4e9", "bar dark"),
+    ("#f0e442", "bar dark"),
+    ("#424a53", "bar bright"),
+];
 
 const STYLE: &str = "
   text { font: 12px system-ui, 'Segoe UI', Roboto, 'DejaVu Sans', sans-serif; fill: #24292f }
@@ -28,7 +37,9 @@ const STYLE: &str = "
   .head { font-size: 20px; font-weight: 600 }
   .dim { fill: #6e7781 }
   .small { font-size: 10.5px }
-  .bar { font-size: 10.5px; fill: #fff; font-weight: 600 }
+  .bar { font-size: 10.5px; font-weight: 600 }
+  .bright { fill: #fff }
+  .dark { fill: #24292f }
   .right { text-anchor: end }
   .middle { text-anchor: middle }
   .lane { fill: #f6f8fa }
@@ -37,13 +48,15 @@ const STYLE: &str = "
   .down { fill: url(#down) }
   .event { stroke: #d1242f; stroke-width: 1.5; stroke-dasharray: 3 3 }
   .mend { stroke: #1a7f37; stroke-width: 1.5; stroke-dasharray: 3 3 }
+  .before { fill: #d1242f }
+  .after { fill: #1a7f37 }
   .red { fill: #d1242f; font-weight: 600 }
   .green { fill: #1a7f37; font-weight: 600 }
 ";
 
 /// The whole picture.
 pub fn draw(report: &Report) -> String {
-    let mut picture = Picture { report, body: String::new(), y: 24.0 };
+    let mut picture = Picture { report, body: String::new(), left: left(report), y: MARGIN };
     // Writing to a string does not fail.
     let _ = picture.all();
     let height = picture.y + 12.0;
@@ -58,9 +71,18 @@ pub fn draw(report: &Report) -> String {
     )
 }
 
+/// Where time begins: the names before it have room.
+fn left(report: &Report) -> f64 {
+    let vips = report.virtual_routers.iter().flat_map(|router| &router.vips);
+    let names = report.nodes.iter().cloned().chain(vips.map(ToString::to_string));
+    let longest = names.map(|name| name.chars().count()).max().unwrap_or_default();
+    (MARGIN + LETTER * longest as f64 + 12.0).clamp(100.0, WIDTH / 3.0)
+}
+
 struct Picture<'a> {
     report: &'a Report,
     body: String,
+    left: f64,
     y: f64,
 }
 
@@ -68,12 +90,11 @@ impl Picture<'_> {
     fn all(&mut self) -> std::fmt::Result {
         let report = self.report;
         self.y += 12.0;
-        self.text("head", 24.0, "What happens when a node fails")?;
+        self.text("head", MARGIN, "What happens when a node fails")?;
         self.y += 22.0;
-        let bound = time(report.bound);
-        let nodes = report.nodes.join(", ");
-        self.text("dim", 24.0, &format!("{nodes}; by the standard they agree within {bound}"))?;
-        self.y += 24.0;
+        let bound = format!("; by the standard they agree within {}", time(report.bound));
+        self.list("", &report.nodes, &bound)?;
+        self.y += 6.0;
         self.legend()?;
         let noticed = report.trials.iter().filter(|trial| !trial.is_quiet());
         for trial in std::iter::once(&report.election).chain(noticed) {
@@ -81,58 +102,83 @@ impl Picture<'_> {
         }
         let quiet = report.trials.iter().filter(|trial| trial.is_quiet());
         let quiet: Vec<String> = quiet.map(|trial| title(report, trial)).collect();
-        for (index, titles) in quiet.chunks(6).enumerate() {
-            let head = if index == 0 { "Nobody notices: " } else { "" };
-            self.text("dim", 24.0, &format!("{head}{}", titles.join(", ")))?;
-            self.y += 18.0;
+        if !quiet.is_empty() {
+            self.list("Nobody notices: ", &quiet, "")?;
         }
         Ok(())
     }
 
+    /// Words with commas between them, in as many lines as they need.
+    fn list(&mut self, head: &str, words: &[String], tail: &str) -> std::fmt::Result {
+        let most = ((WIDTH - MARGIN - RIGHT) / LETTER) as usize;
+        let mut line = head.to_owned();
+        let last = words.len().saturating_sub(1);
+        for (index, word) in words.iter().enumerate() {
+            let end = if index == last { tail } else { ", " };
+            if line.chars().count() + word.chars().count() + end.chars().count() > most {
+                self.text("dim", MARGIN, line.trim_end())?;
+                self.y += 18.0;
+                line.clear();
+            }
+            line = line + word + end;
+        }
+        self.text("dim", MARGIN, &line)?;
+        self.y += 18.0;
+        Ok(())
+    }
+
     fn legend(&mut self) -> std::fmt::Result {
-        let mut x = 24.0;
+        let mut x = MARGIN;
         for (index, router) in self.report.virtual_routers.iter().enumerate() {
             let vip = router.vips.first().map(ToString::to_string).unwrap_or_default();
             let more = match router.vips.len() {
                 0 | 1 => String::new(),
                 count => format!(" and {} more", count - 1),
             };
-            let label = format!("{} {vip}{more}", router.name);
-            let width = 26.0 + 7.0 * label.chars().count() as f64;
-            if x > 24.0 && x + width > WIDTH - RIGHT {
-                x = 24.0;
-                self.y += 20.0;
-            }
-            self.rect(x, self.y - 10.0, 12.0, 12.0, &format!("fill=\"{}\"", colour(index)))?;
-            self.text("", x + 18.0, &label)?;
-            x += width;
+            let label = format!("{} is MASTER: {vip}{more}", router.name);
+            self.key(&mut x, &format!("fill=\"{}\"", colour(index).0), 12.0, &label)?;
         }
-        for (class, label) in
-            [("outage", "clients get nowhere"), ("down", "the node is in trouble")]
-        {
-            let width = 26.0 + 7.0 * label.len() as f64;
-            if x + width > WIDTH - RIGHT {
-                x = 24.0;
-                self.y += 20.0;
-            }
-            self.rect(x, self.y - 10.0, 12.0, 12.0, &format!("class=\"{class}\""))?;
-            self.text("", x + 18.0, label)?;
-            x += width;
+        if x > MARGIN {
+            x = MARGIN;
+            self.y += 20.0;
+        }
+        for (class, width, label) in [
+            ("outage", 12.0, "clients get nowhere"),
+            ("down", 12.0, "the node is in trouble"),
+            ("before", 2.0, "it happens"),
+            ("after", 2.0, "it is undone"),
+        ] {
+            self.key(&mut x, &format!("class=\"{class}\""), width, label)?;
         }
         self.y += 34.0;
         Ok(())
     }
 
+    /// One entry of the legend, where the last one ended or in the next line.
+    fn key(&mut self, x: &mut f64, how: &str, mark: f64, label: &str) -> std::fmt::Result {
+        let width = 26.0 + LETTER * label.chars().count() as f64;
+        if *x > MARGIN && *x + width > WIDTH - RIGHT {
+            *x = MARGIN;
+            self.y += 20.0;
+        }
+        self.rect(*x + (12.0 - mark) / 2.0, self.y - 10.0, mark, 12.0, how)?;
+        self.text("", *x + 18.0, label)?;
+        *x += width;
+        Ok(())
+    }
+
     fn panel(&mut self, trial: &Trial) -> std::fmt::Result {
         let report = self.report;
-        let scale = Scale { end: trial.end };
+        let scale = Scale { left: self.left, end: trial.end };
         let mut name = title(report, trial);
         if let Some(first) = name.get_mut(0..1) {
             first.make_ascii_uppercase();
         }
-        self.text("title", 24.0, &name)?;
+        self.text("title", MARGIN, &name)?;
         let worst = trial.vips.iter().map(|vip| vip.worst).max().unwrap_or_default();
+        let never = trial.vips.iter().any(|vip| vip.since.is_none());
         let (class, verdict) = match (trial.fault, worst) {
+            _ if never => ("red right", "a VIP is never there".to_owned()),
             (Fault::Election, _) => ("dim right", String::new()),
             (_, Duration::ZERO) => ("green right", "no VIP is gone at any time".to_owned()),
             (_, worst) => ("red right", format!("worst outage {}", time(worst))),
@@ -141,23 +187,23 @@ impl Picture<'_> {
         self.y += 12.0;
         if let Some(complaint) = &trial.complaint {
             self.y += 8.0;
-            self.text("red", 24.0, complaint)?;
+            self.text("red", MARGIN, complaint)?;
             self.y += 10.0;
         }
         let top = self.y;
         let routers = report.virtual_routers.len() as f64;
         let lane = routers * (BAR + GAP) + GAP;
-        let width = WIDTH - LEFT - RIGHT;
+        let width = WIDTH - self.left - RIGHT;
         for (node, name) in report.nodes.iter().enumerate() {
-            self.rect(LEFT, self.y, width, lane, "class=\"lane\" rx=\"3\"")?;
+            self.rect(self.left, self.y, width, lane, "class=\"lane\" rx=\"3\"")?;
             if trial.node == Some(node) {
                 let to = scale.x(trial.undone.unwrap_or(trial.end));
-                self.rect(LEFT, self.y, to - LEFT, lane, "class=\"down\"")?;
+                self.rect(self.left, self.y, to - self.left, lane, "class=\"down\"")?;
             }
             self.reigns(trial, node, &scale)?;
             let y = self.y;
             self.y += lane / 2.0 + 4.0;
-            self.text("right", LEFT - 12.0, name)?;
+            self.text("right", self.left - 12.0, name)?;
             self.y = y + lane + LANE_GAP / 2.0;
         }
         self.y += LANE_GAP / 2.0;
@@ -170,15 +216,16 @@ impl Picture<'_> {
     /// When a node was MASTER.
     fn reigns(&mut self, trial: &Trial, node: usize, scale: &Scale) -> std::fmt::Result {
         for (vr, reigns) in trial.masters.iter().enumerate() {
+            let (fill, ink) = colour(vr);
             let y = self.y + GAP + vr as f64 * (BAR + GAP);
             for reign in reigns.iter().filter(|reign| reign.node == node) {
                 let (from, to) = (scale.x(reign.from), scale.x(reign.to));
                 let width = (to - from).max(1.5);
-                self.rect(from, y, width, BAR, &format!("fill=\"{}\" rx=\"2\"", colour(vr)))?;
+                self.rect(from, y, width, BAR, &format!("fill=\"{fill}\" rx=\"2\""))?;
                 let name = &self.report.virtual_routers[vr].name;
                 if width > 9.0 * name.chars().count() as f64 + 8.0 {
                     let before = std::mem::replace(&mut self.y, y + BAR - 3.5);
-                    self.text("bar", from + 5.0, name)?;
+                    self.text(ink, from + 5.0, name)?;
                     self.y = before;
                 }
             }
@@ -190,22 +237,21 @@ impl Picture<'_> {
     fn clients(&mut self, trial: &Trial, scale: &Scale) -> std::fmt::Result {
         for vr in 0..self.report.virtual_routers.len() {
             let vips = trial.vips.iter().filter(|vip| vip.virtual_router == vr);
-            let Some(vip) = vips.max_by_key(|vip| vip.worst) else { continue };
+            let worst = vips.rev().max_by_key(|vip| (vip.since.is_none(), vip.worst));
+            let Some(vip) = worst else { continue };
             let y = self.y;
-            self.rect(
-                LEFT,
-                y + 3.0,
-                WIDTH - LEFT - RIGHT,
-                6.0,
-                &format!("fill=\"{}\" fill-opacity=\"0.25\" rx=\"3\"", colour(vr)),
-            )?;
+            if let Some(since) = vip.since {
+                let from = scale.x(since);
+                let how = format!("fill=\"{}\" fill-opacity=\"0.3\" rx=\"3\"", colour(vr).0);
+                self.rect(from, y + 3.0, WIDTH - RIGHT - from, 6.0, &how)?;
+            }
             for (from, to) in &vip.outages {
                 let (from, to) = (scale.x(*from), scale.x(*to));
                 let width = (to - from).max(2.0);
                 self.rect(from, y + 1.0, width, 10.0, "class=\"outage\" rx=\"2\"")?;
             }
             self.y += 9.5;
-            self.text("small dim right", LEFT - 12.0, &vip.address.to_string())?;
+            self.text("small dim right", self.left - 12.0, &vip.address.to_string())?;
             self.y = y + 15.0;
         }
         Ok(())
@@ -231,7 +277,8 @@ impl Picture<'_> {
         }
         self.y = bottom;
         let undone = trial.undone.map(|undone| ("mend", undone));
-        for (class, at) in std::iter::once(("event", Duration::ZERO)).chain(undone) {
+        let happens = trial.node.map(|_| ("event", Duration::ZERO));
+        for (class, at) in happens.into_iter().chain(undone) {
             let x = scale.x(at);
             writeln!(
                 self.body,
@@ -261,13 +308,14 @@ impl Picture<'_> {
 
 /// From time to place.
 struct Scale {
+    left: f64,
     end: Duration,
 }
 
 impl Scale {
     fn x(&self, time: Duration) -> f64 {
         let part = time.as_secs_f64() / self.end.as_secs_f64();
-        LEFT + part.min(1.0) * (WIDTH - LEFT - RIGHT)
+        self.left + part.min(1.0) * (WIDTH - self.left - RIGHT)
     }
 
     /// From tick to tick: at most a dozen, and round.
@@ -278,7 +326,7 @@ impl Scale {
     }
 }
 
-fn colour(index: usize) -> &'static str {
+fn colour(index: usize) -> (&'static str, &'static str) {
     COLOURS[index % COLOURS.len()]
 }
 

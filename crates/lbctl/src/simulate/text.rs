@@ -4,7 +4,10 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use anstyle::{AnsiColor, Style};
-use comfy_table::{Attribute, Cell, CellAlignment, Color, ContentArrangement, Table, presets};
+use comfy_table::{
+    Attribute, Cell, CellAlignment, Color, ColumnConstraint, ContentArrangement, Table, Width,
+    presets,
+};
 use lb_sim::trial::{Fault, Report, Trial, VipReport};
 
 const GOOD: Style = AnsiColor::Green.on_default();
@@ -22,9 +25,9 @@ pub fn render(report: &Report, width: u16) -> String {
 fn write(report: &Report, width: u16, out: &mut String) -> std::fmt::Result {
     writeln!(
         out,
-        "{} nodes, {} virtual routers; by the standard they agree within {}",
-        report.nodes.len(),
-        report.virtual_routers.len(),
+        "{}, {}; by the standard they agree within {}",
+        counted(report.nodes.len(), "node"),
+        counted(report.virtual_routers.len(), "virtual router"),
         time(report.bound)
     )?;
     for segment in &report.segments {
@@ -54,6 +57,13 @@ fn write(report: &Report, width: u16, out: &mut String) -> std::fmt::Result {
             writeln!(out, "{}", wrapped(&sentence, width))?;
         }
     }
+    if let [only] = &report.nodes[..] {
+        let sentence = format!(
+            "{only} is alone: an outage lasts until it is back. Give the files of the other nodes too"
+        );
+        writeln!(out, "\n{}", wrapped(&sentence, width))?;
+        return Ok(());
+    }
     let worst = report
         .trials
         .iter()
@@ -81,10 +91,10 @@ fn trials(report: &Report, width: u16) -> Table {
         for (vr, router) in report.virtual_routers.iter().enumerate() {
             let vips: Vec<&VipReport> =
                 trial.vips.iter().filter(|vip| vip.virtual_router == vr).collect();
-            let worst = vips.iter().max_by_key(|vip| vip.worst);
+            let worst = vips.iter().rev().max_by_key(|vip| (vip.since.is_none(), vip.worst));
             let reigns = &trial.masters[vr];
             let moved = reigns.len() != 1 || !reigns[0].from.is_zero();
-            if !moved && worst.is_none_or(|vip| vip.worst.is_zero()) {
+            if !moved && worst.is_none_or(|vip| vip.worst.is_zero() && vip.since.is_some()) {
                 continue;
             }
             let (outage, of) = outage(trial, worst.copied());
@@ -97,8 +107,18 @@ fn trials(report: &Report, width: u16) -> Table {
             ]);
         }
     }
+    // No name is broken where that can be avoided.
+    let longest = report.nodes.iter().map(|name| name.chars().count()).max().unwrap_or_default();
+    let room = Width::Fixed(longest.min(usize::from(width) / 3) as u16 + 3);
     for (index, column) in table.column_iter_mut().enumerate() {
         column.set_padding((if index == 0 { 0 } else { 2 }, 0));
+        let least = match index {
+            0 | 2 => room,
+            // `for ever`
+            3 => Width::Fixed(10),
+            _ => continue,
+        };
+        column.set_constraint(ColumnConstraint::LowerBoundary(least));
     }
     table
 }
@@ -123,9 +143,14 @@ fn timeline(report: &Report, trial: &Trial, vr: usize) -> String {
 fn outage(trial: &Trial, worst: Option<&VipReport>) -> (Cell, String) {
     match worst {
         None => (Cell::new("-"), String::new()),
+        Some(vip) if vip.since.is_none() => {
+            (Cell::new("for ever").fg(Color::Red), vip.address.to_string())
+        }
+        // Until it is first forwarded nobody misses it.
+        Some(_) if trial.fault == Fault::Election => (Cell::new("-"), String::new()),
         Some(vip) if vip.worst.is_zero() => (Cell::new("none").fg(Color::Green), String::new()),
         Some(vip) => {
-            let lasts = vip.outages.iter().any(|(_, to)| *to == trial.end);
+            let lasts = vip.lasts(trial.end);
             let colour = if lasts || vip.worst >= Duration::from_secs(1) {
                 Color::Red
             } else {
@@ -153,6 +178,11 @@ pub fn title(report: &Report, trial: &Trial) -> String {
         Some(interface) => format!("{verb} {node} {interface}"),
         None => format!("{verb} {node}"),
     }
+}
+
+/// `1 node`, `2 nodes`
+fn counted(count: usize, noun: &str) -> String {
+    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
 }
 
 /// Seconds, or milliseconds below one.
