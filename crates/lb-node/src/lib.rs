@@ -96,7 +96,7 @@ pub struct Node {
     demux: Demux,
     sockets: BTreeSet<Socket>,
     vmacs: Vmacs,
-    shares_said: shares::Said,
+    balance: shares::Balance,
     deadlines: Deadlines,
     /// No more in the configuration, but not yet let go of their addresses.
     departing: Vec<InstanceId>,
@@ -176,7 +176,7 @@ impl Node {
             demux: Demux::default(),
             sockets: BTreeSet::new(),
             vmacs: Vmacs::default(),
-            shares_said: shares::Said::new(),
+            balance: shares::Balance::default(),
             deadlines: Deadlines::default(),
             departing: Vec::new(),
             departed: Vec::new(),
@@ -268,7 +268,7 @@ impl Node {
             }
             (Phase::New | Phase::Running | Phase::Stopping | Phase::Stopped, _) => {}
         }
-        self.ask_for_vmacs(out);
+        self.rebalance(out);
     }
 
     /// When to give [`Input::Timer`]; `None` while nothing is timed. Never later than any timer,
@@ -388,8 +388,8 @@ fn batch(actions: &mut [Action]) {
         Action::Sockets => 0,
         Action::Send { .. } => 1,
         Action::RemoveVips { .. } => 2,
-        Action::AddVips { .. } => 3,
-        Action::Shares => 4,
+        Action::Shares(_) => 3,
+        Action::AddVips { .. } => 4,
         Action::Announce { .. } => 5,
         Action::Event(_) => 6,
         Action::Vmacs => 7,

@@ -11,6 +11,7 @@ use lb_election::IpPacket;
 use crate::config::ProtocolKind;
 use crate::plan::Plan;
 use crate::protocol::Advert;
+use crate::shares::Shared;
 
 /// Index of a link in the kernel, never 0.
 pub type LinkIndex = u32;
@@ -177,8 +178,8 @@ pub enum Action {
     /// [`Node::vmacs`](crate::Node::vmacs) are others now, or one of them has gone: make and delete
     /// the difference, after everything before it. [`Input::Link`] tells when one is there.
     Vmacs,
-    /// [`Node::shares`](crate::Node::shares) says something else now.
-    Shares,
+    /// Share exactly this load from now on.
+    Shares(Vec<Shared>),
     /// Tell the world.
     Event(Box<EventKind>),
 }

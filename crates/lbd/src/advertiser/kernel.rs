@@ -79,12 +79,17 @@ impl Kernel {
         Ok(())
     }
 
-    /// Makes the virtual MACs of a node that has not started, so that it finds them.
+    /// Makes the virtual MACs of a node that has not started, so that it finds them, and before
+    /// them what shares their load.
     pub(super) fn prepare(
         &mut self,
         node: &mut Node,
         tell: &mut dyn FnMut(&mut Node, Input<'_>),
     ) -> io::Result<()> {
+        let shares = node.shares();
+        if !shares.is_empty() {
+            self.share(shares)?;
+        }
         let mut made = Vec::new();
         // Again when a name was taken.
         loop {
