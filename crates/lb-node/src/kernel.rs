@@ -214,6 +214,7 @@ impl Node {
         if kind == ProtocolKind::Carp && !self.carp.allow {
             faults.push("carp_allow is off".to_owned());
         }
+        faults.extend(self.balance.fault(slot));
         if let Some(slot) = self.slots[id.index()].as_mut() {
             slot.see_vmacs(&self.links);
             slot.unfit = (-total).max(0).saturating_add(i32::from(!faults.is_empty()));

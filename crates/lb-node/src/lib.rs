@@ -266,6 +266,9 @@ impl Node {
             ) => {
                 self.vmac_failed(now, name, reason, taken, out);
             }
+            (Phase::New | Phase::Running, Input::Sharing { failure }) => {
+                self.sharing(now, failure, out);
+            }
             (Phase::New | Phase::Running | Phase::Stopping | Phase::Stopped, _) => {}
         }
         self.rebalance(out);

@@ -134,6 +134,11 @@ pub enum Input<'a> {
         /// A link of another kind has its name: it gets another one.
         taken: bool,
     },
+    /// What [`Action::Shares`] asks for could not be done, or was done after that.
+    Sharing {
+        /// Why not.
+        failure: Option<&'a str>,
+    },
     /// A new configuration is in force. After [`Input::Start`].
     Reload(Plan),
     /// End: masters say so and let go; again: they wait for no successor any longer.

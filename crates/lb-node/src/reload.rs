@@ -84,6 +84,7 @@ impl Node {
         self.followed.redefine(plan.files, plan.processes);
         self.carp = plan.carp;
         self.vmacs.prefixes = plan.vmac_prefixes;
+        self.balance.forgive();
         self.demotions.dismiss();
         self.vip_users.clear();
         self.link_users.clear();

@@ -8,6 +8,7 @@
 use std::collections::{HashMap, HashSet};
 use std::mem;
 use std::net::IpAddr;
+use std::time::Instant;
 
 use lb_config::model::Balancing;
 use lb_election::Role;
@@ -49,6 +50,23 @@ pub(crate) struct Balance {
     vips: Vec<(InstanceId, Vip)>,
     /// Whether to look if something else is wanted now.
     pub(crate) stale: bool,
+    /// Why the kernel does not share. Then everybody would answer everything: better nobody here.
+    failure: Option<String>,
+}
+
+impl Balance {
+    /// Why a slot cannot be, if it depends on sharing.
+    pub(crate) fn fault(&self, slot: &Slot) -> Option<String> {
+        let failure = self.failure.as_ref().filter(|_| balanced(slot).is_some())?;
+        Some(format!("cannot balance: {failure}"))
+    }
+
+    /// Asks again for what has failed.
+    pub(crate) fn forgive(&mut self) {
+        if self.failure.take().is_some() {
+            self.shares.clear();
+        }
+    }
 }
 
 /// The vhids of one balanced instance on one interface.
@@ -66,6 +84,16 @@ impl Node {
     #[must_use]
     pub fn shares(&self) -> Vec<Shared> {
         self.teams().iter().filter_map(|team| self.share(team)).collect()
+    }
+
+    /// Those that share a load are there while that can be done.
+    pub(crate) fn sharing(&mut self, now: Instant, failure: Option<&str>, out: &mut Vec<Action>) {
+        self.balance.failure = failure.map(str::to_owned);
+        let shares = |id: &InstanceId| self.slot(*id).is_some_and(|slot| balanced(slot).is_some());
+        let users = self.order.iter().copied().filter(shares).collect();
+        if self.phase == Phase::Running {
+            self.evaluate(now, users, out);
+        }
     }
 
     /// Asks for other shares, addresses and virtual MACs if others are wanted.

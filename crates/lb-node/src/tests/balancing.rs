@@ -198,6 +198,25 @@ fn what_somebody_removes_is_put_back() {
 }
 
 #[test]
+fn who_cannot_share_takes_no_part() {
+    let mut node = alone(carps([web(Balancing::Ip, &[0, 100]), other(0)]));
+    let at = IpAddr::from([10, 0, 1, 200]);
+    tell(&mut node, Input::Sharing { failure: Some("no nft") });
+    assert_eq!(vips(&tell(&mut node, Input::Start)), NO_VIPS);
+    assert_eq!(states(&node, *NOW), [State::Fault, State::Fault, State::Backup]);
+    let status = node.status(*NOW, jiff::Timestamp::UNIX_EPOCH);
+    assert_eq!(status.carp.unwrap().instances[0].faults, ["cannot balance: no nft"]);
+    // A reload tries again.
+    let out = tell(&mut node, Input::Reload(carps([web(Balancing::Ip, &[0, 100]), other(0)])));
+    assert_eq!((order(&out).as_str(), states(&node, *NOW)), ("S1+", vec![State::Backup; 3]));
+    let out = tell(&mut node, Input::Sharing { failure: Some("no nft") });
+    assert_eq!(vips(&out), [(false, BASE, IpAddr::from(LAN))]);
+    let out = tell(&mut node, Input::Sharing { failure: None });
+    assert_eq!(vips(&out), [(true, BASE, IpAddr::from(LAN))]);
+    assert!(!node.is_vip(IpAddr::from(VIP6)) && node.is_vip(at));
+}
+
+#[test]
 fn who_resumes_has_its_share_before_the_start_already() {
     let mut net = Network::new();
     let host = net.resume(1, carps([web(Balancing::Ip, &[0, 100])]), &["WEB:6"]);
