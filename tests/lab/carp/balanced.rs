@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 use lb_control::State;
@@ -18,6 +18,8 @@ pub const VHIDS: [u8; 3] = [11, 12, 13];
 pub const VIP: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 100));
 pub const VIP6: IpAddr = IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0x100));
 const ROUNDS: usize = 5;
+/// What comes later came for an earlier question.
+const AT_ONCE: Duration = Duration::from_millis(500);
 /// Between two questions while nobody answers.
 pub const STEP: Duration = Duration::from_millis(10);
 
@@ -163,23 +165,31 @@ impl Client {
     }
 }
 
-/// Waits until somebody answers every client. Who has just become MASTER has its share a moment later.
-pub fn wait_for_answers(clients: &[Client]) -> Test {
-    let answered = |client: &Client| client.ask(STEP).is_ok_and(|by| by.is_some());
-    for client in clients {
-        let what = format!("somebody answers {}", client.address);
-        lb_lab::wait_until(&what, SOON, || answered(client))?;
+/// By whom each client is answered, once that has settled: who becomes MASTER has its share a moment after it says
+/// so, and who gives way lets go a moment after it has heard that.
+pub fn who_answers_at_last(clients: &[Client]) -> anyhow::Result<BTreeMap<String, String>> {
+    let start = Instant::now();
+    loop {
+        match who_answers(clients, AT_ONCE) {
+            Err(_) if start.elapsed() < SOON => {}
+            settled => return settled,
+        }
+        for client in clients {
+            client.drain()?;
+        }
     }
-    clients.iter().try_for_each(|client| client.drain().map(drop))
 }
 
 /// Asks from every client several times: by whom each is answered, always the same one, and only by that one.
-pub fn who_answers(clients: &[Client]) -> anyhow::Result<BTreeMap<String, String>> {
+pub fn who_answers(
+    clients: &[Client],
+    limit: Duration,
+) -> anyhow::Result<BTreeMap<String, String>> {
     let mut by: BTreeMap<String, String> = BTreeMap::new();
     for _ in 0..ROUNDS {
         for client in clients {
             let name =
-                client.ask(SOON)?.with_context(|| format!("{}: no answer", client.address))?;
+                client.ask(limit)?.with_context(|| format!("{}: no answer", client.address))?;
             let first = by.entry(client.address.clone()).or_insert_with(|| name.clone());
             ensure!(*first == name, "{}: answered by {first} and {name}", client.address);
         }

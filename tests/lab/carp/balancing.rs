@@ -13,7 +13,7 @@ use lb_tests::{SOON, Test, lbd};
 
 use crate::balanced::{
     CARPNODES, Case, Client, NODES, STEP, VHIDS, VIP, VIP6, client_hosts, clients, config, count,
-    is_master_of, is_told_once, states, topology, wait_for_answers, web, who_answers, wires,
+    is_master_of, is_told_once, states, topology, web, who_answers_at_last, wires,
 };
 use crate::config::Carp;
 use crate::stage::LATENESS;
@@ -61,8 +61,7 @@ fn share(case: Case) -> Test {
     let wires = wires(&lab)?;
     let clients = clients(&lab, address)?;
 
-    wait_for_answers(&clients)?;
-    let before = who_answers(&clients)?;
+    let before = who_answers_at_last(&clients)?;
     let shares = count(&before);
     println!("{mode} {vip}: {} clients: {shares:?}", clients.len());
     ensure!(shares.len() == NODES.len(), "some have no share: {shares:?}");
@@ -86,14 +85,11 @@ fn share(case: Case) -> Test {
     let ask = || moving.first().map_or(Ok(None), |client| client.ask(STEP));
     lb_lab::wait_until("the share is served", SOON, || ask().is_ok_and(|by| by.is_some()))?;
     let moved = crashed.elapsed();
-    for client in &moving {
-        client.drain()?;
-    }
     // They have to ask for the hardware address again, too.
     for host in client_hosts(&lab) {
         lb_tests::run(host, &["ip", "neighbour", "flush", "dev", "eth0"])?;
     }
-    let after = who_answers(&clients)?;
+    let after = who_answers_at_last(&clients)?;
     println!(
         "{mode} {vip}: the loss of {lost} moves {} of {} clients to {heir} in {:.3} s, the others are asked {rounds} \
          times meanwhile: {:?}",
