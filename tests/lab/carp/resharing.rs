@@ -14,10 +14,11 @@ use lb_tests::{CONFIG, SOON, Test, lbd, run};
 use nix::sys::signal::Signal;
 
 use crate::balanced::{
-    CARPNODES, Case, Client, NODES, VIP, VIP6, client_hosts, clients, config, is_master_of,
+    CARPNODES, Case, Client, NODES, VHIDS, VIP, VIP6, client_hosts, clients, config, is_master_of,
     is_told_once, states, topology, web, who_answers, who_answers_at_last, wires,
 };
 use crate::stage::LATENESS;
+use crate::wire::Advert;
 
 /// BACKUP of everything.
 const IDLE: &str = "11:254,12:254,13:254";
@@ -127,13 +128,49 @@ fn a_reload_brings_an_address_at_once_and_hands_it_over_when_it_takes_it_away() 
         ensure!(by.values().all(|name| name == "d1"), "{by:?}");
 
         reload(first, &one, &other(vip))?;
-        let silence =
-            clients.iter().step_by(10).map(silence).collect::<anyhow::Result<Vec<_>>>()?;
+        let silence = clients
+            .iter()
+            .step_by(10)
+            .map(|client| silence(client, "d1"))
+            .collect::<anyhow::Result<Vec<_>>>()?;
         println!("{mode} {vip}: handed over in {:?}", silence.iter().max());
         ensure!(silence.iter().all(|silence| *silence < LATENESS), "{silence:?}");
         wait_until("d1 has let go", SOON, || is_gone(first, vip).is_ok())?;
         let by = who_answers_at_last(&clients)?;
         ensure!(by.values().all(|name| name == "d2"), "{by:?}");
+        Ok(())
+    })
+}
+
+#[test]
+fn a_share_that_is_handed_over_takes_its_hardware_address_to_another_port_of_the_switch() -> Test {
+    play(&[("arp", VIP)], |case| {
+        let Some(lab) = lb_tests::start(topology(case))? else { return Ok(()) };
+        let _servers = eager(&lab, VIP, 3)?;
+        let mut daemons = Vec::new();
+        for (node, carpnodes) in NODES.iter().zip(CARPNODES) {
+            daemons.push(lbd(lab.host(node)?, &config(&web(carpnodes, "arp", &[VIP])), &[])?);
+        }
+        for (node, vhid) in NODES.iter().zip(VHIDS) {
+            is_master_of(&lab, node, &[vhid])?;
+        }
+        let wires = wires(&lab)?;
+        let clients = clients(&lab, SocketAddr::new(VIP, 7))?;
+        let before = who_answers_at_last(&clients)?;
+        // Its cable stays, and no client asks for the hardware address again.
+        daemons[1].signal(Signal::SIGTERM)?;
+        let moving = clients.iter().filter(|client| before[&client.address] == "d2");
+        let silence = moving.map(|client| silence(client, "d2"));
+        let silence = silence.collect::<anyhow::Result<Vec<_>>>()?;
+        println!("arp: handed over in {:?}", silence.iter().max());
+        ensure!(silence.iter().all(|silence| *silence < LATENESS), "{silence:?}");
+        let frames = wires.iter().flat_map(|wire| wire.frames());
+        let adverts: Vec<_> =
+            frames.filter_map(|frame| Some((frame.from, Advert::read(&frame)?))).collect();
+        ensure!(!adverts.is_empty(), "nobody advertises");
+        for (from, advert) in adverts {
+            ensure!(from == [0, 0, 0x5e, 0, 1, advert.vhid], "{advert} is from {from:02x?}");
+        }
         Ok(())
     })
 }
@@ -151,8 +188,8 @@ fn reload(host: &Host, lbd: &Process, instances: &str) -> Test {
     Ok(lbd.signal(Signal::SIGHUP)?)
 }
 
-/// Asks until the other node answers; the longest time without any answer.
-fn silence(client: &Client) -> anyhow::Result<Duration> {
+/// Asks until another node than that one answers; the longest time without any answer.
+fn silence(client: &Client, former: &str) -> anyhow::Result<Duration> {
     let start = Instant::now();
     let (mut last, mut longest) = (start, Duration::ZERO);
     loop {
@@ -160,10 +197,10 @@ fn silence(client: &Client) -> anyhow::Result<Duration> {
         longest = longest.max(last.elapsed());
         if let Some(name) = by {
             last = Instant::now();
-            if name == "d2" {
+            if name != former {
                 return Ok(longest);
             }
         }
-        ensure!(start.elapsed() < SOON, "d2 does not answer {}", client.address);
+        ensure!(start.elapsed() < SOON, "nobody but {former} answers {}", client.address);
     }
 }
