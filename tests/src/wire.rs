@@ -4,6 +4,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use lb_lab::Frame;
 
+const ICMPV6: u8 = 58;
+
 /// The address that a gratuitous ARP, or an unsolicited neighbour advertisement, announces.
 pub fn announced(frame: &Frame) -> Option<IpAddr> {
     gratuitous_arp(frame).or_else(|| neighbour_advertisement(frame))
@@ -21,12 +23,35 @@ fn gratuitous_arp(frame: &Frame) -> Option<IpAddr> {
 
 /// RFC 4861 §4.4, to all nodes.
 fn neighbour_advertisement(frame: &Frame) -> Option<IpAddr> {
-    const ICMPV6: u8 = 58;
     let all_nodes = frame.to == [0x33, 0x33, 0, 0, 0, 1];
     if !frame.is_ip(ICMPV6) || !all_nodes || *frame.payload.first()? != 136 {
         return None;
     }
     address(frame.payload.get(8..24)?)
+}
+
+/// The address whose hardware address an ARP request or a neighbour solicitation asks for.
+pub fn asked(frame: &Frame) -> Option<IpAddr> {
+    let payload = &frame.payload;
+    match (frame.ethertype, payload.get(6..8)) {
+        (0x0806, Some([0, 1])) => address(payload.get(24..28)?),
+        _ if frame.is_ip(ICMPV6) && *payload.first()? == 135 => address(payload.get(8..24)?),
+        _ => None,
+    }
+}
+
+/// An address and the hardware address it has, by an ARP reply or a neighbour advertisement. RFC 4861 §4.4, §4.6.1.
+pub fn told(frame: &Frame) -> Option<(IpAddr, [u8; 6])> {
+    let payload = &frame.payload;
+    let (address, hardware) = match (frame.ethertype, payload.get(6..8)) {
+        (0x0806, Some([0, 2])) => (address(payload.get(14..18)?)?, payload.get(8..14)?),
+        _ if frame.is_ip(ICMPV6) && *payload.first()? == 136 => {
+            let option = payload.get(24..32).filter(|option| option[..2] == [2, 1])?;
+            (address(payload.get(8..24)?)?, &option[2..])
+        }
+        _ => return None,
+    };
+    Some((address, hardware.try_into().ok()?))
 }
 
 /// An address as it is on the wire, of 4 or 16 octets.

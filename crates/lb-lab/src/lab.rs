@@ -142,6 +142,14 @@ impl Lab {
         self.fabric.connect(&self.port(host, interface)?.0, None)
     }
 
+    /// Makes a hub of a switch: it forgets at once where it has seen a hardware address, and gives every frame to all.
+    ///
+    /// # Errors
+    /// [`Error::System`] without such a switch, [`Error::Netlink`].
+    pub fn make_hub(&self, switch: &str) -> Result<()> {
+        self.fabric.make_hub(switch)
+    }
+
     /// Repairs what [`Lab::cut`] or [`Lab::cut_silently`] did.
     ///
     /// # Errors

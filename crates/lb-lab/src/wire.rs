@@ -95,6 +95,15 @@ impl Fabric {
         self.set(port, |port| port.controller(index))
     }
 
+    /// Makes a hub of a switch: what comes for one host goes to all.
+    pub(crate) fn make_hub(&self, switch: &str) -> Result<()> {
+        self.with(async |handle| {
+            index(&handle, switch).await?;
+            let hub = LinkBridge::new(switch).ageing_time(0).build();
+            handle.link().change(hub).execute().await.netlink(|| format!("make hub `{switch}`"))
+        })
+    }
+
     fn set(
         &self,
         port: &str,

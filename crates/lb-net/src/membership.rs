@@ -26,6 +26,11 @@ impl Memberships {
         Ok(Self { socket, joined: BTreeSet::new() })
     }
 
+    /// The MACs that are accepted, each with the index of its interface.
+    pub(crate) const fn joined(&self) -> &BTreeSet<(u32, [u8; 6])> {
+        &self.joined
+    }
+
     /// Accepts exactly these MACs from now on, each at the interface of an index.
     pub(crate) fn reconcile(&mut self, wanted: &BTreeSet<(u32, [u8; 6])>) -> io::Result<()> {
         for gone in self.joined.difference(wanted) {

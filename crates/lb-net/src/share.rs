@@ -188,13 +188,22 @@ impl Share {
             };
             let macs: BTreeSet<_> =
                 wanted.iter().filter(|it| !it.is_on_vmac()).flat_map(macs).collect();
-            nft::run(&ruleset(&self.table, wanted))?;
-            self.memberships
-                .reconcile(&macs)
-                .map_err(Error::system("accepting shared MACs", "CAP_NET_RAW"))?;
+            // Nothing to a shared MAC arrives without its rules: those are before the MAC and after.
+            let before = self.memberships.joined().clone();
+            self.receive(&(&before & &macs))?;
+            if let Err(error) = nft::run(&ruleset(&self.table, wanted)) {
+                self.receive(&before)?;
+                return Err(error);
+            }
+            self.receive(&macs)?;
         }
         self.applied = Some(wanted.to_vec());
         Ok(())
+    }
+
+    fn receive(&mut self, macs: &BTreeSet<(u32, [u8; 6])>) -> Result<(), Error> {
+        let reconciled = self.memberships.reconcile(macs);
+        reconciled.map_err(Error::system("accepting shared MACs", "CAP_NET_RAW"))
     }
 
     /// Removes all rules: this node then takes every packet that it gets.
@@ -310,12 +319,15 @@ fn push_held_chains(script: &mut String, it: &SharedAddress, family: &str) {
 /// What becomes of a frame to a shared MAC.
 fn push_packet_chain(script: &mut String, it: &SharedAddress) {
     let name = it.name();
-    // A macvlan on the interface may take a frame to a group for one of its own, and it came twice.
     let own = match it.mode {
+        // A macvlan on the interface may take a frame to a group for one of its own, and it came
+        // twice.
         Balancing::Ip => {
             format!("ether daddr {} ether daddr set {}\n", mac(it.mac()), mac(it.hardware))
         }
-        Balancing::Arp | Balancing::IpStealth | Balancing::IpUnicast => String::new(),
+        // IPv4 is the interface's own, though IPv6 has a macvlan with this MAC.
+        Balancing::IpStealth => format!("ether type ip ether daddr set {}\n", mac(it.hardware)),
+        Balancing::Arp | Balancing::IpUnicast => String::new(),
     };
     let _ = writeln!(
         script,
@@ -351,12 +363,20 @@ fn push_ingress(script: &mut String, it: &SharedAddress) {
 /// What the switch is to learn from our frames.
 fn push_egress(script: &mut String, it: &SharedAddress) {
     let _ = match it.mode {
-        // From an answer, where the MAC is that it tells.
+        // From an answer, where the MAC is that it tells. From an advertisement, where that of its
+        // vhid is, which comes after the version: a share that moves takes its MAC along.
         Balancing::Arp => {
-            let same: Vec<_> =
-                it.macs().into_iter().map(mac).map(|mac| format!("{mac} : {mac}")).collect();
-            let same = same.join(", ");
-            writeln!(script, "ether saddr set arp saddr ether map {{ {same} }}")
+            let macs = || it.vhids.iter().map(|vhid| (vhid, mac(carp_mac(*vhid))));
+            let told: Vec<_> = macs().map(|(_, mac)| format!("{mac} : {mac}")).collect();
+            let advertised: Vec<_> =
+                macs().map(|(vhid, mac)| format!("0x21{vhid:02x} : {mac}")).collect();
+            writeln!(
+                script,
+                "ether saddr set arp saddr ether map {{ {} }}\n\
+                 meta l4proto 112 ether saddr set @th,0,16 map {{ {} }}",
+                told.join(", "),
+                advertised.join(", ")
+            )
         }
         // Never where the shared MAC is.
         Balancing::Ip | Balancing::IpStealth => {

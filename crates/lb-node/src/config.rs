@@ -58,14 +58,6 @@ impl Carp {
     }
 }
 
-impl Carp {
-    /// Whether it is the only vhid of its instance, or the first.
-    #[must_use]
-    pub fn leads(&self) -> bool {
-        self.node.vhid == self.instance.vhid
-    }
-}
-
 impl InstanceConfig {
     /// Its name, the only one of that name.
     #[must_use]

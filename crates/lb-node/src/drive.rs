@@ -1,5 +1,6 @@
 //! From the actions of one instance to those of the node: sync groups, VIPs, announcements, timers.
 
+use std::collections::HashSet;
 use std::mem;
 use std::net::IpAddr;
 use std::time::Instant;
@@ -70,10 +71,15 @@ impl Node {
     /// Removes VIPs of an earlier life, except an owner's, which may be there by right.
     fn remove_leftovers(&mut self, out: &mut Vec<Action>) {
         let present = self.links.addresses();
+        // Of an instance with several vhids they stay if one of these resumes.
+        let resuming = self.living().filter(|slot| slot.resume);
+        let resuming: HashSet<String> =
+            resuming.map(|slot| slot.config.router().name.clone()).collect();
         for id in &self.order {
-            let Some(slot) = self.slot(*id).filter(|slot| !slot.resume && !slot.owner()) else {
+            let Some(slot) = self.slot(*id).filter(|slot| !slot.owner()) else { continue };
+            if resuming.contains(&slot.config.router().name) {
                 continue;
-            };
+            }
             let mut vips = slot.owned_vips(&self.links);
             vips.retain(|vip| present.contains(&(vip.link, vip.address.address)));
             for vip in &vips {
@@ -185,8 +191,8 @@ impl Node {
         if stays {
             self.remember(now, id, State::Master);
         }
-        if moved || !matches!(input, Input::Packet(_) | Input::Timer) {
-            self.reshare(id, out);
+        if moved && self.slot(id).and_then(shares::balanced).is_some() {
+            self.balance.stale = true;
         }
         // A timer that is being handled is put back when all are.
         if !matches!(input, Input::Timer) || group_cares {

@@ -12,6 +12,8 @@ use lb_election::Role;
 use crate::track;
 
 use super::demux::Demux;
+use super::shares;
+use super::slot::Slot;
 use super::{Action, InstanceId, LinkIndex, Node, Phase, ProtocolKind, Socket};
 
 impl Node {
@@ -36,11 +38,13 @@ impl Node {
         for id in affected {
             self.restore_vips(id, names, out);
         }
+        self.miss_shared_vips(names);
     }
 
     /// A link came up under a master that did not mind its absence: its VIPs belong there.
     fn restore_vips(&self, id: InstanceId, names: &[String], out: &mut Vec<Action>) {
-        let Some(slot) = self.slot(id).filter(|slot| slot.role() == Role::Master) else { return };
+        let alone = |slot: &&Slot| slot.role() == Role::Master && shares::balanced(slot).is_none();
+        let Some(slot) = self.slot(id).filter(alone) else { return };
         let mut vips = slot.owned_vips(&self.links);
         vips.retain(|vip| {
             let link = self.links.get(vip.link);
@@ -82,6 +86,7 @@ impl Node {
             .collect();
         self.demux = demux;
         self.vmacs.stale = true;
+        self.balance.stale = true;
         if self.sockets != sockets {
             self.sockets = sockets;
             out.push(Action::Sockets);
@@ -111,6 +116,7 @@ impl Node {
             for id in &vip_of {
                 self.vip_lost(now, *id, link, address, out);
             }
+            self.miss_shared_vip(link, address);
         }
         // VIPs are no sources, except for their owner. They are many: do not even keep them.
         let owned = vip_of.iter().any(|id| self.slot(*id).is_some_and(|slot| slot.owner()));
@@ -208,6 +214,7 @@ impl Node {
         if kind == ProtocolKind::Carp && !self.carp.allow {
             faults.push("carp_allow is off".to_owned());
         }
+        faults.extend(self.balance.fault(slot));
         if let Some(slot) = self.slots[id.index()].as_mut() {
             slot.see_vmacs(&self.links);
             slot.unfit = (-total).max(0).saturating_add(i32::from(!faults.is_empty()));

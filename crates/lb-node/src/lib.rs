@@ -98,7 +98,7 @@ pub struct Node {
     demux: Demux,
     sockets: BTreeSet<Socket>,
     vmacs: Vmacs,
-    shares_said: shares::Said,
+    balance: shares::Balance,
     deadlines: Deadlines,
     lateness: Lateness,
     /// No more in the configuration, but not yet let go of their addresses.
@@ -179,7 +179,7 @@ impl Node {
             demux: Demux::default(),
             sockets: BTreeSet::new(),
             vmacs: Vmacs::default(),
-            shares_said: shares::Said::new(),
+            balance: shares::Balance::default(),
             deadlines: Deadlines::default(),
             lateness: Lateness::default(),
             departing: Vec::new(),
@@ -270,9 +270,12 @@ impl Node {
             ) => {
                 self.vmac_failed(now, name, reason, taken, out);
             }
+            (Phase::New | Phase::Running, Input::Sharing { failure }) => {
+                self.sharing(now, failure, out);
+            }
             (Phase::New | Phase::Running | Phase::Stopping | Phase::Stopped, _) => {}
         }
-        self.ask_for_vmacs(out);
+        self.rebalance(out);
     }
 
     /// When to give [`Input::Timer`]; `None` while nothing is timed. Never later than any timer,
@@ -392,8 +395,8 @@ fn batch(actions: &mut [Action]) {
         Action::Sockets => 0,
         Action::Send { .. } => 1,
         Action::RemoveVips { .. } => 2,
-        Action::AddVips { .. } => 3,
-        Action::Shares => 4,
+        Action::Shares(_) => 3,
+        Action::AddVips { .. } => 4,
         Action::Announce { .. } => 5,
         Action::Event(_) => 6,
         Action::Vmacs => 7,

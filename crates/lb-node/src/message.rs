@@ -11,6 +11,7 @@ use lb_election::IpPacket;
 use crate::config::ProtocolKind;
 use crate::plan::Plan;
 use crate::protocol::Advert;
+use crate::shares::Shared;
 
 /// Index of a link in the kernel, never 0.
 pub type LinkIndex = u32;
@@ -133,6 +134,11 @@ pub enum Input<'a> {
         /// A link of another kind has its name: it gets another one.
         taken: bool,
     },
+    /// What [`Action::Shares`] asks for could not be done, or was done after that.
+    Sharing {
+        /// Why not.
+        failure: Option<&'a str>,
+    },
     /// A new configuration is in force. After [`Input::Start`].
     Reload(Plan),
     /// End: masters say so and let go; again: they wait for no successor any longer.
@@ -177,8 +183,8 @@ pub enum Action {
     /// [`Node::vmacs`](crate::Node::vmacs) are others now, or one of them has gone: make and delete
     /// the difference, after everything before it. [`Input::Link`] tells when one is there.
     Vmacs,
-    /// [`Node::shares`](crate::Node::shares) says something else now.
-    Shares,
+    /// Share exactly this load from now on.
+    Shares(Vec<Shared>),
     /// Tell the world.
     Event(Box<EventKind>),
 }

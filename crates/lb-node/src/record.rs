@@ -164,6 +164,11 @@ pub enum Entry {
         /// Its name was taken.
         taken: bool,
     },
+    /// [`Input::Sharing`]
+    Sharing {
+        /// Why not.
+        failure: Option<String>,
+    },
     /// [`Input::Reload`]
     Reload {
         /// The new configuration, as TOML.
@@ -281,6 +286,7 @@ impl Entry {
                 reason: (*reason).to_owned(),
                 taken: *taken,
             },
+            Input::Sharing { failure } => Self::Sharing { failure: failure.map(str::to_owned) },
             Input::Reload(_) => return None,
             Input::Stop => Self::Stop,
         })
@@ -325,6 +331,7 @@ impl Entry {
             Self::VmacFailed { name, reason, taken } => {
                 Input::VmacFailed { name, reason, taken: *taken }
             }
+            Self::Sharing { failure } => Input::Sharing { failure: failure.as_deref() },
             Self::Stop => Input::Stop,
             Self::Node(_) | Self::Reload { .. } | Self::Gap { .. } | Self::End => return None,
         })
@@ -415,6 +422,7 @@ mod tests {
                 9,
                 Entry::VmacFailed { name: "vrrp.1".into(), reason: String::new(), taken: true },
             ),
+            line(9, Entry::Sharing { failure: Some("no nft".into()) }),
             line(9, Entry::Gap { lost: 12 }),
             line(9, Entry::Reload { config: String::new() }),
             line(9, Entry::LinkGone { link: 2 }),

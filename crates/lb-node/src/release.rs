@@ -177,6 +177,7 @@ impl Node {
         }
         if self.departing.is_empty() && self.order.iter().all(stopped) {
             self.phase = Phase::Stopped;
+            self.balance.stale = true;
         }
     }
 }

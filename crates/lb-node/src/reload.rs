@@ -10,6 +10,7 @@ use lb_election::Input;
 use lb_election::Role;
 
 use super::protocol::Together;
+use super::shares;
 use super::slot::{Since, Slot};
 use super::{Action, Group, InstanceConfig, InstanceId, Node, ProtocolKind, Vip};
 use crate::plan::Plan;
@@ -51,11 +52,11 @@ impl Node {
         for id in self.order.clone() {
             self.apply(now, id, Input::Advertise, out);
         }
-        let before: HashMap<InstanceId, Vec<Vip>> = self
-            .order
-            .iter()
-            .filter_map(|id| Some((*id, self.slot(*id)?.owned_vips(&self.links))))
-            .collect();
+        let alone = |id: &InstanceId| {
+            let slot = self.slot(*id).filter(|slot| shares::balanced(slot).is_none())?;
+            Some((*id, slot.owned_vips(&self.links)))
+        };
+        let before: HashMap<InstanceId, Vec<Vip>> = self.order.iter().filter_map(alone).collect();
         let removed = self.install(plan);
         for id in removed {
             self.depart(now, id, out);
@@ -83,6 +84,7 @@ impl Node {
         self.followed.redefine(plan.files, plan.processes);
         self.carp = plan.carp;
         self.vmacs.prefixes = plan.vmac_prefixes;
+        self.balance.forgive();
         self.demotions.dismiss();
         self.vip_users.clear();
         self.link_users.clear();
@@ -205,6 +207,9 @@ impl Node {
         let (gone, new) = (without(before, &after), without(&after, before));
         self.drop_vips(id, gone, out);
         let Some(slot) = self.slot_mut(id) else { return };
+        if shares::balanced(slot).is_some() {
+            return;
+        }
         if !new.is_empty() {
             out.push(Action::AddVips { instance: id, vips: new });
             slot.garp.start(now, &garp);
@@ -226,7 +231,7 @@ impl Node {
 }
 
 /// An address as the kernel has it: whether we track it is our own affair.
-fn tracked(address: &VirtualAddress) -> VirtualAddress {
+pub(crate) fn tracked(address: &VirtualAddress) -> VirtualAddress {
     VirtualAddress { no_track: false, ..address.clone() }
 }
 

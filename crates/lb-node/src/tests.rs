@@ -3,6 +3,7 @@
 //! Times by RFC 9568 §6.1 at one second: priority 200 waits 3000 + 56 × 1000 / 256 = 3218.75 ms,
 //! priority 100 3000 + 156 × 1000 / 256 = 3609.375 ms, and 609.375 ms after a priority of 0.
 
+mod balancing;
 mod carp;
 mod conflicts;
 mod followed;

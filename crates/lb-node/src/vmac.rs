@@ -14,7 +14,6 @@ use lb_config::model::{self, Balancing, Family, Peers, VirtualAddress};
 
 use super::config::{InstanceConfig, ProtocolKind};
 use super::links::Links;
-use super::shares;
 use super::slot::Slot;
 use super::{Action, InstanceId, LinkIndex, Node, Phase};
 
@@ -80,14 +79,23 @@ pub(crate) struct Named {
     seen: bool,
 }
 
-/// Whether a virtual MAC stands on an instance's own interface. What several routers hold at once is
-/// not behind the MAC of any, but when all of them have that of the first vhid.
+/// Whether a virtual MAC stands on an instance's own interface.
 fn has_own(config: &InstanceConfig) -> bool {
+    let router = config.router();
+    match shared_by(config) {
+        Some(_) => router.vips.iter().any(|vip| base_of(config, vip).is_some()),
+        None => router.vmac.is_some(),
+    }
+}
+
+/// How several routers hold the addresses at once, if they do. All of these then have the MAC of the
+/// first vhid, whichever they are MASTER of.
+fn shared_by(config: &InstanceConfig) -> Option<Balancing> {
     match config {
         InstanceConfig::Carp(carp) if !carp.instance.nodes.is_empty() => {
-            carp.instance.balancing == Balancing::IpUnicast && carp.leads()
+            Some(carp.instance.balancing)
         }
-        _ => config.router().vmac.is_some(),
+        _ => None,
     }
 }
 
@@ -96,18 +104,35 @@ fn base_of<'a>(config: &'a InstanceConfig, vip: &'a VirtualAddress) -> Option<&'
     let router = config.router();
     let own = router.interface.as_deref();
     let base = vip.interface.as_deref().or(own)?;
-    let all = if own == Some(base) { has_own(config) } else { router.vmac_addresses };
-    (all || vip.flags.vmac).then_some(base)
+    let all = match shared_by(config) {
+        Some(_) if own != Some(base) => return None,
+        Some(Balancing::IpUnicast) => true,
+        // In answers of ARP another MAC is told than that of the link; neighbour advertisements
+        // cannot be rewritten.
+        Some(Balancing::Ip | Balancing::IpStealth) => vip.address.is_ipv6(),
+        Some(Balancing::Arp) => false,
+        None if own == Some(base) => vip.flags.vmac || router.vmac.is_some(),
+        None => vip.flags.vmac || router.vmac_addresses,
+    };
+    all.then_some(base)
 }
 
 /// RFC 9568 §7.3; CARP has that of VRRP over IPv4 for both families.
 fn mac(config: &InstanceConfig) -> [u8; 6] {
     let configured = config.router().vmac.as_ref().and_then(|vmac| vmac.mac);
-    let family = match config {
-        InstanceConfig::Vrrp(instance) if instance.family == Family::Inet6 => 2,
-        InstanceConfig::Vrrp(_) | InstanceConfig::Carp(_) => 1,
-    };
-    configured.unwrap_or([0, 0, 0x5E, 0, family, config.id()])
+    match config {
+        InstanceConfig::Vrrp(instance) => {
+            let family = if instance.family == Family::Inet6 { 2 } else { 1 };
+            configured.unwrap_or([0, 0, 0x5E, 0, family, instance.vrid])
+        }
+        // Every router has to have the same.
+        InstanceConfig::Carp(carp) if shared_by(config).is_some() => carp_mac(carp.instance.vhid),
+        InstanceConfig::Carp(carp) => configured.unwrap_or(carp_mac(carp.node.vhid)),
+    }
+}
+
+const fn carp_mac(vhid: u8) -> [u8; 6] {
+    [0, 0, 0x5E, 0, 1, vhid]
 }
 
 /// fe80::/64 with the identifier made of a MAC. RFC 4291 §2.5.6, appendix A.
@@ -130,6 +155,23 @@ fn names(prefix: &str, config: &InstanceConfig) -> impl Iterator<Item = String> 
     })
 }
 
+/// The names of virtual MACs that all vhids of an instance have in common, by interface and MAC.
+#[derive(Debug, Default)]
+struct Common(BTreeMap<(String, [u8; 6]), String>);
+
+impl Common {
+    fn name(&self, config: &InstanceConfig, base: &str) -> Option<&str> {
+        shared_by(config)?;
+        self.0.get(&(base.to_owned(), mac(config))).map(String::as_str)
+    }
+
+    fn note(&mut self, config: &InstanceConfig, base: &str, name: &str) {
+        if shared_by(config).is_some() && !name.is_empty() {
+            self.0.insert((base.to_owned(), mac(config)), name.to_owned());
+        }
+    }
+}
+
 impl Vmacs {
     /// How the names of an instance's virtual MAC on an interface begin.
     fn prefix(&self, config: &InstanceConfig, base: &str) -> &str {
@@ -148,9 +190,6 @@ impl Slot {
     fn bases(&self) -> Vec<&str> {
         let router = self.config.router();
         let own = router.interface.as_deref().filter(|_| has_own(&self.config));
-        if shares::balanced(self).is_some() {
-            return own.into_iter().collect();
-        }
         let vips = router.vips.iter().chain(&router.excluded_vips);
         let mut bases: Vec<&str> = own.into_iter().collect();
         for base in vips.filter_map(|vip| base_of(&self.config, vip)) {
@@ -181,7 +220,8 @@ impl Slot {
     pub(crate) fn speaks_through(&self, links: &Links) -> Option<LinkIndex> {
         let router = self.config.router();
         let multicast = matches!(router.peers, Peers::Multicast { .. });
-        if router.vmac.is_none() || router.vmac_xmit_base || !multicast {
+        let shared = shared_by(&self.config).is_some();
+        if router.vmac.is_none() || router.vmac_xmit_base || !multicast || shared {
             return None;
         }
         let name = self.vmac_on(router.interface.as_deref()?)?;
@@ -201,8 +241,9 @@ impl Slot {
                 true => ipv4 = true,
                 false => ipv6 = true,
             });
-            let speaks = own && !router.vmac_xmit_base;
-            for family in self.config.families().filter(|_| own) {
+            let shared = shared_by(&self.config).is_some();
+            let speaks = own && !router.vmac_xmit_base && !shared;
+            for family in self.config.families().filter(|_| own && !shared) {
                 match family {
                     Family::Inet => ipv4 = true,
                     Family::Inet6 => ipv6 = true,
@@ -276,17 +317,20 @@ impl Node {
             .collect();
         let mut given = self.vmacs.taken.clone();
         given.extend(heritage.iter().map(|(.., name)| (*name).to_owned()));
+        let mut common = Common::default();
         let mut named: Vec<Vec<Named>> = Vec::with_capacity(self.order.len());
         for slot in self.living() {
             let mut all = Vec::new();
             for base in slot.bases() {
                 let inherited =
                     heritage.iter().find(|(on, of, _)| (*on, *of) == (base, mac(&slot.config)));
-                let name = match inherited {
-                    Some((.., name)) => Some((*name).to_owned()),
-                    None => self.kept_name(slot, base).filter(|name| !given.contains(name)),
+                let name = match (common.name(&slot.config, base), inherited) {
+                    (Some(name), _) => Some(name.to_owned()),
+                    (None, Some((.., name))) => Some((*name).to_owned()),
+                    (None, None) => self.kept_name(slot, base).filter(|name| !given.contains(name)),
                 };
                 let name = name.unwrap_or_default();
+                common.note(&slot.config, base, &name);
                 let old = slot.vmacs.iter().find(|old| old.base == base && old.name == name);
                 let seen = old.is_some_and(|old| old.seen);
                 given.insert(name.clone());
@@ -297,9 +341,14 @@ impl Node {
         for (id, mut all) in self.order.clone().into_iter().zip(named) {
             let Some(slot) = self.slots[id.index()].as_mut() else { continue };
             for nameless in all.iter_mut().filter(|named| named.name.is_empty()) {
+                if let Some(name) = common.name(&slot.config, &nameless.base) {
+                    name.clone_into(&mut nameless.name);
+                    continue;
+                }
                 let prefix = self.vmacs.prefix(&slot.config, &nameless.base);
                 let free = names(prefix, &slot.config).find(|name| !given.contains(name));
                 nameless.name = free.unwrap_or_default();
+                common.note(&slot.config, &nameless.base, &nameless.name);
                 given.insert(nameless.name.clone());
             }
             for Named { name, .. } in &all {

@@ -95,6 +95,7 @@ pub(crate) enum Trigger {
     VmacFailed {
         name: String,
     },
+    Sharing,
     Reload,
     Stop,
 }
@@ -147,6 +148,7 @@ impl Trigger {
             Input::Demote { group, by } => Self::Demotion { group: (*group).to_owned(), by: *by },
             Input::Claim { address, .. } => Self::Claim { address: *address },
             Input::VmacFailed { name, .. } => Self::VmacFailed { name: (*name).to_owned() },
+            Input::Sharing { .. } => Self::Sharing,
             Input::Reload(_) => Self::Reload,
             Input::Stop => Self::Stop,
         }
@@ -224,6 +226,7 @@ impl Node {
             Trigger::Demotion { group, by } => format!("demotion of group {group} by {by}"),
             Trigger::Claim { address } => format!("claim of {address}"),
             Trigger::VmacFailed { name } => format!("virtual MAC {name} could not be made"),
+            Trigger::Sharing => return "what the kernel says of balancing".into(),
             Trigger::Reload => return "reload".into(),
             Trigger::Stop => return "stop".into(),
         };

@@ -4,6 +4,7 @@
 //! Times are taken where they mean something: of packets by the kernel, at the switch's end of each cable; of
 //! addresses when the kernel of the host reports them. A test that fails tells what it saw, in order.
 
+mod balanced;
 mod config;
 mod stage;
 mod wire;
@@ -14,4 +15,5 @@ mod gateway;
 mod neighbours;
 mod packets;
 mod preemption;
+mod resharing;
 mod strangers;

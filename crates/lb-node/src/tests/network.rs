@@ -384,7 +384,7 @@ impl Network {
                 }
                 self.hosts[host].announced.push((millis, rounds));
             }
-            Action::Sockets | Action::Shares => {}
+            Action::Sockets | Action::Shares(_) => {}
             Action::Vmacs => self.make_vmacs(host),
             Action::Event(event) => match *event {
                 EventKind::Interface { .. } | EventKind::Script { .. } => {}

@@ -11,8 +11,8 @@ use lb_control::State;
 use super::network::{instance, plan};
 use crate::{Action, Input, InstanceConfig, Node, Plan, Vmac};
 
-const BASE: u32 = 2;
-const MACVLAN: u32 = 9;
+pub const BASE: u32 = 2;
+pub const MACVLAN: u32 = 9;
 
 fn with_vmac(name: &str, interface: &str, vrid: u8) -> VrrpInstance {
     let mut instance = instance(name, interface, vrid, 100);
@@ -21,7 +21,7 @@ fn with_vmac(name: &str, interface: &str, vrid: u8) -> VrrpInstance {
 }
 
 /// A node on `eth1` and `eth2` that has not started.
-fn node(plan: Plan) -> Node {
+pub fn node(plan: Plan) -> Node {
     let mut node = Node::new(plan, &BTreeSet::new(), 1);
     for (link, name) in [(BASE, "eth1"), (BASE + 1, "eth2")] {
         tell(&mut node, Input::Link { link, name, up: true });
@@ -31,17 +31,17 @@ fn node(plan: Plan) -> Node {
     node
 }
 
-fn tell(node: &mut Node, input: Input<'_>) -> Vec<Action> {
+pub fn tell(node: &mut Node, input: Input<'_>) -> Vec<Action> {
     tell_at(*NOW, node, input)
 }
 
-fn tell_at(now: Instant, node: &mut Node, input: Input<'_>) -> Vec<Action> {
+pub fn tell_at(now: Instant, node: &mut Node, input: Input<'_>) -> Vec<Action> {
     let mut out = Vec::new();
     node.handle(now, input, &mut out);
     out
 }
 
-static NOW: std::sync::LazyLock<Instant> = std::sync::LazyLock::new(Instant::now);
+pub static NOW: std::sync::LazyLock<Instant> = std::sync::LazyLock::new(Instant::now);
 
 fn names(node: &Node) -> Vec<String> {
     node.vmacs().into_iter().map(|vmac| vmac.name).collect()

@@ -70,7 +70,7 @@ impl World<'_> {
                 }
             }
             Action::Announce { instance, rounds } => self.announce(router, instance, rounds),
-            Action::Sockets | Action::Shares => {}
+            Action::Sockets | Action::Shares(_) => {}
             Action::Vmacs => self.make_vmacs(router),
             Action::Event(event) => self.event(router, &event),
         }

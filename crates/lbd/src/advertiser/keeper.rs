@@ -5,11 +5,11 @@
 //! of role brings about is done here, in its order: addresses, their announcements, and the events
 //! that tell of them.
 
-use std::io;
 use std::sync::mpsc::RecvTimeoutError;
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
+use std::{io, mem};
 
 use lb_net::{
     Address, Announcement, Announcer, Change, Error, Outcome, RouteSocket, Share, SharedAddress,
@@ -53,6 +53,8 @@ pub(super) struct Keeper {
     exceptions: mpsc::Receiver<(VipChange, Outcome)>,
     /// Virtual MACs that could not be made, by name.
     vmac_failures: mpsc::Receiver<(String, Error)>,
+    /// Shares that could not be taken, and the first that could after that.
+    sharing: mpsc::Receiver<Result<(), Error>>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -67,11 +69,15 @@ impl Keeper {
         let (tasks, inbox) = mpsc::channel();
         let (report, exceptions) = mpsc::channel();
         let (deplore, vmac_failures) = mpsc::channel();
-        let hands = Hands { route, announcer, share: None, vmacs, report, deplore, waker };
+        let (shared, sharing) = mpsc::channel();
+        let (share, balances) = (None, true);
+        let hands =
+            Hands { route, announcer, share, balances, vmacs, report, deplore, shared, waker };
         let thread = std::thread::Builder::new()
             .name("lbd-addresses".into())
             .spawn(move || hands.run(&inbox))?;
-        Ok(Self { tasks: Some(tasks), exceptions, vmac_failures, thread: Some(thread) })
+        let (tasks, thread) = (Some(tasks), Some(thread));
+        Ok(Self { tasks, exceptions, vmac_failures, sharing, thread })
     }
 
     /// Makes changes in their order.
@@ -109,6 +115,11 @@ impl Keeper {
         self.vmac_failures.try_iter()
     }
 
+    /// Why no shares could be taken, or that they can be again, since the last time.
+    pub(super) fn sharing(&self) -> impl Iterator<Item = Result<(), Error>> {
+        self.sharing.try_iter()
+    }
+
     fn give(&self, task: Task) -> io::Result<()> {
         let given = self.tasks.as_ref().is_some_and(|tasks| tasks.send(task).is_ok());
         if given { Ok(()) } else { Err(io::Error::other("the thread that keeps addresses failed")) }
@@ -131,9 +142,12 @@ struct Hands {
     announcer: Announcer,
     /// Once there was something to share.
     share: Option<Share>,
+    /// The last shares could be taken.
+    balances: bool,
     vmacs: Vmacs,
     report: mpsc::Sender<(VipChange, Outcome)>,
     deplore: mpsc::Sender<(String, Error)>,
+    shared: mpsc::Sender<Result<(), Error>>,
     waker: Arc<Waker>,
 }
 
@@ -156,8 +170,12 @@ impl Hands {
                 Task::Change(changes) => self.change(changes),
                 Task::Announce(announcements) => self.announce(announcements),
                 Task::Share(shares) => {
-                    if let Err(error) = self.share(&shares) {
-                        tracing::error!("cannot balance: {}", with_sources(&error));
+                    let taken = self.share(&shares);
+                    let balanced = mem::replace(&mut self.balances, taken.is_ok());
+                    if !(taken.is_ok() && balanced) {
+                        // The advertiser may be gone.
+                        let _ = self.shared.send(taken);
+                        self.waker.wake();
                     }
                 }
                 Task::Vmacs(vmacs) => self.vmacs(&vmacs),

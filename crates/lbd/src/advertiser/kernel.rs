@@ -79,12 +79,18 @@ impl Kernel {
         Ok(())
     }
 
-    /// Makes the virtual MACs of a node that has not started, so that it finds them.
+    /// Makes the virtual MACs of a node that has not started, so that it finds them, and before
+    /// them what shares their load.
     pub(super) fn prepare(
         &mut self,
         node: &mut Node,
         tell: &mut dyn FnMut(&mut Node, Input<'_>),
     ) -> io::Result<()> {
+        let shares = node.shares();
+        if !shares.is_empty() {
+            self.share(shares)?;
+            self.finish(node, tell)?;
+        }
         let mut made = Vec::new();
         // Again when a name was taken.
         loop {
@@ -94,15 +100,24 @@ impl Kernel {
             }
             made.clone_from(&wanted);
             self.vmacs(wanted)?;
-            let (done, wait) = mpsc::sync_channel(1);
-            self.then(move || {
-                let _ = done.send(());
-            })?;
-            // Fails when the thread has; it says so when it is asked for more.
-            let _ = wait.recv();
-            self.settle(&mut |input| tell(node, input));
-            self.drain(&mut |input| tell(node, input))?;
+            self.finish(node, tell)?;
         }
+    }
+
+    /// Waits until everything is done, and tells how it went.
+    fn finish(
+        &mut self,
+        node: &mut Node,
+        tell: &mut dyn FnMut(&mut Node, Input<'_>),
+    ) -> io::Result<()> {
+        let (done, wait) = mpsc::sync_channel(1);
+        self.then(move || {
+            let _ = done.send(());
+        })?;
+        // Fails when the thread has; it says so when it is asked for more.
+        let _ = wait.recv();
+        self.settle(&mut |input| tell(node, input));
+        self.drain(&mut |input| tell(node, input))
     }
 
     /// Tells what has happened since the last time, but for what we did ourselves.
@@ -179,6 +194,14 @@ impl Kernel {
             let (reason, taken) = (with_sources(&error), matches!(error, Error::NameTaken { .. }));
             tracing::error!("virtual MAC {name}: {reason}");
             tell(Input::VmacFailed { name: &name, reason: &reason, taken });
+        }
+        for taken in self.keeper.sharing() {
+            let failure = taken.as_ref().err().map(with_sources);
+            match &failure {
+                Some(reason) => tracing::error!("cannot balance: {reason}"),
+                None => tracing::info!("balances again"),
+            }
+            tell(Input::Sharing { failure: failure.as_deref() });
         }
         for (VipChange { vip, present }, outcome) in self.keeper.exceptions() {
             let key = (vip.link, vip.address.address);

@@ -64,9 +64,9 @@ impl Outgoing {
                 self.announced.insert(instance);
                 self.announcements.push((instance, rounds));
             }
-            Action::Shares => {
+            Action::Shares(shares) => {
                 self.flush(node, sockets, kernel)?;
-                kernel.share(node.shares())?;
+                kernel.share(shares)?;
             }
             Action::Vmacs => {
                 self.flush(node, sockets, kernel)?;
