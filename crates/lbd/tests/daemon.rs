@@ -421,13 +421,13 @@ fn connections_that_cannot_be_copied_demote_carp_until_they_are_asked_for_no_mor
     }
     let config = |line: &str| {
         format!(
-            "global_defs {{\n {line}\n}}\n\
+            "global_defs {{\n carp_log 3\n {line}\n}}\n\
              carp_instance C {{\n interface v0\n vhid 7\n advbase 1\n pass secret\n \
              virtual_ipaddress {{\n  10.0.0.60/24\n }}\n}}\n"
         )
     };
     // Whether the kernel has IPVS or not, this cannot be.
-    let sync = config("lvs_sync_daemon absent0 inst C");
+    let sync = config("dynamic_interfaces\n lvs_sync_daemon absent0 inst C");
     let daemon = House::new(&sync).start(&["--test-fault", "advertiser"]);
     let group = || daemon.house.status().carp.unwrap().groups.remove(0);
     let demoted = |what: &str, by: i32| {

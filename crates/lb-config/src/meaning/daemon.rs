@@ -252,7 +252,7 @@ pub(super) const NETWORK: &[Keyword<Globals>] = &[
     }),
     flag("disable_local_igmp", |g| g.model.disable_local_igmp = true),
     flag("log_unknown_vrids", |g| g.model.log_unknown_vrids = true),
-    words("lvs_sync_daemon", 1, sync_daemon),
+    Keyword::new("lvs_sync_daemon", Takes::Words { words: 1, read: sync_daemon }),
     time("vrrp_garp_interval", 1, LONGEST, |g, time| g.model.garp_interval = time),
     time("vrrp_gna_interval", 1, LONGEST, |g, time| g.model.gna_interval = time),
     words("vrrp_garp_extra_if", 1, |g, context, line| {

@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use lb_config::{Options, RealSystem, parse_str};
+use lb_config::{MemorySystem, Options, parse_str};
 use lb_control::Event;
 use tokio::sync::mpsc::UnboundedReceiver;
 
@@ -95,10 +95,10 @@ impl Scene {
 /// Of a line of `global_defs`, with an instance of VRID 51.
 fn wanted(line: &str) -> Option<Wanted> {
     let text = format!(
-        "global_defs {{\n{line}\n}}\nvrrp_instance VI {{\ninterface lo\nvirtual_router_id 51\npriority 100\n\
+        "global_defs {{\n{line}\n}}\nvrrp_instance VI {{\ninterface eth0\nvirtual_router_id 51\npriority 100\n\
          virtual_ipaddress {{\n192.0.2.1\n}}\n}}\n"
     );
-    let loaded = parse_str("test.conf", &text, &Options::default(), &RealSystem);
+    let loaded = parse_str("test.conf", &text, &Options::default(), &MemorySystem::default());
     Wanted::of(&loaded.model.expect("a model"))
 }
 
@@ -261,9 +261,9 @@ fn what_is_refused_is_not_tried_every_second_but_at_every_change() {
 
 #[test]
 fn the_old_form_in_an_instance_is_the_same() {
-    let text = "vrrp_instance VI {\ninterface lo\nlvs_sync_daemon_interface eth5\nvirtual_router_id 51\n\
+    let text = "vrrp_instance VI {\ninterface eth0\nlvs_sync_daemon_interface eth5\nvirtual_router_id 51\n\
                 priority 100\nvirtual_ipaddress {\n192.0.2.1\n}\n}\n";
-    let loaded = parse_str("test.conf", text, &Options::default(), &RealSystem);
+    let loaded = parse_str("test.conf", text, &Options::default(), &MemorySystem::default());
     let wanted = Wanted::of(&loaded.model.expect("a model")).expect("one");
     assert_eq!(wanted.runs(), "the backup daemon runs on eth5, id 51");
 }
