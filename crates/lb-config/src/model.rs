@@ -85,6 +85,26 @@ impl Model {
         let vrrp = self.vrrp_instances.iter().map(|instance| &instance.router);
         vrrp.chain(self.carp_instances.iter().map(|instance| &instance.router))
     }
+
+    /// How connections are copied: `lvs_sync_daemon`, else the first `lvs_sync_daemon_interface`, which
+    /// is its old form. It has an `id` in any case.
+    #[must_use]
+    pub fn sync_daemon(&self) -> Option<SyncDaemon> {
+        let old = |router: &VirtualRouter| {
+            let interface = router.sync_daemon_interface.clone()?;
+            let instance = Some(router.name.clone());
+            let (id, max_length, port, ttl, group) = (None, None, None, None, None);
+            Some(SyncDaemon { interface, instance, id, max_length, port, ttl, group })
+        };
+        let daemon = self.global.sync_daemon.clone();
+        let daemon = daemon.or_else(|| self.routers().find_map(old))?;
+        let vrrp = self.vrrp_instances.iter().map(|vrrp| (&vrrp.router.name, vrrp.vrid));
+        let carp = self.carp_instances.iter().map(|carp| (&carp.router.name, carp.vhid));
+        let mut all = vrrp.chain(carp);
+        let number = all.find(|(name, _)| Some(*name) == daemon.instance.as_ref());
+        let id = daemon.id.or(number.map(|(_, number)| number)).unwrap_or_default();
+        Some(SyncDaemon { id: Some(id), ..daemon })
+    }
 }
 
 /// Settings of the whole daemon.

@@ -371,6 +371,29 @@ fn tracked_things_have_weights() {
 }
 
 #[test]
+fn the_sync_daemon_takes_the_number_of_its_instance() {
+    let instances = "vrrp_instance A {\ninterface eth0\nvirtual_router_id 5\nvirtual_ipaddress {\n10.0.0.1\n}\nOLD\n}\n\
+        carp_instance B {\ninterface eth0\nvhid 7\npass x\nvirtual_ipaddress {\n10.0.0.2/24\n}\n}\n";
+    let daemon = |line: &str, old: &str, complaints: &[&str]| {
+        let text = format!("global_defs {{\n{line}\n}}\n{}", instances.replace("OLD", old));
+        let found = model(&text, complaints).sync_daemon()?;
+        Some((found.interface, found.instance, found.id))
+    };
+    let of = |name: &str| Some(name.to_owned());
+    let eth1 = || "eth1".to_owned();
+    assert_eq!(daemon("", "", &[]), None);
+    assert_eq!(daemon("lvs_sync_daemon eth1", "", &[]), Some((eth1(), None, Some(0))));
+    let by = |inst: &str| daemon(&format!("lvs_sync_daemon eth1 inst {inst}"), "", &[]);
+    assert_eq!(by("A"), Some((eth1(), of("A"), Some(5))));
+    assert_eq!(by("B"), Some((eth1(), of("B"), Some(7))));
+    assert_eq!(by("A id 9"), Some((eth1(), of("A"), Some(9))));
+    let old = "lvs_sync_daemon_interface eth1";
+    assert_eq!(daemon("", old, &["deprecated"]), Some((eth1(), of("A"), Some(5))));
+    let unknown = daemon("lvs_sync_daemon eth1 inst C", "", &["sync-daemon-instance"]);
+    assert_eq!(unknown, None);
+}
+
+#[test]
 fn members_of_a_group_have_no_weights_and_share_its_trackers() {
     let text = "vrrp_sync_group G {\ngroup {\nA B\nC\n}\ntrack_interface {\neth5 weight 5\n}\nnotify_master /bin/true\n}\n\
         vrrp_sync_group H {\ngroup {\nA\n}\n}\n\

@@ -231,6 +231,13 @@ pub enum EventKind {
         /// How many entries.
         changes: usize,
     },
+    /// Connections are copied to the other director in another way than before, or no longer.
+    StateSync {
+        /// Not as the configuration asks for.
+        failed: bool,
+        /// What runs, or what is wrong, in words.
+        message: String,
+    },
     /// The dataplane refused an entry.
     DataplaneError {
         /// Which, what, why and what to do.
@@ -375,6 +382,12 @@ impl fmt::Display for EventKind {
                 f,
                 "the forwarding table was changed by another program; repaired {changes} entries"
             ),
+            Self::StateSync { failed: false, message } => {
+                write!(f, "state synchronisation: {message}")
+            }
+            Self::StateSync { failed: true, message } => {
+                write!(f, "state synchronisation has failed: {message}")
+            }
             Self::DataplaneError { message } => f.write_str(message),
             Self::EngineRestarted { engine, reason } => {
                 write!(f, "the {engine} failed and was started again: {reason}")

@@ -17,6 +17,9 @@ pub struct Status {
     /// What CARP does; `None` without CARP instances.
     #[serde(default)]
     pub carp: Option<Carp>,
+    /// How connections are copied to the other director; `None` where that is not configured.
+    #[serde(default)]
+    pub state_sync: Option<StateSync>,
     /// In the order of the configuration.
     pub virtual_servers: Vec<VirtualServer>,
 }
@@ -169,6 +172,9 @@ pub struct CarpGroup {
     pub demotion: i32,
     /// The operator's part of it.
     pub by_operator: i32,
+    /// The part of it that is there because state synchronisation has failed.
+    #[serde(default)]
+    pub by_state_sync: i32,
 }
 
 /// One vhid.
@@ -353,6 +359,21 @@ pub struct VirtualServer {
     pub sorry_server: Option<String>,
     /// In the order of the configuration.
     pub real_servers: Vec<RealServer>,
+}
+
+/// The sync daemons of IPVS.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StateSync {
+    /// Where they send and listen.
+    pub interface: String,
+    /// 0 to 255; daemons of another one are not heard.
+    pub id: u8,
+    /// Who decides which of them runs; `None`: both do.
+    pub instance: Option<String>,
+    /// Those that run: `master`, `backup` or both.
+    pub running: Vec<String>,
+    /// What is not as it should be.
+    pub failure: Option<String>,
 }
 
 /// One real server.

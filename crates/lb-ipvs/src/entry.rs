@@ -1,5 +1,6 @@
 //! Entries as the kernel dumps them.
 
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use lb_pool::table::Family;
@@ -94,6 +95,39 @@ pub struct Daemon {
     pub port: u16,
     /// Routers the messages may pass; 0 for the kernel's own, 1.
     pub ttl: u8,
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Master => "master",
+            Self::Backup => "backup",
+        })
+    }
+}
+
+impl Daemon {
+    /// The kernel's own group. `ip_vs.h`: `IP_VS_SYNC_GROUP`.
+    const GROUP: IpAddr = IpAddr::V4(Ipv4Addr::new(224, 0, 0, 81));
+    /// The kernel's own port. `IP_VS_SYNC_PORT`.
+    const PORT: u16 = 8848;
+    /// The kernel's own TTL.
+    const TTL: u8 = 1;
+
+    /// Whether the kernel, told to start `wanted`, could have this one. What is left to the kernel it has
+    /// filled in; the length depends on the interface at that time, so any will do.
+    #[must_use]
+    pub fn is_as(&self, wanted: &Self) -> bool {
+        let number_or = |number, usual| if number == 0 { usual } else { number };
+        self.role == wanted.role
+            && self.interface == wanted.interface
+            && self.sync_id == wanted.sync_id
+            && (wanted.max_length == 0 || self.max_length == wanted.max_length)
+            && self.group.unwrap_or(Self::GROUP) == wanted.group.unwrap_or(Self::GROUP)
+            && number_or(self.port, Self::PORT) == number_or(wanted.port, Self::PORT)
+            && number_or(self.ttl.into(), Self::TTL.into())
+                == number_or(wanted.ttl.into(), Self::TTL.into())
+    }
 }
 
 impl ServiceEntry {

@@ -7,38 +7,49 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
 use lb_control::EventKind;
+use lb_control::status::CarpGroup;
 use lb_election::Input;
 
-use super::{Action, InstanceConfig, InstanceId, Node};
+use super::{Action, InstanceConfig, InstanceId, Node, Phase};
 
-/// The counters, by name of the group.
+/// The group that is demoted while state synchronisation fails: that of which `pfsync(4)` is a member.
+pub const STATE_SYNC_GROUP: &str = "carp";
+
+/// The counters.
 #[derive(Debug, Default)]
-pub(crate) struct Demotions(BTreeMap<String, Group>);
+pub(crate) struct Demotions {
+    /// By name.
+    groups: BTreeMap<String, Group>,
+    /// Why state synchronisation has failed.
+    state_sync: Option<String>,
+}
 
 /// A counter and those who depend on it.
 #[derive(Debug, Default)]
 struct Group {
     members: Vec<InstanceId>,
-    /// What the operator, or another engine, adds. Never below zero.
-    from_outside: i32,
+    /// What the operator adds. Never below zero.
+    by_operator: i32,
+    /// What failed state synchronisation adds.
+    by_state_sync: i32,
     /// With what its members add.
     demotion: i32,
 }
 
 impl Demotions {
-    /// Forgets who is a member; what came from outside stays.
+    /// Forgets who is a member; what others add stays.
     pub(crate) fn dismiss(&mut self) {
-        self.0.values_mut().for_each(|group| group.members.clear());
+        self.groups.values_mut().for_each(|group| group.members.clear());
     }
 
     /// Makes an instance a member of the groups it names.
     pub(crate) fn enlist(&mut self, id: InstanceId, config: &InstanceConfig) {
         for name in config.demotion_groups() {
-            match self.0.get_mut(name) {
+            match self.groups.get_mut(name) {
                 Some(group) => group.members.push(id),
                 None => {
                     let group = Group { members: vec![id], ..Group::default() };
-                    self.0.insert(name.clone(), group);
+                    self.groups.insert(name.clone(), group);
                 }
             }
         }
@@ -46,14 +57,27 @@ impl Demotions {
 
     /// Sum of the counters that count for an instance.
     pub(crate) fn of(&self, config: &InstanceConfig) -> i32 {
-        let counters = config.demotion_groups().iter().filter_map(|name| self.0.get(name));
+        let counters = config.demotion_groups().iter().filter_map(|name| self.groups.get(name));
         counters.map(|group| group.demotion).fold(0, i32::saturating_add)
     }
 
-    /// Every group that has members: its name, its counter and what of it came from outside.
-    pub(crate) fn groups(&self) -> impl Iterator<Item = (&str, i32, i32)> {
-        let inhabited = self.0.iter().filter(|(_, group)| !group.members.is_empty());
-        inhabited.map(|(name, group)| (name.as_str(), group.demotion, group.from_outside))
+    /// Every group that has members.
+    pub(crate) fn groups(&self) -> impl Iterator<Item = CarpGroup> {
+        let inhabited = self.groups.iter().filter(|(_, group)| !group.members.is_empty());
+        inhabited.map(|(name, group)| CarpGroup {
+            name: name.clone(),
+            demotion: group.demotion,
+            by_operator: group.by_operator,
+            by_state_sync: group.by_state_sync,
+        })
+    }
+}
+
+/// How state synchronisation is, in words.
+pub(crate) fn state_sync(failure: Option<&str>) -> String {
+    match failure {
+        Some(failure) => format!("state synchronisation has failed: {failure}"),
+        None => "state synchronisation works again".to_owned(),
     }
 }
 
@@ -69,10 +93,11 @@ impl Node {
         let mut affected = BTreeSet::new();
         for name in names {
             let Self { demotions, slots, .. } = self;
-            let Some(group) = demotions.0.get_mut(name) else { continue };
+            let Some(group) = demotions.groups.get_mut(name) else { continue };
             let unfit = |id: &InstanceId| Some(slots.get(id.index())?.as_ref()?.unfit);
             let members = group.members.iter().filter_map(unfit);
-            let demotion = members.fold(group.from_outside, i32::saturating_add);
+            let others = group.by_operator.saturating_add(group.by_state_sync);
+            let demotion = members.fold(others, i32::saturating_add);
             let by = demotion - group.demotion;
             if by != 0 {
                 group.demotion = demotion;
@@ -88,10 +113,36 @@ impl Node {
         }
     }
 
-    /// Somebody outside changes a counter.
+    /// The operator changes a counter.
     pub(crate) fn demote(&mut self, now: Instant, group: &str, by: i32, out: &mut Vec<Action>) {
-        let counter = &mut self.demotions.0.entry(group.to_owned()).or_default().from_outside;
+        let counter = &mut self.demotions.groups.entry(group.to_owned()).or_default().by_operator;
         *counter = counter.saturating_add(by).max(0);
         self.recount(now, [group], "the operator says so", out);
+    }
+
+    /// State synchronisation works, or does not.
+    pub(crate) fn state_sync(
+        &mut self,
+        now: Instant,
+        failure: Option<&str>,
+        out: &mut Vec<Action>,
+    ) {
+        self.demotions.state_sync = failure.map(str::to_owned);
+        if self.phase == Phase::Running {
+            self.recount_state_sync(now, out);
+        }
+    }
+
+    /// Counts anew what state synchronisation adds. A router that has not got the others' connections is
+    /// the worse master, but a master all the same: one is what `pfsync(4)` adds.
+    pub(crate) fn recount_state_sync(&mut self, now: Instant, out: &mut Vec<Action>) {
+        let Demotions { groups, state_sync: failure } = &mut self.demotions;
+        let Some(group) = groups.get_mut(STATE_SYNC_GROUP) else { return };
+        let by = i32::from(failure.is_some());
+        if group.by_state_sync != by {
+            group.by_state_sync = by;
+            let reason = state_sync(failure.as_deref());
+            self.recount(now, [STATE_SYNC_GROUP], &reason, out);
+        }
     }
 }

@@ -28,6 +28,7 @@ pub(crate) fn state(role: Role) -> State {
 impl Node {
     pub(crate) fn start(&mut self, now: Instant, out: &mut Vec<Action>) {
         self.refresh_links(out);
+        self.recount_state_sync(now, out);
         self.evaluate(now, self.order.clone(), out);
         self.mark_resuming();
         self.remove_leftovers(out);

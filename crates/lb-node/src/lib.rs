@@ -54,6 +54,7 @@ use lb_control::status::Maintenance;
 use lb_election::Role;
 
 pub use config::{Carp, InstanceConfig, ProtocolKind};
+pub use demotion::STATE_SYNC_GROUP;
 pub use message::{Action, Datagram, Input, InstanceId, LinkIndex, Socket, SocketFamily, Vip};
 pub use plan::Plan;
 pub use protocol::Advert;
@@ -254,6 +255,9 @@ impl Node {
                 self.process(now, name, running, forked, out);
             }
             (Phase::Running, Input::Demote { group, by }) => self.demote(now, group, by, out),
+            (Phase::New | Phase::Running, Input::StateSync { failure }) => {
+                self.state_sync(now, failure, out);
+            }
             (Phase::New, Input::Start) => {
                 self.start(now, out);
                 batch(&mut out[first..]);

@@ -109,12 +109,18 @@ pub enum Input<'a> {
         /// Who asked for it; `None` ends it.
         state: Option<Maintenance>,
     },
-    /// The operator, or another engine, changes the demotion counter of a group of CARP instances.
+    /// The operator changes the demotion counter of a group of CARP instances.
     Demote {
         /// Name of the group.
         group: &'a str,
         /// Added to the counter.
         by: i32,
+    },
+    /// Connections are copied to the other router as configured, or (with a reason) they are not: that
+    /// demotes the group [`carp`](crate::STATE_SYNC_GROUP).
+    StateSync {
+        /// Why not.
+        failure: Option<&'a str>,
     },
     /// Somebody was heard to claim an address by ARP or neighbour discovery.
     Claim {

@@ -145,6 +145,11 @@ pub enum Entry {
         /// By so much.
         by: i32,
     },
+    /// [`Input::StateSync`]
+    StateSync {
+        /// Why not.
+        failure: Option<String>,
+    },
     /// [`Input::Claim`]
     Claim {
         /// Index of the link.
@@ -278,6 +283,7 @@ impl Entry {
                 Self::Maintenance { name: name.map(str::to_owned), state: state.clone() }
             }
             Input::Demote { group, by } => Self::Demote { group: (*group).to_owned(), by: *by },
+            Input::StateSync { failure } => Self::StateSync { failure: failure.map(str::to_owned) },
             Input::Claim { link, address, mac } => {
                 Self::Claim { link: *link, address: *address, mac: *mac }
             }
@@ -325,6 +331,7 @@ impl Entry {
                 Input::Maintenance { name: name.as_deref(), state: state.clone() }
             }
             Self::Demote { group, by } => Input::Demote { group, by: *by },
+            Self::StateSync { failure } => Input::StateSync { failure: failure.as_deref() },
             Self::Claim { link, address, mac } => {
                 Input::Claim { link: *link, address: *address, mac: *mac }
             }
@@ -417,6 +424,7 @@ mod tests {
             line(8, Entry::Handover { name: "VI_1".into() }),
             line(8, Entry::Maintenance { name: None, state: None }),
             line(8, Entry::Demote { group: "carp".into(), by: -3 }),
+            line(8, Entry::StateSync { failure: Some("interface eth1 is down".into()) }),
             line(9, Entry::Claim { link: 2, address, mac: [2, 0, 0, 0, 0, 9] }),
             line(
                 9,

@@ -69,6 +69,7 @@ impl Node {
         for id in self.order.clone() {
             self.reconfigure(now, id);
         }
+        self.recount_state_sync(now, out);
         self.evaluate(now, self.order.clone(), out);
     }
 

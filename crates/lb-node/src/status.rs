@@ -6,7 +6,7 @@ use std::time::Instant;
 use jiff::Timestamp;
 use lb_config::model::{self, Balancing, Family, VirtualRouter, VrrpInstance, VrrpVersion};
 use lb_control::status::{
-    Carp, CarpCounters, CarpGroup, CarpInstance, CarpMaster, Master, Vrrp, VrrpCounters,
+    Carp, CarpCounters, CarpInstance, CarpMaster, Master, Vrrp, VrrpCounters,
 };
 use lb_election::Role;
 use lb_vrrp::{Counters, Instance};
@@ -90,13 +90,8 @@ impl Node {
 
     /// What holds for every vhid.
     fn carp(&self) -> Carp {
-        let group = |(name, demotion, by_operator): (&str, i32, i32)| CarpGroup {
-            name: name.to_owned(),
-            demotion,
-            by_operator,
-        };
         let model::Carp { allow, preempt, log } = self.carp;
-        let groups = self.demotions.groups().map(group).collect();
+        let groups = self.demotions.groups().collect();
         Carp { allow, preempt, log, groups, instances: Vec::new() }
     }
 

@@ -11,7 +11,7 @@ use lb_control::status::Transition;
 use lb_election::IpPacket;
 
 use super::slot::Since;
-use super::{Input, InstanceId, LinkIndex, Node, ProtocolKind, protocol};
+use super::{Input, InstanceId, LinkIndex, Node, ProtocolKind, demotion, protocol};
 
 /// Transitions kept for each instance.
 const KEPT: usize = 16;
@@ -89,6 +89,7 @@ pub(crate) enum Trigger {
         group: String,
         by: i32,
     },
+    StateSync(Option<String>),
     Claim {
         address: IpAddr,
     },
@@ -146,6 +147,7 @@ impl Trigger {
             Input::Handover { .. } => Self::Handover,
             Input::Maintenance { state, .. } => Self::Maintenance(state.is_some()),
             Input::Demote { group, by } => Self::Demotion { group: (*group).to_owned(), by: *by },
+            Input::StateSync { failure } => Self::StateSync(failure.map(str::to_owned)),
             Input::Claim { address, .. } => Self::Claim { address: *address },
             Input::VmacFailed { name, .. } => Self::VmacFailed { name: (*name).to_owned() },
             Input::Sharing { .. } => Self::Sharing,
@@ -224,6 +226,7 @@ impl Node {
                 format!("maintenance {} by the operator", if *on { "on" } else { "off" })
             }
             Trigger::Demotion { group, by } => format!("demotion of group {group} by {by}"),
+            Trigger::StateSync(failure) => demotion::state_sync(failure.as_deref()),
             Trigger::Claim { address } => format!("claim of {address}"),
             Trigger::VmacFailed { name } => format!("virtual MAC {name} could not be made"),
             Trigger::Sharing => return "what the kernel says of balancing".into(),

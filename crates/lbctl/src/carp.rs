@@ -146,9 +146,9 @@ fn settings(carp: &Carp, out: &mut String) -> std::fmt::Result {
     writeln!(out, "allow {allow} preempt {preempt} log {}", carp.log)?;
     for group in &carp.groups {
         write!(out, "group {} demotion {}", group.name, group.demotion)?;
-        match group.by_operator {
-            0 => writeln!(out)?,
-            by => writeln!(out, " ({by} by the operator)")?,
+        match text::demoted_by(group) {
+            by if by.is_empty() => writeln!(out)?,
+            by => writeln!(out, " ({by})")?,
         }
     }
     Ok(())
@@ -179,7 +179,7 @@ eth1:
 		state MASTER vhid 5 advskew 0
 		state BACKUP vhid 6 advskew 100
 allow 1 preempt 1 log 2
-group carp demotion 3 (2 by the operator)
+group carp demotion 4 (2 by the operator, 1 by failed state synchronisation)
 group lan demotion 0
 ";
         assert_eq!(render(&example()), expected);

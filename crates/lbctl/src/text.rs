@@ -4,6 +4,7 @@ use std::io::Write;
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
+use lb_control::status::CarpGroup;
 
 /// Columns when there is no terminal to ask.
 const COLUMNS: u16 = 80;
@@ -38,6 +39,17 @@ pub fn indented(sentence: &str, indent: usize, width: u16) -> String {
         column += length;
     }
     out
+}
+
+/// Which part of a group's demotion is whose: `2 by the operator`; empty when all of it is that of what
+/// its members track.
+pub fn demoted_by(group: &CarpGroup) -> String {
+    let parts = [
+        (group.by_operator, "the operator"),
+        (group.by_state_sync, "failed state synchronisation"),
+    ];
+    let parts = parts.into_iter().filter(|(by, _)| *by != 0);
+    parts.map(|(by, whom)| format!("{by} by {whom}")).collect::<Vec<_>>().join(", ")
 }
 
 /// Time between two moments; see [`span`].

@@ -120,8 +120,7 @@ fn name(address: SocketAddr) -> String {
 async fn status_when(balancer: &Balancer, done: impl Fn(&VirtualServer) -> bool) -> VirtualServer {
     let poll = async {
         loop {
-            let (_, mut servers) = balancer.status().await.expect("status");
-            let server = servers.remove(0);
+            let server = balancer.status().await.expect("status").virtual_servers.remove(0);
             if done(&server) {
                 return server;
             }
@@ -328,6 +327,8 @@ async fn a_relay_that_fails_with_probes_under_way_leaves_its_ports_to_the_next()
 #[tokio::test]
 async fn nothing_to_balance_needs_no_dataplane() {
     let (balancer, _events) = start("", DataplaneChoice::Ipvs);
-    assert_eq!(balancer.status().await.expect("status"), ("none".to_owned(), Vec::new()));
+    let status = balancer.status().await.expect("status");
+    assert_eq!((status.dataplane.as_str(), status.virtual_servers), ("none", Vec::new()));
+    assert_eq!(status.state_sync, None);
     stop(balancer).await;
 }

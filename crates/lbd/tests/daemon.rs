@@ -413,6 +413,60 @@ fn an_advertiser_that_panics_comes_back_as_master_with_its_vip() {
 }
 
 #[test]
+fn connections_that_cannot_be_copied_demote_carp_until_they_are_asked_for_no_more() {
+    if !in_namespace(
+        "connections_that_cannot_be_copied_demote_carp_until_they_are_asked_for_no_more",
+    ) {
+        return;
+    }
+    let config = |line: &str| {
+        format!(
+            "global_defs {{\n carp_log 3\n {line}\n}}\n\
+             carp_instance C {{\n interface v0\n vhid 7\n advbase 1\n pass secret\n \
+             virtual_ipaddress {{\n  10.0.0.60/24\n }}\n}}\n"
+        )
+    };
+    // Whether the kernel has IPVS or not, this cannot be.
+    let sync = config("dynamic_interfaces\n lvs_sync_daemon absent0 inst C");
+    let daemon = House::new(&sync).start(&["--test-fault", "advertiser"]);
+    let group = || daemon.house.status().carp.unwrap().groups.remove(0);
+    let demoted = |what: &str, by: i32| {
+        eventually(what, || {
+            let group = group();
+            assert_eq!(group.by_operator, 0);
+            ((group.demotion, group.by_state_sync) == (by, by)).then_some(())
+        });
+    };
+    demoted("the failure", 1);
+    let sync_status = daemon.house.status().state_sync.unwrap();
+    assert_eq!((sync_status.id, sync_status.running.len()), (7, 0));
+    let failure = sync_status.failure.unwrap();
+    // It is no reason not to serve where nobody else does.
+    eventually("MASTER", || {
+        (daemon.house.status().carp.unwrap().instances[0].state == State::Master).then_some(())
+    });
+    // Who is started again knows it from the first advertisement.
+    daemon.signal_number(64);
+    eventually("the restart", || {
+        let engines = daemon.house.status().daemon.engines;
+        (engines[0].failures == 1 && engines[0].running).then_some(())
+    });
+    assert_eq!(group().by_state_sync, 1);
+    daemon.house.write("lbd.conf", &config(""));
+    assert!(matches!(daemon.house.ask(RequestBody::Reload), ResponseBody::Done { .. }));
+    demoted("the reload", 0);
+    assert_eq!(daemon.house.status().state_sync, None);
+    let log = daemon.stop();
+    for line in [
+        format!("state synchronisation has failed: {failure}"),
+        format!("demoted group carp by 1 to 1 (state synchronisation has failed: {failure})"),
+        "promoted group carp by 1 to 0 (state synchronisation works again)".to_owned(),
+    ] {
+        assert!(log.contains(&line), "{line}\n{log}");
+    }
+}
+
+#[test]
 fn files_and_processes_change_priorities_of_both_protocols() {
     if !in_namespace("files_and_processes_change_priorities_of_both_protocols") {
         return;

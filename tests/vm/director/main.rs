@@ -7,5 +7,6 @@ mod failover;
 mod forwarding;
 mod life;
 mod site;
+mod sync;
 mod table;
 mod tap;

@@ -1,5 +1,6 @@
 //! `global_defs` around the engines: mail, pipes, processes, SNMP, D-Bus, filters, buffers, files.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use super::Context;
@@ -251,7 +252,7 @@ pub(super) const NETWORK: &[Keyword<Globals>] = &[
     }),
     flag("disable_local_igmp", |g| g.model.disable_local_igmp = true),
     flag("log_unknown_vrids", |g| g.model.log_unknown_vrids = true),
-    words("lvs_sync_daemon", 1, sync_daemon),
+    Keyword::new("lvs_sync_daemon", Takes::Words { words: 1, read: sync_daemon }),
     time("vrrp_garp_interval", 1, LONGEST, |g, time| g.model.garp_interval = time),
     time("vrrp_gna_interval", 1, LONGEST, |g, time| g.model.gna_interval = time),
     words("vrrp_garp_extra_if", 1, |g, context, line| {
@@ -418,6 +419,20 @@ fn sync_daemon(globals: &mut Globals, context: &mut Context<'_>, line: &Line) {
         }
     }
     if context.options(&SYNC_DAEMON, &mut daemon, line, index) {
+        globals.sync_instance = daemon.instance.as_ref().map(|_| line.keyword_place());
         globals.model.sync_daemon = Some(daemon);
+    }
+}
+
+/// As keepalived: one whose instance there is not is ignored as a whole.
+pub(super) fn check_sync_daemon(context: &mut Context<'_>, instances: &HashSet<&str>) {
+    let daemon = context.globals.model.sync_daemon.as_ref();
+    let Some(name) = daemon.and_then(|daemon| daemon.instance.clone()) else { return };
+    if !instances.contains(name.as_str()) {
+        if let Some(place) = context.globals.sync_instance {
+            let message = format!("`lvs_sync_daemon` names `{name}`, which is no instance");
+            context.diags.warn("sync-daemon-instance", place, message).hint("the line is ignored");
+        }
+        context.globals.model.sync_daemon = None;
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::script::Command;
 use super::table::{Keyword, Table, Takes};
 use super::{Context, Draft, carp, daemon, group, lvs, top, vrrp, vrrp_script};
-use crate::diagnostic::Class;
+use crate::diagnostic::{Class, Place};
 use crate::model::{ExtraGarp, FlushOnStop, Global, LvsTimeouts, Scheduling, VrrpVersion};
 use crate::syntax::{Checks, Line};
 
@@ -14,6 +14,8 @@ use crate::syntax::{Checks, Line};
 #[derive(Debug)]
 pub(crate) struct Globals {
     pub(crate) model: Global,
+    /// Where the instance of `lvs_sync_daemon` is named.
+    pub(super) sync_instance: Option<Place>,
     startup_script: Option<Box<Command>>,
     shutdown_script: Option<Box<Command>>,
     startup_timeout: Duration,
@@ -63,6 +65,7 @@ impl Default for Globals {
     fn default() -> Self {
         Globals {
             model: Global::default(),
+            sync_instance: None,
             startup_script: None,
             shutdown_script: None,
             startup_timeout: Duration::from_secs(10),

@@ -174,7 +174,9 @@ fn finish(context: &mut Context<'_>, draft: Draft) -> Model {
     let virtual_servers = lvs_finish::finish(context, draft.servers, &draft.server_groups);
     let names = instances.vrrp.iter().map(|instance| instance.router.name.as_str());
     let names = names.chain(instances.carp.iter().map(|instance| instance.router.name.as_str()));
-    let track_groups = group::finish_track_groups(context, top.track_groups, &names.collect());
+    let names = names.collect();
+    daemon::check_sync_daemon(context, &names);
+    let track_groups = group::finish_track_groups(context, top.track_groups, &names);
     group::check_track_groups(context, &track_groups, &top.group_uses);
     let global = global::finish(context);
     context.complain_of_security();

@@ -297,7 +297,7 @@ impl<B: AsMut<Router> + 'static> Shared<B> {
             "notify_priority_changes",
             Takes::Switch(|b, on| b.as_mut().notify_priority_changes = Some(on)),
         ),
-        Keyword::idle(
+        Keyword::new(
             "lvs_sync_daemon_interface",
             Takes::Words {
                 words: 1,

@@ -8,7 +8,7 @@ use crate::diagnostic::{Diagnostics, Place};
 use crate::source::Span;
 
 /// Blocks and lines nothing acts on, whatever they say.
-const IDLE: [&str; 21] = [
+const IDLE: [&str; 20] = [
     "track_bfd",
     "bfd_instance",
     "track_group",
@@ -22,7 +22,6 @@ const IDLE: [&str; 21] = [
     "encap",
     "SSL",
     "auth_hmac",
-    "lvs_sync_daemon",
     "SMTP_CHECK",
     "host",
     "PING_CHECK",

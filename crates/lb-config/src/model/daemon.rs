@@ -279,7 +279,7 @@ pub struct SyncDaemon {
     pub interface: String,
     /// `inst`: the instance that decides who sends; without one both directions run.
     pub instance: Option<String>,
-    /// `id`; the VRID of the instance, else 0.
+    /// `id`; the VRID or vhid of the instance, else 0.
     pub id: Option<u8>,
     /// `maxlen`: largest datagram.
     pub max_length: Option<u16>,

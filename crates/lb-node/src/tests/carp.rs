@@ -2,15 +2,17 @@
 //!
 //! Times by carp(4): advbase 1 with advskew 0 is patient for 3000 ms, with 100 for 3390 ms.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
 use lb_config::model::{CarpInstance, VirtualRouter};
-use lb_control::State;
 use lb_control::status::Maintenance;
+use lb_control::{EventKind, State};
 
 use super::network::{Network, group, instance, plan, tracked, vip};
-use crate::{Carp, Input, InstanceConfig, Plan};
+use crate::{Action, Carp, Input, InstanceConfig, Node, Plan};
 
 const LAN: [u8; 4] = [10, 0, 1, 100];
 const WAN: [u8; 4] = [10, 0, 2, 100];
@@ -52,7 +54,7 @@ fn gateway(advskew: u8) -> Plan {
 }
 
 fn states(net: &Network, host: usize) -> Vec<State> {
-    let status = net.hosts[host].node.status(net.now(), jiff::Timestamp::UNIX_EPOCH);
+    let status = net.hosts[host].node.status(net.now(), Timestamp::UNIX_EPOCH);
     status.carp.into_iter().flat_map(|carp| carp.instances).map(|vhid| vhid.state).collect()
 }
 
@@ -106,6 +108,56 @@ fn the_operator_demotes_a_group_and_lets_it_be_again() {
     assert!(told.iter().any(|line| line == demoted), "{told:#?}");
     let promoted = "carp: promoted group carp by 5 to 0 (the operator says so)";
     assert!(told.iter().any(|line| line == promoted), "{told:#?}");
+}
+
+#[test]
+fn a_router_without_the_others_connections_is_demoted_and_says_why() {
+    let mut net = Network::new();
+    for advskew in [0, 100] {
+        net.host(2, gateway(advskew));
+    }
+    net.run_until(10_000);
+    net.tell(0, Input::StateSync { failure: Some("there is no interface eth9") });
+    net.run_until(12_000);
+    assert_eq!((net.holders(LAN), net.holders(WAN)), (vec![1], vec![1]));
+    let groups = |net: &Network| {
+        let status = net.hosts[0].node.status(net.now(), Timestamp::UNIX_EPOCH);
+        status.carp.unwrap().groups
+    };
+    let before = groups(&net);
+    assert_eq!((before[0].demotion, before[0].by_operator, before[0].by_state_sync), (1, 0, 1));
+    // Another reason is no other demotion, and a reload forgets nothing.
+    net.tell(0, Input::StateSync { failure: Some("interface eth9 is down") });
+    net.tell(0, Input::Reload(gateway(0)));
+    assert_eq!(groups(&net), before);
+    net.tell(0, Input::StateSync { failure: None });
+    net.run_until(20_000);
+    assert_eq!((net.holders(LAN), net.holders(WAN)), (vec![0], vec![0]));
+    let told: Vec<String> = net.story().into_iter().map(|(_, _, line)| line).collect();
+    let demoted = "carp: demoted group carp by 1 to 1 (state synchronisation has failed: there is no \
+                   interface eth9)";
+    assert!(told.iter().any(|line| line == demoted), "{told:#?}");
+    let promoted = "carp: promoted group carp by 1 to 0 (state synchronisation works again)";
+    assert!(told.iter().any(|line| line == promoted), "{told:#?}");
+}
+
+#[test]
+fn what_failed_before_the_start_demotes_from_the_first_advertisement() {
+    let (now, mut out) = (Instant::now(), Vec::new());
+    let mut node = Node::new(gateway(0), &BTreeSet::new(), 0);
+    node.handle(now, Input::StateSync { failure: Some("no IPVS") }, &mut out);
+    assert_eq!(out, []);
+    node.handle(now, Input::Start, &mut out);
+    let carp = node.status(now, Timestamp::UNIX_EPOCH).carp.unwrap();
+    assert!(carp.instances.iter().all(|instance| instance.demotion >= 1), "{carp:?}");
+    let reason = "state synchronisation has failed: no IPVS";
+    let tells = |action: &Action| match action {
+        Action::Event(event) => {
+            matches!(&**event, EventKind::CarpDemotion { by: 1, reason: said, .. } if said == reason)
+        }
+        _ => false,
+    };
+    assert!(out.iter().any(tells), "{out:#?}");
 }
 
 #[test]
@@ -187,11 +239,11 @@ fn a_stop_a_hand_over_and_a_preemption_lose_nothing() {
 
     let mut net = routers();
     let by_root =
-        Maintenance { by: "root".to_owned(), since: jiff::Timestamp::UNIX_EPOCH, persistent: true };
+        Maintenance { by: "root".to_owned(), since: Timestamp::UNIX_EPOCH, persistent: true };
     net.tell(0, Input::Maintenance { name: Some("LAN"), state: Some(by_root.clone()) });
     net.run_until(20_000);
     assert_eq!((net.holders(LAN), net.lost), (vec![1], Duration::ZERO));
-    let status = net.hosts[0].node.status(net.now(), jiff::Timestamp::UNIX_EPOCH);
+    let status = net.hosts[0].node.status(net.now(), Timestamp::UNIX_EPOCH);
     assert_eq!(status.carp.unwrap().instances[0].maintenance, Some(by_root));
     net.tell(0, Input::Maintenance { name: Some("LAN"), state: None });
     net.run_until(30_000);
@@ -224,11 +276,11 @@ fn a_wrong_passphrase_is_a_conflict_and_why_is_told() {
     net.host(1, carps([carp("LAN", 1, 1, 0)]));
     net.host(1, carps([CarpInstance { key: [1; 20], ..carp("LAN", 1, 1, 100) }]));
     net.run_until(10_000);
-    let status = net.hosts[0].node.status(net.now(), jiff::Timestamp::UNIX_EPOCH);
+    let status = net.hosts[0].node.status(net.now(), Timestamp::UNIX_EPOCH);
     let conflicts = &status.carp.unwrap().instances[0].conflicts;
     assert_eq!(conflicts[0].kind, "wrong_secret");
     assert_eq!(conflicts[0].verdict, "advertisement from 10.0.1.2: wrong digest");
-    let why = net.hosts[0].node.why("LAN", net.now(), jiff::Timestamp::UNIX_EPOCH).unwrap();
+    let why = net.hosts[0].node.why("LAN", net.now(), Timestamp::UNIX_EPOCH).unwrap();
     assert_eq!(
         why[0].reason,
         "nothing heard over IPv4 for 3.000 s (3 × advbase 1 s + advskew 0/256 s)"
@@ -241,7 +293,7 @@ fn a_number_of_vrrp_is_a_conflict() {
     net.host(1, carps([carp("LAN", 1, 7, 0)]));
     net.host(1, plan([instance("VI_1", "eth1", 7, 200)]));
     net.run_until(10_000);
-    let status = net.hosts[0].node.status(net.now(), jiff::Timestamp::UNIX_EPOCH);
+    let status = net.hosts[0].node.status(net.now(), Timestamp::UNIX_EPOCH);
     let conflicts = &status.carp.unwrap().instances[0].conflicts;
     assert_eq!(conflicts[0].verdict, "10.0.1.2 uses our number 7 as a VRID of VRRP");
 }

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use anstyle::{AnsiColor, Style};
 use comfy_table::{Attribute, Cell, CellAlignment, Color, ContentArrangement, Row, Table, presets};
 use jiff::Timestamp;
-use lb_control::status::{CarpInstance, Check, Daemon, RealServer, VirtualServer, Vrrp};
+use lb_control::status::{CarpInstance, Check, Daemon, RealServer, StateSync, VirtualServer, Vrrp};
 use lb_control::{State, Status};
 
 use super::trouble;
@@ -27,6 +27,9 @@ pub fn render(status: &Status, now: Timestamp, width: u16) -> String {
     let mut out = String::new();
     // Writing to a string does not fail.
     let _ = daemon(&status.daemon, now, width, &mut out);
+    if let Some(sync) = &status.state_sync {
+        let _ = writeln!(out, "{}", wrapped(&state_sync(sync), width));
+    }
     let carp = status.carp.as_ref().map(|carp| carp.instances.as_slice()).unwrap_or_default();
     if !status.vrrp.is_empty() {
         let _ = writeln!(out, "\n{}", trimmed(&instances(&status.vrrp, now, width)));
@@ -87,6 +90,16 @@ fn daemon(daemon: &Daemon, now: Timestamp, width: u16, out: &mut String) -> std:
         }
     }
     Ok(())
+}
+
+fn state_sync(sync: &StateSync) -> String {
+    let StateSync { interface, id, instance, running, .. } = sync;
+    let runs = if running.is_empty() { "nothing".to_owned() } else { running.join(" and ") };
+    let by = match instance {
+        Some(instance) => format!(", as {instance} has it"),
+        None => String::new(),
+    };
+    format!("state synchronisation on {interface}, id {id}: {runs} runs{by}")
 }
 
 fn table(width: u16, header: &[&str]) -> Table {

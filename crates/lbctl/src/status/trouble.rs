@@ -7,7 +7,7 @@ use lb_control::Status;
 use lb_control::status::{CarpCounters, Conflict, Maintenance, VrrpCounters};
 
 use super::table::{BAD, ODD};
-use crate::text::{ago, wrapped};
+use crate::text::{ago, demoted_by, wrapped};
 
 /// What both protocols tell of an instance.
 struct Instance<'a> {
@@ -61,15 +61,18 @@ pub fn sentences(status: &Status, now: Timestamp, width: u16) -> String {
             ));
         }
     }
+    if let Some(failure) = status.state_sync.as_ref().and_then(|sync| sync.failure.as_ref()) {
+        say(&format!("{BAD}state synchronisation has failed{BAD:#}: {failure}"));
+    }
     if let Some(carp) = status.carp.as_ref().filter(|carp| !carp.allow) {
         let count = carp.instances.len();
         say(&format!("{ODD}carp_allow is off{ODD:#}: {count} CARP instances take no part"));
     }
     for group in status.carp.iter().flat_map(|carp| &carp.groups) {
         if group.demotion != 0 {
-            let by = match group.by_operator {
-                0 => String::new(),
-                by => format!(", {by} of it by the operator"),
+            let by = match demoted_by(group) {
+                by if by.is_empty() => by,
+                by => format!(": {by}"),
             };
             say(&format!(
                 "{ODD}CARP group {} is demoted{ODD:#} by {}{by}",

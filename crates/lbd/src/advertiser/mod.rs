@@ -44,6 +44,8 @@ pub struct Options {
     pub recording: Option<Recording>,
     /// What is known of tracked files and processes.
     pub observed: Vec<Observation>,
+    /// Why connections are not copied to the other router as they should be.
+    pub state_sync: Option<String>,
 }
 
 /// What was seen of something tracked.
@@ -185,6 +187,11 @@ impl Advertiser {
     /// Changes the demotion counter of a group of CARP instances.
     pub fn demote(&self, group: &str, by: i32) {
         self.send(Command::Demote { group: group.into(), by });
+    }
+
+    /// Tells that connections are copied to the other router, or (with a reason) that they are not.
+    pub fn state_sync(&self, failure: Option<String>) {
+        self.send(Command::StateSync { failure });
     }
 
     /// Asks for the last changes of role of an instance, the latest first; `None` when there is none of

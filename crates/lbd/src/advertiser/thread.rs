@@ -34,6 +34,7 @@ pub(super) enum Command {
     Handover { name: String },
     Maintenance { name: Option<String>, state: Option<Maintenance> },
     Demote { group: String, by: i32 },
+    StateSync { failure: Option<String> },
     Announce { config: Arc<str> },
     Claim(Claim),
     Why { name: String, reply: oneshot::Sender<Option<Vec<Transition>>> },
@@ -129,6 +130,9 @@ impl Thread {
             let (name, state) = (name.as_deref(), Some(state.clone()));
             tell(node, Input::Maintenance { name, state });
         }
+        if let Some(failure) = options.state_sync.as_deref() {
+            tell(node, Input::StateSync { failure: Some(failure) });
+        }
         tell(node, Input::Start);
         thread.act().map_err(netlink)??;
         // Those that were adopted have not become MASTER just now.
@@ -214,6 +218,10 @@ impl Thread {
             }
             Command::Demote { group, by } => {
                 self.tell(now, Input::Demote { group: &group, by });
+                self.warn_if_not_opened()?;
+            }
+            Command::StateSync { failure } => {
+                self.tell(now, Input::StateSync { failure: failure.as_deref() });
                 self.warn_if_not_opened()?;
             }
             Command::Announce { config } => self.tape.announce(config),

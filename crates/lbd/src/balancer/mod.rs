@@ -9,6 +9,7 @@ mod plane;
 mod pool;
 mod presence;
 mod status;
+mod sync;
 
 use std::future::pending;
 use std::io;
@@ -18,7 +19,7 @@ use std::thread;
 use std::time::Duration;
 
 use lb_config::model::Scheduling;
-use lb_control::status::VirtualServer;
+use lb_control::status::{StateSync, VirtualServer};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::warn;
@@ -28,6 +29,7 @@ pub use pool::Legacy;
 
 use crate::engine::{EventSink, panic_message};
 use pool::Pool;
+use sync::{Kernel, Synchroniser};
 
 /// How often the dataplane is asked whether its table is still as it should be.
 const AUDIT: Duration = Duration::from_secs(1);
@@ -87,9 +89,21 @@ pub enum Error {
 
 enum Command {
     Apply(Box<Plan>, oneshot::Sender<Result<(), String>>),
-    Status(oneshot::Sender<(String, Vec<VirtualServer>)>),
+    Status(oneshot::Sender<Snapshot>),
+    Send(bool),
     Stop(oneshot::Sender<()>),
     Panic(String),
+}
+
+/// What the engine says of itself.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Snapshot {
+    /// Who forwards: `ipvs`, `relay` or `none`.
+    pub dataplane: String,
+    /// In the order of the configuration.
+    pub virtual_servers: Vec<VirtualServer>,
+    /// How connections are copied to the other director, if that is configured.
+    pub state_sync: Option<StateSync>,
 }
 
 /// The running engine. Dropping it stops the engine without waiting for its end.
@@ -132,9 +146,14 @@ impl Balancer {
         self.send(|reply| Command::Apply(Box::new(plan), reply))
     }
 
-    /// Asks for the dataplane's name and all virtual servers, in the order of the configuration.
-    pub fn status(&self) -> oneshot::Receiver<(String, Vec<VirtualServer>)> {
+    /// Asks how it is.
+    pub fn status(&self) -> oneshot::Receiver<Snapshot> {
         self.send(Command::Status)
+    }
+
+    /// Where an instance decides that: this host's connections are sent from now on, or others' are taken.
+    pub fn sends(&self, sends: bool) {
+        let _ = self.commands.send(Command::Send(sends)); // gone is as good
     }
 
     /// Stops the engine: notifications of `omega`, scripts ended, entries removed. The answer
@@ -175,7 +194,7 @@ impl Balancer {
 
 /// The thread.
 fn run(
-    plan: Plan,
+    mut plan: Plan,
     options: Options,
     events: EventSink,
     inbox: mpsc::UnboundedReceiver<Command>,
@@ -191,19 +210,25 @@ fn run(
         }
     };
     runtime.block_on(async {
+        let mut synchroniser = Synchroniser::new(options.dataplane, events.clone());
+        let wanted = plan.sync.take();
         let result = match Pool::new(options, events) {
             Ok(new) => pool.insert(new).start(plan),
             Err(error) => Err(error),
         };
         let failed = result.is_err();
+        if !failed {
+            synchroniser.apply(wanted);
+        }
         let _ = started.send(result);
         if failed {
             return;
         }
         let stopped = match pool.as_mut() {
-            Some(pool) => serve(pool, inbox).await,
+            Some(pool) => serve(pool, &mut synchroniser, inbox).await,
             None => None,
         };
+        synchroniser.stop();
         if let Some(pool) = pool.take() {
             pool.stop().await;
         }
@@ -234,6 +259,7 @@ fn schedule(Scheduling { nice, realtime, no_swap }: Scheduling) {
 /// Works until it is told to stop (and then returns where to say that it is done), or forgotten.
 async fn serve(
     pool: &mut Pool,
+    synchroniser: &mut Synchroniser<Kernel>,
     mut inbox: mpsc::UnboundedReceiver<Command>,
 ) -> Option<oneshot::Sender<()>> {
     let mut audit = interval(AUDIT);
@@ -243,18 +269,32 @@ async fn serve(
         tokio::select! {
             biased;
             command = inbox.recv() => match command {
-                Some(Command::Apply(plan, reply)) => {
+                Some(Command::Apply(mut plan, reply)) => {
+                    let wanted = plan.sync.take();
                     let result = pool.apply(*plan).map_err(|error| error.to_string());
+                    if result.is_ok() {
+                        synchroniser.apply(wanted);
+                    }
                     let _ = reply.send(result); // who asked may have gone
                 }
-                Some(Command::Status(reply)) => drop(reply.send(pool.status())),
+                Some(Command::Status(reply)) => {
+                    let (dataplane, virtual_servers) = pool.status();
+                    let state_sync = synchroniser.status();
+                    let _ = reply.send(Snapshot { dataplane, virtual_servers, state_sync });
+                }
+                Some(Command::Send(sends)) => {
+                    synchroniser.send(sends);
+                }
                 Some(Command::Panic(message)) => panic!("{message}"),
                 Some(Command::Stop(reply)) => return Some(reply),
                 None => return None,
             },
             result = presence::changed(pool.presence.as_mut()) => pool.addresses_changed(result),
             () = pool.checks.next(&mut reports) => pool.take(&mut reports),
-            _ = audit.tick(), if pool.wants_audits() => pool.audit(),
+            _ = audit.tick(), if pool.wants_audits() || synchroniser.wants_audits() => {
+                pool.audit();
+                synchroniser.audit();
+            }
         }
     }
 }

@@ -18,6 +18,7 @@ use lb_pool::{
     RealServerConfig, Scheduler, Service, ServiceKey, SorryServer, TunnelType, VirtualServerConfig,
 };
 
+use super::sync;
 use crate::names;
 
 /// All that the balancer has to know of a configuration.
@@ -32,6 +33,8 @@ pub struct Plan {
     /// A server that nothing is known of counts as up until a check says otherwise, as for one who
     /// adopts a table.
     pub(super) trusting: bool,
+    /// How connections are copied.
+    pub(super) sync: Option<sync::Wanted>,
 }
 
 /// One virtual server. Worked out only when it is put in force: a reload leaves most as they are.
@@ -107,6 +110,7 @@ impl From<&Model> for Plan {
             flush_on_stop: model.global.lvs_flush_on_stop,
             init_notifies: model.global.rs_init_notifies,
             trusting: false,
+            sync: sync::Wanted::of(model),
         }
     }
 }

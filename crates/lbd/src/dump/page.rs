@@ -3,7 +3,7 @@
 use std::fmt::{Display, Write as _};
 
 use lb_config::Model;
-use lb_config::model::{FlushOnStop, Scheduling};
+use lb_config::model::{FlushOnStop, Scheduling, SyncDaemon};
 
 /// Lines of ` Key = value`, deeper ones indented by 2.
 #[derive(Default)]
@@ -51,6 +51,9 @@ pub(super) fn begin(model: &Model) -> Page {
             page.line(0, key, timeout.as_secs());
         }
     }
+    if let Some(daemon) = model.sync_daemon() {
+        sync_daemon(&daemon, &mut page);
+    }
     page.line(0, "VRRP startup delay", global.vrrp_startup_delay.as_secs_f64());
     scheduling("VRRP", global.advertiser_scheduling, &mut page);
     scheduling("Checker", global.balancer_scheduling, &mut page);
@@ -59,6 +62,28 @@ pub(super) fn begin(model: &Model) -> Page {
     page.line(0, "rs_init_notifies", u8::from(global.rs_init_notifies));
     page.line(0, "umask", format_args!("0{:o}", global.umask.unwrap_or(0o177)));
     page
+}
+
+/// Keys as a running keepalived writes them.
+fn sync_daemon(daemon: &SyncDaemon, page: &mut Page) {
+    let SyncDaemon { interface, instance, id, max_length, port, ttl, group } = daemon;
+    if let Some(instance) = instance {
+        page.line(0, "LVS syncd vrrp instance", instance);
+    }
+    page.line(0, "LVS syncd interface", interface);
+    page.line(0, "LVS syncd syncid", id.unwrap_or_default());
+    if let Some(octets) = max_length {
+        page.line(0, "LVS syncd maxlen", octets);
+    }
+    if let Some(group) = group {
+        page.text(0, format_args!("LVS mcast group {group}"));
+    }
+    if let Some(port) = port {
+        page.line(0, "LVS syncd mcast port", port);
+    }
+    if let Some(ttl) = ttl {
+        page.line(0, "LVS syncd mcast ttl", ttl);
+    }
 }
 
 fn scheduling(of: &str, Scheduling { nice, realtime, no_swap }: Scheduling, page: &mut Page) {

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 
-use lb_control::status;
 use tokio::sync::oneshot;
 
 use super::slot::Engine;
@@ -46,8 +45,7 @@ impl Engine for Advertiser {
 impl Engine for Balancer {
     type Plan = balancer::Plan;
     type Options = balancer::Options;
-    /// The dataplane's name and the virtual servers.
-    type Snapshot = (String, Vec<status::VirtualServer>);
+    type Snapshot = balancer::Snapshot;
     type Legacy = Option<balancer::Legacy>;
     const NAME: &'static str = "balancer";
 

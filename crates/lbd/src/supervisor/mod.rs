@@ -12,6 +12,7 @@ mod operator;
 pub mod pidfile;
 pub mod signals;
 pub mod slot;
+mod state_sync;
 pub mod tracker;
 
 use std::collections::BTreeMap;
@@ -120,6 +121,8 @@ struct Supervisor {
     /// Counters at the time they were last cleared.
     cleared: Arc<Mutex<BTreeMap<String, VrrpCounters>>>,
     maintenance: Register,
+    /// Why connections are not copied to the other router as the configuration asks for.
+    state_sync: Option<String>,
     /// Clients that wait for a hand-over.
     waiting: Vec<Waiting>,
     /// Writes what the advertiser is told (`--record`).
@@ -174,6 +177,7 @@ pub async fn run(
         states: BTreeMap::new(),
         cleared: Arc::default(),
         maintenance,
+        state_sync: None,
         waiting: Vec::new(),
         recorder,
         written,
@@ -216,11 +220,20 @@ pub async fn run(
 impl Supervisor {
     fn wants_advertiser(&self, model: &Model) -> bool {
         // -C without -P leaves VRRP out, and the reverse; both together mean both.
-        (!self.args.check || self.args.vrrp) && (self.args.all || model.routers().next().is_some())
+        self.advertises() && (self.args.all || model.routers().next().is_some())
+    }
+
+    fn advertises(&self) -> bool {
+        !self.args.check || self.args.vrrp
     }
 
     fn wants_balancer(&self, model: &Model) -> bool {
-        (!self.args.vrrp || self.args.check) && (self.args.all || !model.virtual_servers.is_empty())
+        self.checks() && (self.args.all || !model.virtual_servers.is_empty())
+            || self.wants_state_sync(model)
+    }
+
+    fn checks(&self) -> bool {
+        !self.args.vrrp || self.args.check
     }
 
     /// Starts what the configuration has work for.
@@ -239,6 +252,7 @@ impl Supervisor {
             }
             tracing::error!("{message}; VRRP runs without it, and it is tried again");
             self.balancer.start_failed(&message);
+            self.state_sync_without_balancer(&message);
         }
         if advertises && let Err(error) = self.start_advertiser(&model) {
             return Err(Fatal { status: exit_status(&error), message: describe(&error) });
@@ -261,6 +275,7 @@ impl Supervisor {
             maintenance: self.maintenance.entries(),
             recording: self.recording(),
             observed: self.tracker.known(),
+            state_sync: self.state_sync.clone(),
         };
         // Its counters begin at 0.
         self.cleared.lock().unwrap_or_else(PoisonError::into_inner).clear();
@@ -276,7 +291,7 @@ impl Supervisor {
             scheduling: model.global.balancer_scheduling,
             seed: self.started.as_nanosecond() as u64,
         };
-        self.balancer.start(model.into(), options, self.sink.clone())
+        self.balancer.start(self.balancer_plan(model), options, self.sink.clone())
     }
 
     /// Runs until it is told to stop, or an engine fails that must not be restarted.
@@ -359,6 +374,7 @@ impl Supervisor {
                         tracing::error!(
                             "the balancer does not start: {message}; next try in {pause:?}"
                         );
+                        self.state_sync_without_balancer(&message);
                     }
                 }
                 None
@@ -393,6 +409,10 @@ impl Supervisor {
             };
             self.tell_summary();
             self.entered(name, state);
+            self.sends_state(state);
+        }
+        if let EventKind::StateSync { failed, message } = &event.kind {
+            self.state_sync_is(failed.then(|| message.clone()));
         }
     }
 
@@ -478,6 +498,7 @@ impl Supervisor {
         }
         self.tracker.apply(&model);
         self.model = Arc::new(model);
+        self.sends_state(State::Init);
         self.renew_maintenance(inbox).await;
         lb_net::release_memory();
         Ok(match complaints.len() {
@@ -501,7 +522,7 @@ impl Supervisor {
             self.start_advertiser(model).map_err(|error| describe(&error))?;
         }
         if self.balancer.is_on() {
-            let applied = self.balancer.apply(model.into());
+            let applied = self.balancer.apply(self.balancer_plan(model));
             self.meanwhile(inbox, applied).await?;
         } else if self.wants_balancer(model) {
             self.start_balancer(model).map_err(|error| describe(&error))?;
@@ -560,7 +581,7 @@ impl Supervisor {
         };
         async move {
             let lb_node::Status { mut vrrp, carp } = advertiser.await;
-            let (dataplane, virtual_servers) = balancer.await;
+            let balancer::Snapshot { dataplane, virtual_servers, state_sync } = balancer.await;
             if !dataplane.is_empty() {
                 daemon.dataplane = dataplane;
             }
@@ -570,7 +591,7 @@ impl Supervisor {
                     instance.counters = instance.counters.since(earlier);
                 }
             }
-            Status { version: STATUS_VERSION, daemon, vrrp, carp, virtual_servers }
+            Status { version: STATUS_VERSION, daemon, vrrp, carp, state_sync, virtual_servers }
         }
     }
 
@@ -691,7 +712,9 @@ fn log_event(event: &EventKind, carp_log: u8) {
     }
     match event {
         EventKind::DataplaneError { .. } => tracing::error!(target: "lbd::balancer", "{event}"),
-        EventKind::TableRepaired { .. } => tracing::warn!(target: "lbd::balancer", "{event}"),
+        EventKind::StateSync { failed: true, .. } | EventKind::TableRepaired { .. } => {
+            tracing::warn!(target: "lbd::balancer", "{event}");
+        }
         EventKind::VrrpLate { .. }
         | EventKind::VrrpPacketError { .. }
         | EventKind::CarpPacketError { .. }
@@ -705,7 +728,8 @@ fn log_event(event: &EventKind, carp_log: u8) {
         EventKind::Checker { .. }
         | EventKind::RealServer { .. }
         | EventKind::Quorum { .. }
-        | EventKind::SorryServer { .. } => tracing::info!(target: "lbd::balancer", "{event}"),
+        | EventKind::SorryServer { .. }
+        | EventKind::StateSync { .. } => tracing::info!(target: "lbd::balancer", "{event}"),
         EventKind::VrrpInstance { .. }
         | EventKind::CarpInstance { .. }
         | EventKind::CarpDemotion { .. }
