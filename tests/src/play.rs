@@ -6,8 +6,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::net::IpAddr;
-use std::process::{self, Command, Stdio};
-use std::sync::{Arc, Once};
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, SystemTime};
 
@@ -44,7 +43,6 @@ impl Play {
     /// # Errors
     /// As [`Lab::host`], and what the kernel refuses.
     pub fn new(lab: Lab, attended: impl IntoIterator<Item = &'static str>) -> anyhow::Result<Self> {
-        outrank_the_machine();
         let mut play = Self {
             lab,
             began: SystemTime::now(),
@@ -274,20 +272,6 @@ impl Play {
         }
         story
     }
-}
-
-/// Makes this process and all that it starts real-time, once: what else the machine does must not look like the
-/// lateness of a router. Where that is not allowed the bounds are the same, and a busy machine may miss them.
-fn outrank_the_machine() {
-    static ONCE: Once = Once::new();
-    ONCE.call_once(|| {
-        let pid = process::id().to_string();
-        let chrt = ["--all-tasks", "--fifo", "--pid", "10", &pid];
-        let done = Command::new("chrt").args(chrt).stderr(Stdio::null()).status();
-        if !done.is_ok_and(|status| status.success()) {
-            eprintln!("without real-time scheduling: times may be off on a busy machine");
-        }
-    });
 }
 
 /// Runs every case at the same time as the others, each on a thread of its own.
