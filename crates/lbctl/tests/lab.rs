@@ -149,9 +149,11 @@ fn mistakes_are_answered_with_the_remedy() -> Test {
     );
     assert_eq!(text(&output.stderr), expected);
 
-    let output = lbctl(&["list", "--name", &format!("none-{}", std::process::id())]).output()?;
+    let name = format!("none-{}", std::process::id());
+    let output = lbctl(&["list", "--name", &name]).output()?;
     assert_eq!(output.status.code(), Some(1));
-    assert!(text(&output.stderr).ends_with("is held; start one with `lbctl lab --hold`\n"));
+    let remedy = format!("is held; start one with `lbctl lab --hold --name {name}`\n");
+    assert!(text(&output.stderr).ends_with(&remedy));
     Ok(())
 }
 

@@ -114,8 +114,8 @@ fn trials(report: &Report, width: u16) -> Table {
         column.set_padding((if index == 0 { 0 } else { 2 }, 0));
         let least = match index {
             0 | 2 => room,
-            // `for ever`
-            3 => Width::Fixed(10),
+            // Its head, and the gap before it.
+            3 => Width::Fixed(8),
             _ => continue,
         };
         column.set_constraint(ColumnConstraint::LowerBoundary(least));
