@@ -107,7 +107,10 @@ impl Supervisor {
                 ));
             }
             (None, None, None) if key.is_some() || self.maintenance.entries().is_empty() => {
-                return Ok(format!("{whose} is not in maintenance"));
+                return Ok(match key {
+                    Some(_) => format!("{whose} is not in maintenance"),
+                    None => "no instance is in maintenance".to_owned(),
+                });
             }
             _ => {}
         }
@@ -128,6 +131,7 @@ impl Supervisor {
             (true, true) => format!("{whose} is in maintenance now, over restarts too"),
             (true, false) => format!("{whose} is in maintenance now, until lbd is restarted"),
             (false, _) if stays => format!("{whose} stays in maintenance, as every instance is"),
+            (false, _) if key.is_none() => "no instance is in maintenance any longer".to_owned(),
             (false, _) => format!("{whose} is no longer in maintenance"),
         };
         tracing::info!("{by} says: {message}");
@@ -287,9 +291,10 @@ fn unknown(what: &str, name: &str, known: &[String]) -> String {
     if known.is_empty() {
         message += ": the configuration has none";
     } else if close.is_none() || known.len() > 1 {
-        let separator = if close.is_some() { " There are" } else { "; there are" };
+        let there = if close.is_some() { " There" } else { "; there" };
+        let verb = if known.len() == 1 { "is" } else { "are" };
         let shown = known[..known.len().min(NAMES)].join(", ");
-        let _ = write!(message, "{separator} {shown}");
+        let _ = write!(message, "{there} {verb} {shown}");
         if known.len() > NAMES {
             let _ = write!(message, " and {} more", known.len() - NAMES);
         }
@@ -318,6 +323,7 @@ mod tests {
             said("web", &["VI_1", "LAN"]),
             "there is no instance `web`; there are VI_1, LAN"
         );
+        assert_eq!(said("web", &["VI_1"]), "there is no instance `web`; there is VI_1");
         let many: Vec<String> = (0..20).map(|n| format!("instance_{n}")).collect();
         assert!(unknown("instance", "x", &many).ends_with("instance_11 and 8 more"));
     }
