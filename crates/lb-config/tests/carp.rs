@@ -187,6 +187,14 @@ fn what_an_operator_would_want_to_know_is_said() {
 }
 
 #[test]
+fn a_balanced_instance_does_not_move_as_one() {
+    let group = "vrrp_sync_group G {\ngroup {\nV web\n}\n}\n";
+    let web = block("web", "carpnodes 1:0,2:100");
+    let found = model(&(VRRP.to_owned() + &web + group), &["group-member", "group-single"]);
+    assert_eq!(found.sync_groups[0].members, ["V"]);
+}
+
+#[test]
 fn toml_says_the_same() {
     let toml = r#"
         [global_defs]

@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::ensure;
 use lb_control::State;
-use lb_lab::{Host, Lab, Process, wait_until};
+use lb_lab::{Host, Lab, Process, Program, Server, wait_until};
 use lb_tests::play::side_by_side;
 use lb_tests::pulse::undisturbed;
-use lb_tests::{CONFIG, SOON, Test, lbd, run};
+use lb_tests::{CONFIG, SOON, Test, lbd, run, wait_status};
 use nix::sys::signal::Signal;
 
 use crate::balanced::{
@@ -34,7 +34,7 @@ fn play(cases: &[(&'static str, IpAddr)], run: impl Fn(Case) -> Test + Sync) -> 
 }
 
 /// The first `count` nodes answer questions to the VIP as soon as they get any, even before they have it.
-fn eager(lab: &Lab, vip: IpAddr, count: usize) -> anyhow::Result<Vec<lb_lab::Server>> {
+fn eager(lab: &Lab, vip: IpAddr, count: usize) -> anyhow::Result<Vec<Server>> {
     let serve = |node: &&str| {
         let host = lab.host(node)?;
         for family in ["ipv4", "ipv6"] {
@@ -176,6 +176,26 @@ fn a_share_that_is_handed_over_takes_its_hardware_address_to_another_port_of_the
         }
         Ok(())
     })
+}
+
+#[test]
+fn without_nft_a_balanced_instance_takes_no_part_and_says_why() -> Test {
+    let case = Case { mode: "ip", vip: VIP, lost: 0 };
+    let Some(lab) = lb_tests::start(topology(case))? else { return Ok(()) };
+    let host = lab.host("d1")?;
+    host.write_file(CONFIG, config(&(other(VIP) + &web("11:0,12:0", "ip", &[VIP]))))?;
+    let path = lb_tests::programs()?.join("lbd");
+    let lbd = [path.as_os_str(), "-n".as_ref(), "-l".as_ref(), "-D".as_ref()];
+    let _lbd = host.spawn(Program::new(lbd).env("PATH", "/nowhere"))?;
+    wait_status(host, "only the other one is MASTER", |status| {
+        let instances = status.carp.iter().flat_map(|carp| &carp.instances);
+        let states = instances.map(|carp| (carp.state, carp.faults.join("; ")));
+        let why = "cannot balance: balancing needs the program nft: install the package nftables";
+        let fault = (State::Fault, why.to_owned());
+        states.eq([(State::Master, String::new()), fault.clone(), fault])
+    })?;
+    ensure!(!host.has_address(VIP), "it has the address");
+    Ok(())
 }
 
 /// An instance that stays.

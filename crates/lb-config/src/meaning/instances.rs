@@ -32,8 +32,10 @@ pub(crate) fn finish(
     let Drafts { vrrp, carp, groups } = drafts;
     let names = vrrp.iter().map(|instance| instance.router.name.as_str());
     let names = names.chain(carp.iter().map(|instance| instance.router.name.as_str())).collect();
-    let groups = resolve_members(context, &names, groups);
-    drop(names);
+    let balanced = carp.iter().filter(|instance| instance.nodes.len() > 1);
+    let balanced = balanced.map(|instance| instance.router.name.as_str()).collect();
+    let groups = resolve_members(context, &names, &balanced, groups);
+    drop((names, balanced));
     let shared = Shared::new(scripts, &groups);
     let mut places = lint::AllPlaces::default();
     let vrrp = vrrp_finish::finish(context, vrrp, &shared, &mut places.vrrp);
@@ -53,10 +55,11 @@ pub(crate) fn finish(
     instances
 }
 
-/// Drops members that are no instance or are in another group, and groups without members.
+/// Drops members that are no instance, have a MASTER a vhid, or are in another group, and groups without members.
 fn resolve_members(
     context: &mut Context<'_>,
     known: &HashSet<&str>,
+    balanced: &HashSet<&str>,
     groups: Vec<Group>,
 ) -> Vec<Group> {
     let mut taken: HashMap<String, String> = HashMap::new();
@@ -67,6 +70,16 @@ fn resolve_members(
                 let message =
                     format!("group `{}` names `{member}`, which is no instance", group.name);
                 context.diags.warn("group-member", *place, message).hint("the name is ignored");
+                return false;
+            }
+            if balanced.contains(member.as_str()) {
+                let message = format!(
+                    "group `{}` names `{member}`, whose vhids have a MASTER each; the name is ignored",
+                    group.name
+                );
+                context.diags.warn("group-member", *place, message).hint(
+                    "let the vhids follow what they depend on with `track_interface` and `groups`",
+                );
                 return false;
             }
             if let Some(other) = taken.get(member) {

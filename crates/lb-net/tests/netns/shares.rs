@@ -358,6 +358,25 @@ fn both_directions_of_a_gateway_fall_into_the_same_share() {
 }
 
 #[test]
+fn thirty_two_nodes_share_an_address_in_every_way() {
+    with_segment(1, |segment| {
+        segment.on(1, || {
+            let mut share = Share::open("lbd_test").unwrap();
+            for mode in [Balancing::Arp, Balancing::Ip, Balancing::IpStealth, Balancing::IpUnicast]
+            {
+                let most = SharedAddress { vhids: (1..=32).collect(), ..shared(mode, &[0, 31]) };
+                share.apply(std::slice::from_ref(&most)).unwrap();
+                let last = SharedAddress { held: [31].into_iter().collect(), ..most };
+                share.apply(std::slice::from_ref(&last)).unwrap();
+                let rules = output("nft list ruleset");
+                assert!(mode == Balancing::Arp || rules.contains("mod 32"), "{rules}");
+            }
+            share.clear().unwrap();
+        });
+    });
+}
+
+#[test]
 fn what_cannot_be_is_refused_and_nothing_changes() {
     with_segment(1, |segment| {
         segment.on(1, || {
