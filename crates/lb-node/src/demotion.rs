@@ -61,6 +61,14 @@ impl Demotions {
         counters.map(|group| group.demotion).fold(0, i32::saturating_add)
     }
 
+    /// Why an instance is demoted that cannot help it: state synchronisation has failed.
+    pub(crate) fn without_sync(&self, config: &InstanceConfig) -> Option<String> {
+        let failure = self.state_sync.as_deref()?;
+        let concerned = config.demotion_groups().iter().any(|name| name == STATE_SYNC_GROUP);
+        concerned
+            .then(|| format!("group {STATE_SYNC_GROUP} is demoted: {}", state_sync(Some(failure))))
+    }
+
     /// Every group that has members.
     pub(crate) fn groups(&self) -> impl Iterator<Item = CarpGroup> {
         let inhabited = self.groups.iter().filter(|(_, group)| !group.members.is_empty());

@@ -240,7 +240,12 @@ impl Node {
     /// its group, or what its protocol says.
     pub(crate) fn cause(&self, id: InstanceId, to: State) -> String {
         let Some(slot) = self.slot(id) else { return String::new() };
-        let own = slot.protocol.reason();
+        let mut own = slot.protocol.reason();
+        if let (State::Master, State::Backup, Some(why)) =
+            (slot.told, to, self.demotions.without_sync(&slot.config))
+        {
+            own = format!("{own}; {why}");
+        }
         let Some(group) = slot.group.and_then(|group| self.groups.get(group)) else {
             return if to == State::Fault { slot.faults.join("; ") } else { own };
         };

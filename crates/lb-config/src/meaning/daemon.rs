@@ -424,14 +424,14 @@ fn sync_daemon(globals: &mut Globals, context: &mut Context<'_>, line: &Line) {
     }
 }
 
-/// As keepalived: one whose instance there is not is ignored as a whole.
+/// As keepalived, which says so only when it runs: one whose instance there is not is ignored as a whole.
 pub(super) fn check_sync_daemon(context: &mut Context<'_>, instances: &HashSet<&str>) {
     let daemon = context.globals.model.sync_daemon.as_ref();
     let Some(name) = daemon.and_then(|daemon| daemon.instance.clone()) else { return };
     if !instances.contains(name.as_str()) {
         if let Some(place) = context.globals.sync_instance {
             let message = format!("`lvs_sync_daemon` names `{name}`, which is no instance");
-            context.diags.warn("sync-daemon-instance", place, message).hint("the line is ignored");
+            context.diags.note("sync-daemon-instance", place, message).hint("the line is ignored");
         }
         context.globals.model.sync_daemon = None;
     }

@@ -126,6 +126,10 @@ fn a_router_without_the_others_connections_is_demoted_and_says_why() {
     };
     let before = groups(&net);
     assert_eq!((before[0].demotion, before[0].by_operator, before[0].by_state_sync), (1, 0, 1));
+    let why = net.hosts[0].node.why("LAN", net.now(), Timestamp::UNIX_EPOCH).unwrap();
+    let expected =
+        "group carp is demoted: state synchronisation has failed: there is no interface eth9";
+    assert!(why[0].to == State::Backup && why[0].reason.ends_with(expected), "{why:#?}");
     // Another reason is no other demotion, and a reload forgets nothing.
     net.tell(0, Input::StateSync { failure: Some("interface eth9 is down") });
     net.tell(0, Input::Reload(gateway(0)));

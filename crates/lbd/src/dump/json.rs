@@ -66,6 +66,7 @@ fn data(config: &VrrpInstance, state: &Vrrp) -> Value {
         let names = |tracked: &[Tracked]| tracked.iter().map(|t| t.name.clone()).collect();
         array(data, "track_ifp", names(&config.router.track_interfaces));
         array(data, "track_script", names(&config.router.track_scripts));
+        array(data, "track_process", names(&config.router.track_processes));
         if config.version == VrrpVersion::V2 {
             data.insert("auth_type".into(), u8::from(config.password.is_some()).into());
             if config.password.is_some() {

@@ -1,6 +1,7 @@
 //! The files that signals ask for, in keepalived's layouts: `keepalived.data` and its siblings,
 //! `keepalived.stats` and `keepalived.json`.
 
+mod carp;
 mod check;
 mod json;
 mod page;
@@ -38,7 +39,10 @@ impl Dump {
     pub fn files(self, model: &Model, status: &Status) -> Vec<(&'static str, String)> {
         match self {
             Self::Data => data(model, status),
-            Self::Stats => vec![("keepalived.stats", stats::stats(&status.vrrp))],
+            Self::Stats => {
+                let carp = status.carp.as_ref().map(carp::stats).unwrap_or_default();
+                vec![("keepalived.stats", stats::stats(&status.vrrp) + &carp)]
+            }
             Self::Json if status.vrrp.is_empty() => Vec::new(),
             Self::Json => vec![("keepalived.json", json::json(model, status))],
         }

@@ -1,11 +1,12 @@
 //! `keepalived.data`: the VRRP part of the configuration, and how it is.
 
 use lb_config::Model;
-use lb_config::model::{Peers, SyncGroup, VrrpInstance, VrrpVersion};
+use lb_config::model::{Peers, SyncGroup, TrackProcess, VrrpInstance, VrrpVersion};
 use lb_control::status::Vrrp;
 use lb_control::{State, Status};
 use lb_net::{InterfaceAddress, Link};
 
+use super::carp;
 use super::json::{address, quoted};
 use super::page::{Page, begin};
 
@@ -46,6 +47,24 @@ pub(super) fn vrrp(
             }
         }
     }
+    if !model.track_files.is_empty() {
+        page.section("VRRP Track files");
+        for file in &model.track_files {
+            page.line(0, "VRRP Track file", &file.name);
+            page.line(1, "File", &file.path);
+            page.line(1, "Weight", file.weight);
+            page.line(1, "Reverse", file.reverse);
+        }
+    }
+    if !model.track_processes.is_empty() {
+        page.section("VRRP Track processes");
+        for process in &model.track_processes {
+            track_process(process, &mut page);
+        }
+    }
+    if let Some(carp) = &status.carp {
+        carp::carp(carp, &mut page);
+    }
     if !links.is_empty() {
         page.section("Interfaces");
         for link in links {
@@ -53,6 +72,24 @@ pub(super) fn vrrp(
         }
     }
     page.0
+}
+
+fn track_process(process: &TrackProcess, page: &mut Page) {
+    page.line(0, "VRRP Track process", &process.name);
+    if let Some((program, parameters)) = process.process.split_first() {
+        page.line(1, "Process", program);
+        if !parameters.is_empty() {
+            page.line(1, "Parameters", parameters.join(" "));
+        }
+    }
+    page.line(1, "Min processes", process.quorum);
+    if let Some(most) = process.quorum_max {
+        page.line(1, "Max processes", most);
+    }
+    page.line(1, "Weight", process.weight);
+    page.line(1, "Terminate delay", format_args!("{}s", process.terminate_delay.as_secs_f64()));
+    page.line(1, "Fork delay", format_args!("{}s", process.fork_delay.as_secs_f64()));
+    page.line(1, "Full command", process.full_command);
 }
 
 /// The members of a group are in one state, so that of the first is the group's.
@@ -170,6 +207,8 @@ fn instance(config: &VrrpInstance, state: Option<&Vrrp>, page: &mut Page) {
     for (heading, tracked) in [
         ("Tracked interfaces", &config.router.track_interfaces),
         ("Tracked scripts", &config.router.track_scripts),
+        ("Tracked files", &config.router.track_files),
+        ("Tracked processes", &config.router.track_processes),
     ] {
         if !tracked.is_empty() {
             page.text(1, format_args!("{heading} ({}):", tracked.len()));

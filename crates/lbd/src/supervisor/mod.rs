@@ -409,7 +409,10 @@ impl Supervisor {
             };
             self.tell_summary();
             self.entered(name, state);
-            self.sends_state(state);
+            // On the way out the last of what a master knows is of use to its successor.
+            if state != State::Stop {
+                self.choose_sync_daemon();
+            }
         }
         if let EventKind::StateSync { failed, message } = &event.kind {
             self.state_sync_is(failed.then(|| message.clone()));
@@ -498,7 +501,7 @@ impl Supervisor {
         }
         self.tracker.apply(&model);
         self.model = Arc::new(model);
-        self.sends_state(State::Init);
+        self.renew_state_sync();
         self.renew_maintenance(inbox).await;
         lb_net::release_memory();
         Ok(match complaints.len() {

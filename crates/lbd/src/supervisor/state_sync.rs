@@ -35,12 +35,20 @@ impl Supervisor {
         is_master(&name) || vhids.any(|node| is_master(&format!("{name}:{}", node.vhid)))
     }
 
-    /// Some instance has entered a state.
-    pub(super) fn sends_state(&self, entered: State) {
-        // On the way out the last of what a master knows is of use to its successor.
-        if let (Some(balancer), true) = (self.balancer.engine(), entered != State::Stop) {
+    /// Some instance has entered a state: the daemon that is to run may be the other one.
+    pub(super) fn choose_sync_daemon(&self) {
+        if let Some(balancer) = self.balancer.engine() {
             balancer.sends(self.sends(&self.model));
         }
+    }
+
+    /// Another configuration is in force.
+    pub(super) fn renew_state_sync(&mut self) {
+        // A balancer that does not start would not say so.
+        if !self.wants_state_sync(&self.model) {
+            self.state_sync_is(None);
+        }
+        self.choose_sync_daemon();
     }
 
     /// It works, or (with a reason) it does not.
