@@ -28,7 +28,7 @@ impl Owners {
 impl FromIterator<Owner> for Owners {
     fn from_iter<T: IntoIterator<Item = Owner>>(owners: T) -> Self {
         let mut owners: Vec<_> = owners.into_iter().collect();
-        owners.sort_by(|(one, _), (other, _)| one.cmp(other));
+        owners.sort_by_key(|(key, _)| *key);
         Self(owners)
     }
 }
