@@ -443,7 +443,7 @@ pub struct VrrpScript {
 }
 
 /// Transport protocol of a virtual server.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub enum Protocol {
     /// TCP.
     Tcp,
@@ -477,7 +477,7 @@ pub enum GroupEntry {
 }
 
 /// What identifies a virtual server.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub enum VirtualServerKey {
     /// `virtual_server IP PORT`; port 0 for every port.
     Address(SocketAddr),

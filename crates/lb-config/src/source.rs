@@ -1,10 +1,22 @@
 //! The files that were read, and places in them.
 
+use std::num::NonZeroU32;
 use std::sync::{Arc, OnceLock};
 
-/// One file that was read.
+/// One file that was read: its number, from 1, so that a place that may be missing takes no more room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct FileId(u32);
+pub struct FileId(NonZeroU32);
+
+impl FileId {
+    /// That of the file at an index.
+    fn new(index: usize) -> Self {
+        FileId(NonZeroU32::MIN.saturating_add(index as u32))
+    }
+
+    fn index(self) -> usize {
+        self.0.get() as usize - 1
+    }
+}
 
 /// A range of bytes of one file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -71,7 +83,7 @@ pub struct Sources(Vec<Arc<Source>>);
 impl Sources {
     /// Takes one more file in.
     pub(crate) fn add(&mut self, name: String, text: String) -> (FileId, Arc<Source>) {
-        let id = FileId(self.0.len() as u32);
+        let id = FileId::new(self.0.len());
         let source = Arc::new(Source { name, text, line_starts: OnceLock::new() });
         self.0.push(Arc::clone(&source));
         (id, source)
@@ -79,7 +91,7 @@ impl Sources {
 
     /// The file of a span.
     pub fn file(&self, id: FileId) -> &Source {
-        &self.0[id.0 as usize]
+        &self.0[id.index()]
     }
 
     /// Where a span starts.
@@ -110,7 +122,7 @@ impl Sources {
 
     /// What the files are known by.
     pub(crate) fn ids(&self) -> impl Iterator<Item = FileId> + use<> {
-        (0..self.0.len() as u32).map(FileId)
+        (0..self.0.len()).map(FileId::new)
     }
 
     /// The line a span starts in, and the one before it.

@@ -49,12 +49,12 @@ impl Batch {
         fill: impl FnOnce(&mut Self),
     ) {
         self.last = self.bytes.len();
-        self.bytes.extend_from_slice(&[0; 4]);
-        self.bytes.extend_from_slice(&kind.to_ne_bytes());
-        self.bytes.extend_from_slice(&flags.bits().to_ne_bytes());
-        self.bytes.extend_from_slice(&seq.to_ne_bytes());
-        self.bytes.extend_from_slice(&[0; 4]);
-        self.bytes.extend_from_slice(&[command, version, 0, 0]);
+        let mut headers = [0; HEADER + GENERIC_HEADER];
+        headers[4..6].copy_from_slice(&kind.to_ne_bytes());
+        headers[6..8].copy_from_slice(&flags.bits().to_ne_bytes());
+        headers[8..12].copy_from_slice(&seq.to_ne_bytes());
+        headers[HEADER..][..2].copy_from_slice(&[command, version]);
+        self.bytes.extend_from_slice(&headers);
         fill(self);
         let length = (self.bytes.len() - self.last) as u32;
         self.bytes[self.last..self.last + 4].copy_from_slice(&length.to_ne_bytes());
@@ -69,11 +69,11 @@ impl Batch {
     }
 
     /// Appends an attribute, a dozen an entry: inlined, its size is known. `value` is shorter than 64 KiB, as everything of this family is.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn attribute(&mut self, kind: impl Into<u16>, value: &[u8]) {
         self.attribute_header(4 + value.len(), kind.into());
         self.bytes.extend_from_slice(value);
-        self.pad();
+        self.pad(value.len());
     }
 
     /// Appends a NUL-terminated string of less than 64 KiB.
@@ -81,19 +81,19 @@ impl Batch {
         self.attribute_header(5 + value.len(), kind.into());
         self.bytes.extend_from_slice(value.as_bytes());
         self.bytes.push(0);
-        self.pad();
+        self.pad(value.len() + 1);
     }
 
-    #[inline]
+    #[inline(always)]
     fn attribute_header(&mut self, length: usize, kind: u16) {
         let ([l0, l1], [k0, k1]) = ((length as u16).to_ne_bytes(), kind.to_ne_bytes());
         self.bytes.extend_from_slice(&[l0, l1, k0, k1]);
     }
 
-    #[inline]
-    fn pad(&mut self) {
-        let missing = alignto(self.bytes.len()) - self.bytes.len();
-        self.bytes.extend_from_slice(&[0; 3][..missing]);
+    /// What comes next begins at a multiple of four, as the value of this length did.
+    #[inline(always)]
+    fn pad(&mut self, length: usize) {
+        self.bytes.extend_from_slice(&[0; 3][..alignto(length) - length]);
     }
 
     /// Appends what `fill` appends to name a service. The requests about one follow one another, so

@@ -212,9 +212,7 @@ impl<K: Kernel> Reconciler<K> {
                 return outcome.report();
             }
             changes.clear();
-            for (key, state) in &services {
-                self.diff_to(key, state.as_ref(), &mut changes);
-            }
+            self.diff_all(&services, &mut changes);
             let actual = services.into_iter().filter_map(|(key, state)| Some((key, state?)));
             match self.carry_out(&changes, actual.collect()) {
                 Ok(more) => outcome.add(more),
@@ -246,18 +244,20 @@ impl<K: Kernel> Reconciler<K> {
         self.carry_out(&changes, actual)?.report()
     }
 
-    /// What makes one service as desired.
-    fn diff_odd(&self, key: &ServiceKey, changes: &mut Vec<Change>) {
-        self.diff_to(key, self.actual(key), changes);
+    /// What makes services as desired where they are as `actual`, which is sorted.
+    fn diff_all(&self, actual: &[(ServiceKey, Option<ServiceState>)], changes: &mut Vec<Change>) {
+        let (Some((first, _)), Some((last, _))) = (actual.first(), actual.last()) else { return };
+        let mut desired = self.desired.range(first..=last).peekable();
+        for (key, actual) in actual {
+            while desired.next_if(|(other, _)| *other < key).is_some() {}
+            let want = desired.next_if(|(other, _)| *other == key).map(|(_, want)| want);
+            diff_from(key, want, actual.as_ref(), changes);
+        }
     }
 
-    /// What makes one service as desired where it is `actual`.
-    fn diff_to(&self, key: &ServiceKey, actual: Option<&ServiceState>, changes: &mut Vec<Change>) {
-        match (self.desired.get(key), actual) {
-            (Some(want), have) => diff_service(key, want, have, changes),
-            (None, Some(_)) => changes.push(Change::DelService(*key)),
-            (None, None) => {}
-        }
+    /// What makes one service as desired.
+    fn diff_odd(&self, key: &ServiceKey, changes: &mut Vec<Change>) {
+        diff_from(key, self.desired.get(key), self.actual(key), changes);
     }
 
     /// Sends changes that make the services of `actual`, and those that are not there, as desired.
@@ -314,19 +314,19 @@ impl<K: Kernel> Reconciler<K> {
         let troubled: BTreeSet<_> = failures.iter().map(|f| f.change.service()).collect();
         let mut refused = failures.iter().map(|failure| failure.change).peekable();
         actual.retain(|key, _| troubled.contains(key));
-        let mut settled = None;
-        for change in changes {
-            let key = change.service();
-            if refused.next_if_eq(change).is_some() {
+        // The changes of a service follow one another.
+        for same in changes.chunk_by(|a, b| a.service() == b.service()) {
+            let service = same[0].service();
+            if !troubled.contains(&service) {
+                same.iter().for_each(|change| self.expect(change));
+                self.odd.remove(&service);
                 continue;
             }
-            self.expect(change);
-            if troubled.contains(&key) {
-                change.apply(&mut actual);
-            } else if settled != Some(key) {
-                // The changes of a service follow one another.
-                self.odd.remove(&key);
-                settled = Some(key);
+            for change in same {
+                if refused.next_if_eq(change).is_none() {
+                    self.expect(change);
+                    change.apply(&mut actual);
+                }
             }
         }
         for key in troubled {
@@ -338,14 +338,15 @@ impl<K: Kernel> Reconciler<K> {
 
     /// Counts a service as the kernel does, which leaves IPv6 out.
     fn expect(&mut self, change: &Change) {
-        if let Some(count) = &mut self.count
-            && change.service().family() == Family::Inet
-        {
-            match change {
-                Change::AddService(..) => *count = count.saturating_add(1),
-                Change::DelService(_) => *count = count.saturating_sub(1),
-                _ => {}
+        let Some(count) = &mut self.count else { return };
+        match change {
+            Change::AddService(key, _) if key.family() == Family::Inet => {
+                *count = count.saturating_add(1);
             }
+            Change::DelService(key) if key.family() == Family::Inet => {
+                *count = count.saturating_sub(1);
+            }
+            _ => {}
         }
     }
 
@@ -447,6 +448,20 @@ impl<K: Kernel> Dataplane for Reconciler<K> {
             (d.key, connections)
         };
         destinations.into_iter().map(counts).collect()
+    }
+}
+
+/// What makes a service as wanted where it is `actual`.
+fn diff_from(
+    key: &ServiceKey,
+    want: Option<&ServiceState>,
+    actual: Option<&ServiceState>,
+    changes: &mut Vec<Change>,
+) {
+    match (want, actual) {
+        (Some(want), have) => diff_service(key, want, have, changes),
+        (None, Some(_)) => changes.push(Change::DelService(*key)),
+        (None, None) => {}
     }
 }
 

@@ -94,12 +94,17 @@ pub(crate) struct Real {
     pub(crate) upper_threshold: u32,
     pub(crate) lower_threshold: u32,
     pub(crate) inhibit_on_failure: Option<bool>,
+    pub(crate) smtp_alert: Option<bool>,
+    pub(crate) checks: Vec<Check>,
+    pub(crate) more: Option<Box<More>>,
+}
+
+/// What few real servers have, of which a file may have tens of thousands.
+#[derive(Default)]
+pub(crate) struct More {
     pub(crate) notify_up: Option<Box<Command>>,
     pub(crate) notify_down: Option<Box<Command>>,
-    /// Rarely any.
-    pub(crate) inherited: Option<Box<Inherited>>,
-    pub(crate) checks: Vec<Check>,
-    pub(crate) smtp_alert: Option<bool>,
+    pub(crate) inherited: Inherited,
     pub(crate) snmp_name: Option<String>,
 }
 
@@ -197,36 +202,42 @@ pub(super) static REAL_SERVER: Table<Real> = Table {
         Keyword::or("uthreshold", "0", Takes::u32(0, |r, n| r.upper_threshold = n as u32)),
         Keyword::or("lthreshold", "0", Takes::u32(0, |r, n| r.lower_threshold = n as u32)),
         Keyword::new("inhibit_on_failure", Takes::Switch(|r, on| r.inhibit_on_failure = Some(on))),
-        Keyword::new("notify_up", Takes::Command(|r, command| r.notify_up = Some(command))),
-        Keyword::new("notify_down", Takes::Command(|r, command| r.notify_down = Some(command))),
-        Keyword::new("alpha", Takes::Switch(|r, on| r.inherited().alpha = Some(on))),
-        Keyword::new("retry", Takes::u32(1, |r, n| r.inherited().retry = Some(n as u32))),
+        Keyword::new("notify_up", Takes::Command(|r, command| r.more().notify_up = Some(command))),
+        Keyword::new(
+            "notify_down",
+            Takes::Command(|r, command| r.more().notify_down = Some(command)),
+        ),
+        Keyword::new("alpha", Takes::Switch(|r, on| r.more().inherited.alpha = Some(on))),
+        Keyword::new("retry", Takes::u32(1, |r, n| r.more().inherited.retry = Some(n as u32))),
         Keyword::new(
             "delay_before_retry",
-            Takes::seconds(0, |r, time| r.inherited().delay_before_retry = Some(time)),
+            Takes::seconds(0, |r, time| r.more().inherited.delay_before_retry = Some(time)),
         ),
-        Keyword::new("warmup", Takes::seconds(0, |r, time| r.inherited().warmup = Some(time))),
+        Keyword::new("warmup", Takes::seconds(0, |r, time| r.more().inherited.warmup = Some(time))),
         Keyword::new(
             "connect_timeout",
             Takes::Seconds {
                 min: 1,
                 max: LONGEST,
                 places: 6,
-                set: |r, time| r.inherited().connect_timeout = Some(time),
+                set: |r, time| r.more().inherited.connect_timeout = Some(time),
             },
         ),
         Keyword::new(
             "delay_loop",
-            Takes::seconds(1, |r, time| r.inherited().delay_loop = Some(time)),
+            Takes::seconds(1, |r, time| r.more().inherited.delay_loop = Some(time)),
         ),
         Keyword::new(
             "virtualhost",
-            Takes::Text(|r, text| r.inherited().virtualhost = Some(text.to_owned())),
+            Takes::Text(|r, text| r.more().inherited.virtualhost = Some(text.to_owned())),
         ),
     ],
     also: &[&[
         Keyword::idle("smtp_alert", Takes::Switch(|r, on| r.smtp_alert = Some(on))),
-        Keyword::idle("snmp_name", Takes::Text(|r, text| r.snmp_name = Some(text.to_owned()))),
+        Keyword::idle(
+            "snmp_name",
+            Takes::Text(|r, text| r.more().snmp_name = Some(text.to_owned())),
+        ),
         Keyword::idle("SMTP_CHECK", Takes::Block { words: 0, read: check_more::smtp }),
         Keyword::idle("PING_CHECK", Takes::Block { words: 0, read: check_more::ping }),
         Keyword::idle("UDP_CHECK", Takes::Block { words: 0, read: check_more::udp }),
@@ -237,9 +248,8 @@ pub(super) static REAL_SERVER: Table<Real> = Table {
 };
 
 impl Real {
-    /// What its checkers inherit of it.
-    fn inherited(&mut self) -> &mut Inherited {
-        self.inherited.get_or_insert_default()
+    fn more(&mut self) -> &mut More {
+        self.more.get_or_insert_default()
     }
 
     /// One more checker; almost every server has one, and the list has room for no more.
@@ -365,12 +375,9 @@ fn real_server(server: &mut Server, context: &mut Context<'_>, line: &Line) {
         upper_threshold: 0,
         lower_threshold: 0,
         inhibit_on_failure: None,
-        notify_up: None,
-        notify_down: None,
-        inherited: None,
-        checks: Vec::new(),
         smtp_alert: None,
-        snmp_name: None,
+        checks: Vec::new(),
+        more: None,
     };
     context.block(&REAL_SERVER, &mut real, line);
     server.real_servers.push(real);

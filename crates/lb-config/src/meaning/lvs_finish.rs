@@ -1,7 +1,6 @@
 //! Virtual servers complete: defaults, inheritance, and keepalived's adjustments.
 
-use std::collections::hash_map::Entry;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -25,31 +24,40 @@ pub(crate) fn finish(
     let groups: HashMap<&str, &VirtualServerGroup> =
         groups.iter().map(|group| (group.name.as_str(), group)).collect();
     let mut done = Vec::with_capacity(servers.len());
-    let mut seen: HashMap<(VirtualServerKey, Option<Protocol>), Place> =
-        HashMap::with_capacity(servers.len());
+    let mut places = Vec::with_capacity(servers.len());
     for draft in servers {
         let place = draft.place;
-        let Some(server) = server(context, draft, &groups) else { continue };
-        // Marks have no protocol; a group may be used once per protocol.
-        let protocol =
-            (!matches!(server.key, VirtualServerKey::Fwmark(_))).then_some(server.protocol);
-        match seen.entry((server.key.clone(), protocol)) {
-            Entry::Occupied(first) => {
-                let title = Title(server.key);
-                let message =
-                    format!("virtual server {title} is defined before; this one is ignored");
-                let diagnostic = context.diags.note("duplicate-virtual-server", place, message);
-                if let Some(first) = first.get().span {
-                    diagnostic.label(first, "the first");
-                }
-            }
-            Entry::Vacant(entry) => {
-                entry.insert(place);
-                done.push(Arc::new(server));
-            }
+        if let Some(server) = server(context, draft, &groups) {
+            done.push(Arc::new(server));
+            places.push(place);
         }
     }
+    let repeated = repeated(&done);
+    for (again, first) in &repeated {
+        let title = Title(done[*again].key.clone());
+        let message = format!("virtual server {title} is defined before; this one is ignored");
+        let diagnostic = context.diags.note("duplicate-virtual-server", places[*again], message);
+        diagnostic.label(places[*first], "the first");
+    }
+    let mut index = 0..;
+    done.retain(|_| index.next().is_none_or(|at| !repeated.contains_key(&at)));
     done
+}
+
+/// Virtual servers that are defined before, and which of the others that one is. Sorted, not hashed:
+/// most files are sorted already.
+fn repeated(servers: &[Arc<VirtualServer>]) -> BTreeMap<usize, usize> {
+    let identity = |at: usize| {
+        let VirtualServer { key, protocol, .. } = &*servers[at];
+        // Marks have no protocol; a group may be used once per protocol.
+        (key, (!matches!(key, VirtualServerKey::Fwmark(_))).then_some(protocol))
+    };
+    let mut sorted: Vec<usize> = (0..servers.len()).collect();
+    sorted.sort_by_key(|at| identity(*at));
+    let same = sorted.chunk_by(|one, other| identity(*one) == identity(*other));
+    same.filter_map(|same| same.split_first())
+        .flat_map(|(first, again)| again.iter().map(|again| (*again, *first)))
+        .collect()
 }
 
 /// How messages call a virtual server; spelt out only where there is a message.
@@ -354,7 +362,9 @@ fn real_servers(
             context.diags.warn("duplicate-real-server", real.place, message);
             continue;
         }
-        let above = Above { real: real.inherited.as_deref(), server: &server.inherited, address };
+        let mut more = real.more;
+        let inherited = more.as_deref().map(|more| &more.inherited);
+        let above = Above { real: inherited, server: &server.inherited, address };
         let checks = real.checks.into_iter();
         let checkers = exact(checks.filter_map(|check| check::finish(context, check, &above)));
         done.push(RealServer {
@@ -364,15 +374,16 @@ fn real_servers(
             upper_threshold: real.upper_threshold,
             lower_threshold: real.lower_threshold,
             inhibit_on_failure: real.inhibit_on_failure.unwrap_or(server.inhibit_on_failure),
-            notify_up: context.notify_script(real.notify_up),
-            notify_down: context.notify_script(real.notify_down),
+            notify_up: context.notify_script(more.as_mut().and_then(|more| more.notify_up.take())),
+            notify_down: context
+                .notify_script(more.as_mut().and_then(|more| more.notify_down.take())),
             checkers,
             smtp_alert: real
                 .smtp_alert
                 .or(context.globals.alert_checker)
                 .or(context.globals.alert)
                 .unwrap_or(true),
-            snmp_name: real.snmp_name,
+            snmp_name: more.and_then(|more| more.snmp_name),
         });
     }
     done

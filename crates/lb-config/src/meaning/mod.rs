@@ -245,16 +245,16 @@ impl Context<'_> {
     }
 
     /// Reads `{`, or takes it as read.
-    fn open_brace(&mut self, block: &str, place: Place) {
+    fn open_brace(&mut self, head: &Line) {
         if let Some(recorder) = &mut self.recorder {
             recorder.open();
         }
         if self.take_open() {
             return;
         }
-        let message = format!("`{{` is missing after `{block}`");
+        let message = format!("`{{` is missing after `{}`", head.str(0));
         self.diags
-            .warn("missing-open", place, message)
+            .warn("missing-open", head.place(), message)
             .class(Class::MissingOpen)
             .hint("the block is read as if it were there");
         self.reader.assume_open();
@@ -262,7 +262,7 @@ impl Context<'_> {
 
     /// Reads a block with the keywords of a table.
     pub(crate) fn block<B>(&mut self, table: &Table<B>, draft: &mut B, head: &Line) {
-        self.open_brace(head.str(0), head.place());
+        self.open_brace(head);
         if !self.body(table, draft, false) {
             self.unclosed.get_or_insert(head.place());
         }
@@ -279,7 +279,7 @@ impl Context<'_> {
             let message = format!("`{}` takes nothing before `{{`", head.str(0));
             self.diags.warn("extra-words", head.place_from(words + 1), message);
         }
-        self.open_brace(head.str(0), head.place());
+        self.open_brace(head);
         let mut line = Line::empty();
         while self.next(&mut line) {
             match line.kind {

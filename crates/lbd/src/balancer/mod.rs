@@ -4,6 +4,7 @@
 //! advertisement. The supervisor holds a [`Balancer`] and speaks to the thread by messages.
 
 mod originals;
+mod owners;
 mod plan;
 mod plane;
 mod pool;

@@ -15,6 +15,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tracing::{debug, info, warn};
 
 use super::originals::Originals;
+use super::owners::{Owner, Owners};
 use super::plan::{Checker, Identity, VirtualPlan, Work};
 use super::plane::Plane;
 use super::presence::Presence;
@@ -42,8 +43,7 @@ pub(super) struct Pool {
     /// The configuration in force, but for its virtual servers.
     plan: Plan,
     places: HashMap<Id, Place>,
-    /// Which virtual servers have a service; more than one where a group is shared.
-    owners: HashMap<ServiceKey, Vec<usize>>,
+    owners: Owners,
     /// Reasons why checks could not run that have been told.
     told: HashSet<String>,
     events: EventSink,
@@ -115,7 +115,7 @@ impl Pool {
             restart: legacy.is_some(),
             plan: Plan::default(),
             places: HashMap::new(),
-            owners: HashMap::new(),
+            owners: Owners::default(),
             told: HashSet::new(),
             events,
         };
@@ -199,34 +199,25 @@ impl Pool {
         }
         drop(old);
 
-        self.owners.values_mut().for_each(Vec::clear);
-        self.owners.reserve(self.servers.len().saturating_sub(self.owners.len()));
-        for (at, server) in self.servers.iter().enumerate() {
-            for key in &server.state.config().keys {
-                self.owners.entry(*key).or_default().push(at);
-            }
-        }
-        self.owners.retain(|_, owners| !owners.is_empty());
+        let keys = self.servers.iter().map(|server| &server.state.config().keys);
+        self.owners = (keys.enumerate())
+            .flat_map(|(at, keys)| keys.iter().map(move |key| (*key, at)))
+            .collect();
         // A service that several share is made of them in their order, which may have changed.
-        let shared = self.owners.iter().filter(|(_, owners)| owners.len() > 1);
-        touched.extend(shared.map(|(key, _)| *key));
+        let shared = self.owners.by_service().filter(|owners| owners.len() > 1);
+        touched.extend(shared.flatten().map(|(key, _)| *key));
         touched.sort_unstable();
         touched.dedup();
         let mut failures = Vec::new();
         if opened || touched.len() > FEW {
             let Self { plane, owners, servers, .. } = self;
-            // By their first owner: a file is mostly sorted, and so is the table then.
-            let keys = (servers.iter().enumerate()).flat_map(|(at, server)| {
-                server.state.config().keys.iter().map(move |key| (at, key))
-            });
-            let mut services = keys.filter_map(|(at, key)| {
-                let owners = owners.get(key).filter(|owners| owners.first() == Some(&at))?;
-                Some((*key, service(key, owners, servers)))
-            });
+            let mut services = (owners.by_service())
+                .filter_map(|owners| Some((owners.first()?.0, service(owners, servers))));
             failures = plane.fill(&mut services);
         } else {
             for key in touched {
-                let service = self.owners.contains_key(&key).then(|| self.service(&key));
+                let owners = self.owners.of(&key);
+                let service = (!owners.is_empty()).then(|| service(owners, &self.servers));
                 failures.extend(self.plane.apply(&key, service.as_ref()));
             }
         }
@@ -297,12 +288,9 @@ impl Pool {
     fn add(&mut self, plan: VirtualPlan, old: Option<Virtual>, events: &mut Vec<EventKind>) {
         let at = self.servers.len();
         let Work { config, checkers } = plan.work(self.plan.trusting);
-        let mut server = Virtual {
-            state: VirtualServer::new(config),
-            checks: Vec::with_capacity(checkers.len()),
-            suspended: old.as_ref().is_some_and(|old| old.suspended),
-            plan,
-        };
+        let state = VirtualServer::new(config);
+        let suspended = old.as_ref().is_some_and(|old| old.suspended);
+        let mut server = Virtual { plan, state, checks: Vec::new(), suspended };
         let mut outputs = Vec::new();
         match &old {
             Some(old) => server.state.adopt(&old.state, &mut outputs),
@@ -312,20 +300,22 @@ impl Pool {
         events.extend(outputs.into_iter().filter_map(|output| server.event(before, output)));
 
         let mut known = old.map(Virtual::checks_by_server).unwrap_or_default();
-        for (n, checkers) in checkers.into_iter().enumerate() {
-            let key = server.state.config().real_servers[n].key;
-            let mut old = known.remove(&key).unwrap_or_default();
-            let mut checks = Vec::with_capacity(checkers.len());
-            for (at_server, checker) in checkers.into_iter().enumerate() {
-                let up = server.state.checker_up(n, at_server);
-                let check = self.check(checker, &mut old, up);
-                let place = Place { virtual_server: at, server: n, checker: at_server };
-                self.places.insert(check.id, place);
-                checks.push(check);
-            }
-            self.forget(old);
-            server.checks.push(checks);
-        }
+        let Virtual { state, checks, .. } = &mut server;
+        let of_servers = checkers.into_iter().zip(&state.config().real_servers).enumerate();
+        *checks = of_servers
+            .map(|(n, (checkers, real))| {
+                let mut old = known.remove(&real.key).unwrap_or_default();
+                let of_one = checkers.into_iter().enumerate().map(|(at_server, checker)| {
+                    let check = self.check(checker, &mut old, state.checker_up(n, at_server));
+                    let place = Place { virtual_server: at, server: n, checker: at_server };
+                    self.places.insert(check.id, place);
+                    check
+                });
+                let checks = of_one.collect();
+                self.forget(old);
+                checks
+            })
+            .collect();
         self.forget(known.into_values().flatten());
         self.servers.push(server);
     }
@@ -470,8 +460,7 @@ impl Pool {
 
     /// A service as it should be now.
     fn service(&self, key: &ServiceKey) -> lb_pool::Service {
-        let owners = self.owners.get(key).map(Vec::as_slice).unwrap_or_default();
-        service(key, owners, &self.servers)
+        service(self.owners.of(key), &self.servers)
     }
 
     fn tell(&self, failures: Vec<String>, events: impl IntoIterator<Item = EventKind>) {
@@ -523,11 +512,11 @@ impl Virtual {
 }
 
 /// A service as all virtual servers that have it want it together. Settings are the first one's.
-fn service(key: &ServiceKey, owners: &[usize], servers: &[Virtual]) -> lb_pool::Service {
-    let mut owners = owners.iter().map(|at| &servers[*at]);
-    let mut service = owners.next().map(|o| o.state.service(key)).unwrap_or_default();
-    for owner in owners {
-        for (at, destination) in owner.state.service(key).destinations {
+fn service(owners: &[Owner], servers: &[Virtual]) -> lb_pool::Service {
+    let mut wanted = owners.iter().map(|(key, at)| servers[*at].state.service(key));
+    let mut service = wanted.next().unwrap_or_default();
+    for more in wanted {
+        for (at, destination) in more.destinations {
             service.destinations.entry(at).or_insert(destination);
         }
     }
