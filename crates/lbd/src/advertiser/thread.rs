@@ -280,6 +280,8 @@ impl Thread {
         // When many change their roles one after the other, only the last of it is of interest.
         let moved = told.iter().any(|event| event.instance().is_some());
         if !moved && mem::take(&mut self.moved) {
+            // Nor will there soon be as much to do at one moment.
+            self.actions = Vec::new();
             self.watcher.follow(self.node.held());
         }
         self.moved |= moved;
