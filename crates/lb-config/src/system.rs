@@ -77,9 +77,8 @@ pub trait System {
         (host, 25_u16).to_socket_addrs().is_ok_and(|mut found| found.next().is_some())
     }
 
-    /// Addresses of an interface with their prefix lengths; of every interface for an empty name.
-    fn addresses(&self, interface: &str) -> Vec<(IpAddr, u8)> {
-        let _ = interface;
+    /// Addresses with their prefix lengths, each after the name of its interface.
+    fn addresses(&self) -> Vec<(String, (IpAddr, u8))> {
         Vec::new()
     }
 
@@ -171,22 +170,21 @@ impl System for RealSystem {
         ScriptOwner { uid: nix::unistd::geteuid().as_raw(), gid: nix::unistd::getegid().as_raw() }
     }
 
-    fn addresses(&self, interface: &str) -> Vec<(IpAddr, u8)> {
+    fn addresses(&self) -> Vec<(String, (IpAddr, u8))> {
         let Ok(all) = nix::ifaddrs::getifaddrs() else { return Vec::new() };
-        all.filter(|entry| interface.is_empty() || entry.interface_name == interface)
-            .filter_map(|entry| {
-                let (address, mask) = (entry.address?, entry.netmask?);
-                let ip = |storage: &nix::sys::socket::SockaddrStorage| {
-                    let v4 = storage.as_sockaddr_in().map(|address| IpAddr::from(address.ip()));
-                    v4.or(storage.as_sockaddr_in6().map(|address| address.ip().into()))
-                };
-                let length = match ip(&mask)? {
-                    IpAddr::V4(mask) => u32::from(mask).count_ones(),
-                    IpAddr::V6(mask) => u128::from(mask).count_ones(),
-                };
-                Some((ip(&address)?, length as u8))
-            })
-            .collect()
+        all.filter_map(|entry| {
+            let (address, mask) = (entry.address?, entry.netmask?);
+            let ip = |storage: &nix::sys::socket::SockaddrStorage| {
+                let v4 = storage.as_sockaddr_in().map(|address| IpAddr::from(address.ip()));
+                v4.or(storage.as_sockaddr_in6().map(|address| address.ip().into()))
+            };
+            let length = match ip(&mask)? {
+                IpAddr::V4(mask) => u32::from(mask).count_ones(),
+                IpAddr::V6(mask) => u128::from(mask).count_ones(),
+            };
+            Some((entry.interface_name, (ip(&address)?, length as u8)))
+        })
+        .collect()
     }
 
     fn sysctl(&self, name: &str) -> Option<String> {
@@ -319,9 +317,8 @@ impl System for MemorySystem {
         ScriptOwner { uid: 0, gid: 0 }
     }
 
-    fn addresses(&self, interface: &str) -> Vec<(IpAddr, u8)> {
-        let of = |(name, _): &&(String, (IpAddr, u8))| interface.is_empty() || name == interface;
-        self.addresses.iter().filter(of).map(|(_, address)| *address).collect()
+    fn addresses(&self) -> Vec<(String, (IpAddr, u8))> {
+        self.addresses.clone()
     }
 
     fn resolves(&self, _: &str) -> bool {

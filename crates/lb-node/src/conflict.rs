@@ -213,7 +213,7 @@ impl Node {
         mac: [u8; 6],
         out: &mut Vec<Action>,
     ) {
-        for id in self.vip_users.get(&address).cloned().unwrap_or_default() {
+        for id in self.vip_users.of(address).collect::<Vec<_>>() {
             let links = &self.links;
             let slot = self.slots.get_mut(id.index()).and_then(Option::as_mut);
             let Some(slot) = slot.filter(|slot| slot.answers(now, links, link, address, mac))

@@ -1,6 +1,5 @@
 //! From a packet to the instance it is for.
 
-use std::collections::HashMap;
 use std::net::IpAddr;
 
 use lb_config::model::Peers;
@@ -9,9 +8,9 @@ use lb_election::IpPacket;
 use super::slot::Slot;
 use super::{InstanceId, LinkIndex, ProtocolKind, SocketFamily, protocol};
 
-/// Instances by link, family, protocol and number.
+/// Instances by link, family, protocol and number, sorted.
 #[derive(Debug, Default)]
-pub(crate) struct Demux(HashMap<Key, Vec<InstanceId>>);
+pub(crate) struct Demux(Vec<(Key, InstanceId)>);
 
 /// Link 0 stands for unicast instances without an interface.
 type Key = (LinkIndex, SocketFamily, ProtocolKind, u8);
@@ -19,7 +18,7 @@ type Key = (LinkIndex, SocketFamily, ProtocolKind, u8);
 impl Demux {
     /// Knows these instances; those whose link does not exist cannot be heard.
     pub(crate) fn new<'a>(slots: impl Iterator<Item = (InstanceId, &'a Slot)>) -> Self {
-        let mut map: HashMap<Key, Vec<InstanceId>> = HashMap::new();
+        let mut known = Vec::new();
         for (id, slot) in slots {
             let link = match (&slot.config.router().interface, slot.link) {
                 (Some(_), Some(link)) => link,
@@ -28,10 +27,20 @@ impl Demux {
             };
             for family in slot.config.families() {
                 let key = (link, family.into(), slot.config.kind(), slot.config.id());
-                map.entry(key).or_default().push(id);
+                known.push((key, id));
             }
         }
-        Self(map)
+        // Those of one key stay in their order.
+        known.sort_by_key(|(key, _)| *key);
+        known.shrink_to_fit();
+        Self(known)
+    }
+
+    /// The instances of one key.
+    fn of(&self, key: Key) -> &[(Key, InstanceId)] {
+        let first = self.0.partition_point(|(known, _)| *known < key);
+        let rest = &self.0[first..];
+        &rest[..rest.iter().take_while(|(known, _)| *known == key).count()]
     }
 
     /// The instance a packet is for. Several unicast instances may share a VRID: then the
@@ -54,14 +63,15 @@ impl Demux {
         // The other protocol comes last: it has to know that somebody uses its number.
         let ids = [(link, kind), (0, kind), (link, other)]
             .into_iter()
-            .find_map(|(link, kind)| self.0.get(&(link, family, kind, number)))?;
-        match ids.as_slice() {
-            [only] => Some(*only),
+            .map(|(link, kind)| self.of((link, family, kind, number)))
+            .find(|ids| !ids.is_empty())?;
+        match ids {
+            [(_, only)] => Some(*only),
             several => several
                 .iter()
-                .copied()
+                .map(|(_, id)| *id)
                 .find(|id| slot(*id).is_some_and(|slot| is_for(slot, packet)))
-                .or(several.first().copied()),
+                .or(several.first().map(|(_, id)| *id)),
         }
     }
 }

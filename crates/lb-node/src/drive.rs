@@ -232,7 +232,7 @@ impl Node {
                 slot.since = Some(Since::new(now));
                 slot.resume = false;
                 let cause = self.remember(now, id, state(role));
-                out.extend(self.slot_mut(id).map(|slot| slot.enter(state(role), cause)));
+                out.extend(self.slot_mut(id).map(|slot| slot.enter(state(role), &cause)));
             }
             protocol::Action::Weaker { from, advert } => {
                 out.extend(slot.notice(now, Kind::TwoMasters, &from, conflict::weaker));
@@ -369,13 +369,13 @@ impl Node {
 
     /// Whether an address is somebody's VIP.
     pub(crate) fn is_vip(&self, address: IpAddr) -> bool {
-        self.vip_users.contains_key(&address)
+        self.vip_users.of(address).next().is_some()
     }
 }
 
 impl Slot {
     /// Tells that it entered a state.
-    pub(crate) fn enter(&mut self, state: State, reason: String) -> Action {
+    pub(crate) fn enter(&mut self, state: State, reason: &str) -> Action {
         let from = mem::replace(&mut self.told, state);
         let (name, priority) = (self.config.name().to_owned(), self.protocol.priority());
         Action::event(match &self.config {
@@ -387,7 +387,7 @@ impl Slot {
                 from,
                 state,
                 priority,
-                reason,
+                reason: reason.to_owned(),
             },
         })
     }

@@ -111,7 +111,7 @@ impl Node {
         present: bool,
         out: &mut Vec<Action>,
     ) {
-        let vip_of = self.vip_users.get(&address).cloned().unwrap_or_default();
+        let vip_of: Vec<InstanceId> = self.vip_users.of(address).collect();
         if !present {
             for id in &vip_of {
                 self.vip_lost(now, *id, link, address, out);
@@ -125,7 +125,7 @@ impl Node {
         }
         let before = self.sources(link);
         let Some(name) = self.links.set_address(link, address, present) else { return };
-        let mut affected = self.source_users.get(&address).cloned().unwrap_or_default();
+        let mut affected: Vec<InstanceId> = self.source_users.of(address).collect();
         let users = self.link_users.get(name).cloned().unwrap_or_default();
         if owned || self.sources(link) != before {
             affected.extend(users);

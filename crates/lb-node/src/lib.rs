@@ -41,6 +41,7 @@ mod status;
 #[cfg(test)]
 mod tests;
 pub mod track;
+mod users;
 mod vmac;
 mod why;
 
@@ -71,8 +72,9 @@ use links::Links;
 use protocol::Together;
 use scripts::Scripts;
 use slot::Slot;
+use users::Users;
 use vmac::Vmacs;
-use why::Trigger;
+use why::{Trigger, Words};
 
 /// All instances of this host. See the [module](self).
 #[derive(Debug)]
@@ -91,11 +93,11 @@ pub struct Node {
     followed: Followed,
     links: Links,
     /// Whose VIP an address is.
-    vip_users: HashMap<IpAddr, Vec<InstanceId>>,
+    vip_users: Users,
     /// Who depends on a link, by its name.
     link_users: HashMap<String, BTreeSet<InstanceId>>,
     /// Whose source an address is, if that is tracked.
-    source_users: HashMap<IpAddr, Vec<InstanceId>>,
+    source_users: Users,
     demux: Demux,
     sockets: BTreeSet<Socket>,
     vmacs: Vmacs,
@@ -116,6 +118,8 @@ pub struct Node {
     maintenance: Option<Maintenance>,
     /// What is being handled.
     trigger: Trigger,
+    /// What was said last of a reason.
+    words: Words,
     /// The member that moves its group just now.
     mover: Option<InstanceId>,
     /// Empty between inputs; kept for its memory.
@@ -174,9 +178,9 @@ impl Node {
             scripts: Scripts::default(),
             followed: Followed::default(),
             links: Links::default(),
-            vip_users: HashMap::new(),
+            vip_users: Users::default(),
             link_users: HashMap::new(),
-            source_users: HashMap::new(),
+            source_users: Users::default(),
             demux: Demux::default(),
             sockets: BTreeSet::new(),
             vmacs: Vmacs::default(),
@@ -191,6 +195,7 @@ impl Node {
             phase: Phase::New,
             maintenance: None,
             trigger: Trigger::default(),
+            words: Words::default(),
             mover: None,
             scratch: Vec::new(),
             later: Vec::new(),
@@ -209,8 +214,9 @@ impl Node {
     /// Takes one input at `now` and pushes what to do, in the order to do it.
     ///
     /// Never blocks, reads a clock or fails. `now` never goes backwards. What many instances do at
-    /// one moment is pushed kind by kind (all `Send`s, then all `RemoveVips`, ...), so that it can
-    /// be done in batches; the order within each instance stays.
+    /// one moment is pushed in two parts, so that it can be done in batches: what makes each MASTER
+    /// or not, instance by instance, then the announcements and events of all. The order within
+    /// each instance stays.
     pub fn handle(&mut self, now: Instant, input: Input<'_>, out: &mut Vec<Action>) {
         for id in self.departed.drain(..) {
             self.slots[id.index()] = None;
@@ -393,17 +399,17 @@ impl Node {
     }
 }
 
-/// Orders actions kind by kind. Steady advertising is of one kind and costs nothing.
+/// Orders actions by their urgency. Steady advertising is of one kind and costs nothing.
 fn batch(actions: &mut [Action]) {
     let rank = |action: &Action| match action {
         Action::Sockets => 0,
-        Action::Send { .. } => 1,
-        Action::RemoveVips { .. } => 2,
-        Action::Shares(_) => 3,
-        Action::AddVips { .. } => 4,
-        Action::Announce { .. } => 5,
-        Action::Event(_) => 6,
-        Action::Vmacs => 7,
+        Action::Send { .. }
+        | Action::RemoveVips { .. }
+        | Action::Shares(_)
+        | Action::AddVips { .. } => 1,
+        Action::Announce { .. } => 2,
+        Action::Event(_) => 3,
+        Action::Vmacs => 4,
     };
     if !actions.is_sorted_by_key(rank) {
         actions.sort_by_key(rank);

@@ -41,6 +41,24 @@ impl fmt::Display for WireError {
     }
 }
 
+/// Why an instance stands where it does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reason {
+    /// As VRRP has it.
+    Vrrp(lb_vrrp::Reason),
+    /// As CARP has it.
+    Carp(lb_carp::Reason),
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Vrrp(reason) => reason.fmt(f),
+            Self::Carp(reason) => reason.fmt(f),
+        }
+    }
+}
+
 /// What an instance wants done.
 pub(crate) type Action = lb_election::Action<Advert, WireError>;
 
@@ -153,11 +171,11 @@ impl Protocol {
         }
     }
 
-    /// Why it stands where it does, in words.
-    pub(crate) fn reason(&self) -> String {
+    /// Why it stands where it does.
+    pub(crate) fn reason(&self) -> Reason {
         match self {
-            Self::Vrrp(instance) => instance.reason().to_string(),
-            Self::Carp(instance) => instance.reason().to_string(),
+            Self::Vrrp(instance) => Reason::Vrrp(instance.reason()),
+            Self::Carp(instance) => Reason::Carp(instance.reason()),
         }
     }
 

@@ -86,9 +86,9 @@ impl Node {
     /// Removes addresses, except those that another instance of this host holds by now.
     pub(crate) fn drop_vips(&self, id: InstanceId, mut vips: Vec<Vip>, out: &mut Vec<Action>) {
         vips.retain(|vip| {
-            let users = self.vip_users.get(&vip.address.address);
-            !users.into_iter().flatten().filter(|user| **user != id).any(|user| {
-                self.slot(*user).is_some_and(|slot| {
+            let mut others = self.vip_users.of(vip.address.address).filter(|user| *user != id);
+            !others.any(|other| {
+                self.slot(other).is_some_and(|slot| {
                     slot.role() == Role::Master
                         && slot.vips(&self.links).any(|(link, address)| {
                             link == vip.link && address.address == vip.address.address
@@ -148,7 +148,7 @@ impl Node {
             false => State::Stop,
         };
         let cause = self.cause(id, State::Init);
-        out.extend(self.slot_mut(id).map(|slot| slot.enter(state, cause)));
+        out.extend(self.slot_mut(id).map(|slot| slot.enter(state, &cause)));
         if removed {
             self.departing.retain(|departing| *departing != id);
             self.departed.push(id);

@@ -87,9 +87,7 @@ impl Node {
         self.vmacs.prefixes = plan.vmac_prefixes;
         self.balance.forgive();
         self.demotions.dismiss();
-        self.vip_users.clear();
         self.link_users.clear();
-        self.source_users.clear();
         let groups: HashMap<&str, usize> = (plan.groups.iter().enumerate())
             .flat_map(|(index, group)| group.members.iter().map(move |name| (name.as_str(), index)))
             .collect();
@@ -116,6 +114,7 @@ impl Node {
                 (slot.config, slot.group) = (config, group);
             }
         }
+        self.index_addresses();
         let names: Vec<String> = plan.groups.into_iter().map(|group| group.name).collect();
         self.install_groups(names.into_iter().zip(together));
         self.name_vmacs();
@@ -163,15 +162,22 @@ impl Node {
     fn index(&mut self, id: InstanceId, config: &VirtualRouter) {
         self.scripts.add_user(id, config);
         self.followed.add_user(id, config);
-        for vip in config.vips.iter().chain(&config.excluded_vips) {
-            self.vip_users.entry(vip.address).or_default().push(id);
-        }
-        if let Some(source) = config.source.filter(|_| config.track_source) {
-            self.source_users.entry(source).or_default().push(id);
-        }
         for name in link_names(config) {
             self.link_users.entry(name.to_owned()).or_default().insert(id);
         }
+    }
+
+    fn index_addresses(&mut self) {
+        let routers =
+            || self.order.iter().filter_map(|id| Some((*id, self.slot(*id)?.config.router())));
+        let vips = routers().flat_map(|(id, router)| {
+            let vips = router.vips.iter().chain(&router.excluded_vips);
+            vips.map(move |vip| (vip.address, id))
+        });
+        let sources = routers()
+            .filter(|(_, router)| router.track_source)
+            .filter_map(|(id, router)| Some((router.source?, id)));
+        (self.vip_users, self.source_users) = (vips.collect(), sources.collect());
     }
 
     /// Lets a new instance know what holds for all.

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Instant;
 
 use jiff::Timestamp;
@@ -10,6 +11,7 @@ use lb_control::State;
 use lb_control::status::Transition;
 use lb_election::IpPacket;
 
+use super::protocol::Reason;
 use super::slot::Since;
 use super::{Input, InstanceId, LinkIndex, Node, ProtocolKind, demotion, protocol};
 
@@ -26,7 +28,7 @@ struct Change {
     from: State,
     to: State,
     input: Cow<'static, str>,
-    reason: Box<str>,
+    reason: Arc<str>,
 }
 
 impl History {
@@ -34,7 +36,7 @@ impl History {
         &mut self,
         at: Instant,
         (from, to): (State, State),
-        (input, reason): (Cow<'static, str>, &str),
+        (input, reason): (Cow<'static, str>, Arc<str>),
     ) {
         if self.0.len() == KEPT {
             self.0.pop_front();
@@ -43,9 +45,32 @@ impl History {
         if self.0.len() < 2 {
             self.0.reserve_exact(1);
         }
-        let reason = reason.into();
         self.0.push_back(Change { since: Since::new(at), from, to, input, reason });
     }
+}
+
+/// Reasons in words. When a master falls silent, thousands of instances have the same one in a row:
+/// it is worded once and kept once.
+#[derive(Debug, Default)]
+pub(crate) struct Words(Option<(Reason, Arc<str>)>);
+
+impl Words {
+    fn of(&mut self, reason: Reason) -> Arc<str> {
+        match &self.0 {
+            Some((last, words)) if *last == reason => Arc::clone(words),
+            _ => {
+                let words: Arc<str> = reason.to_string().into();
+                self.0 = Some((reason, Arc::clone(&words)));
+                words
+            }
+        }
+    }
+}
+
+/// A cause in the terms of the protocol, or in words because others are part of it.
+enum Cause {
+    Own(Reason),
+    Said(String),
 }
 
 /// The input that is being handled, in what of it tells why.
@@ -176,12 +201,21 @@ impl Node {
     }
 
     /// Keeps why an instance enters a state. Returns the cause.
-    pub(crate) fn remember(&mut self, now: Instant, id: InstanceId, to: State) -> String {
+    pub(crate) fn remember(&mut self, now: Instant, id: InstanceId, to: State) -> Arc<str> {
         let (trigger, cause) = (self.trigger(), self.cause(id, to));
         if let Some(slot) = self.slot_mut(id) {
-            slot.history.note(now, (slot.told, to), (trigger, &cause));
+            slot.history.note(now, (slot.told, to), (trigger, Arc::clone(&cause)));
         }
         cause
+    }
+
+    /// Why an instance enters a state, in words.
+    pub(crate) fn cause(&mut self, id: InstanceId, to: State) -> Arc<str> {
+        match self.find_cause(id, to) {
+            Some(Cause::Own(reason)) => self.words.of(reason),
+            Some(Cause::Said(words)) => words.into(),
+            None => Arc::default(),
+        }
     }
 
     /// The input that is being handled, in words.
@@ -238,16 +272,16 @@ impl Node {
 
     /// Why an instance enters a state: its own faults, another member of
     /// its group, or what its protocol says.
-    pub(crate) fn cause(&self, id: InstanceId, to: State) -> String {
-        let Some(slot) = self.slot(id) else { return String::new() };
-        let mut own = slot.protocol.reason();
-        if let (State::Master, State::Backup, Some(why)) =
-            (slot.told, to, self.demotions.without_sync(&slot.config))
-        {
-            own = format!("{own}; {why}");
-        }
+    fn find_cause(&self, id: InstanceId, to: State) -> Option<Cause> {
+        let slot = self.slot(id)?;
+        let own = slot.protocol.reason();
+        let own = match (slot.told, to, self.demotions.without_sync(&slot.config)) {
+            (State::Master, State::Backup, Some(why)) => Cause::Said(format!("{own}; {why}")),
+            _ => Cause::Own(own),
+        };
+        let faults = || Cause::Said(slot.faults.join("; "));
         let Some(group) = slot.group.and_then(|group| self.groups.get(group)) else {
-            return if to == State::Fault { slot.faults.join("; ") } else { own };
+            return Some(if to == State::Fault { faults() } else { own });
         };
         let others = || group.members.iter().filter(|member| **member != id);
         if to == State::Fault {
@@ -257,19 +291,19 @@ impl Node {
                 let why: Vec<_> = faulty.faults.iter().chain(&faulty.waits).cloned().collect();
                 Some(format!("{} of the same sync group: {}", faulty.config.name(), why.join("; ")))
             };
-            return if slot.faults.is_empty() {
-                other().unwrap_or(own)
+            return Some(if slot.faults.is_empty() {
+                other().map_or(own, Cause::Said)
             } else {
-                slot.faults.join("; ")
-            };
+                faults()
+            });
         }
         let mover = self.mover.filter(|mover| *mover != id && slot.told == State::Master);
-        match mover.and_then(|mover| self.slot(mover)) {
+        Some(match mover.and_then(|mover| self.slot(mover)) {
             Some(mover) => {
                 let why = mover.protocol.reason();
-                format!("{} of the same sync group: {why}", mover.config.name())
+                Cause::Said(format!("{} of the same sync group: {why}", mover.config.name()))
             }
             None => own,
-        }
+        })
     }
 }

@@ -10,9 +10,9 @@ use crate::wire::Addresses;
 pub struct Vips {
     family: Family,
     /// In the order of the configuration.
-    octets: Vec<u8>,
+    octets: Box<[u8]>,
     /// To look up what a packet says.
-    sorted: Vec<IpAddr>,
+    sorted: Box<[IpAddr]>,
 }
 
 impl Vips {
@@ -32,7 +32,7 @@ impl Vips {
             sorted.push(address);
         }
         sorted.sort_unstable();
-        Self { family, octets, sorted }
+        Self { family, octets: octets.into(), sorted: sorted.into() }
     }
 
     /// As they are in an advertisement.

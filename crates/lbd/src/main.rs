@@ -155,7 +155,6 @@ fn daemon(mut args: Args) -> Result<u8, u8> {
         }
         refused.status
     })?;
-    config::log(&configuration.complaints);
     if let (None, Some(mask)) = (args.umask, configuration.model.global.umask) {
         umask(Mode::from_bits_truncate(mask));
     }

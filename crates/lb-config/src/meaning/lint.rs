@@ -112,19 +112,17 @@ fn plain_password(context: &mut Context<'_>, instance: &VrrpInstance, places: &V
     }
 }
 
-/// Subnets of interfaces that were asked for.
+/// Subnets by interface; `None` until they are asked for.
 #[derive(Default)]
-struct Subnets(HashMap<String, Vec<(IpAddr, u8)>>);
+struct Subnets(Option<HashMap<String, Vec<(IpAddr, u8)>>>);
 
 impl Subnets {
     fn check(&mut self, context: &mut Context<'_>, router: &VirtualRouter, places: &[Place]) {
         let vips = router.vips.iter().chain(&router.excluded_vips);
         for (vip, place) in vips.zip(places) {
             let Some(interface) = vip.interface.as_deref() else { continue };
-            let addresses = self
-                .0
-                .entry(interface.to_owned())
-                .or_insert_with(|| context.system.addresses(interface));
+            let all = self.0.get_or_insert_with(|| by_interface(context.system.addresses()));
+            let Some(addresses) = all.get(interface) else { continue };
             let same_family =
                 |(address, _): &&(IpAddr, u8)| address.is_ipv4() == vip.address.is_ipv4();
             let mut subnets = addresses.iter().filter(same_family).peekable();
@@ -140,6 +138,14 @@ impl Subnets {
             }
         }
     }
+}
+
+fn by_interface(addresses: Vec<(String, (IpAddr, u8))>) -> HashMap<String, Vec<(IpAddr, u8)>> {
+    let mut all: HashMap<_, Vec<_>> = HashMap::new();
+    for (interface, address) in addresses {
+        all.entry(interface).or_default().push(address);
+    }
+    all
 }
 
 pub(super) fn is_link_local(address: IpAddr) -> bool {

@@ -538,7 +538,7 @@ impl Context<'_> {
         let system = self.system;
         self.own_addresses.get_or_insert_with(|| {
             let mut own: Vec<_> =
-                system.addresses("").into_iter().map(|(address, _)| address).collect();
+                system.addresses().into_iter().map(|(_, (address, _))| address).collect();
             own.sort_unstable();
             own
         })

@@ -23,7 +23,7 @@ use lb_net::Waker;
 use lb_node::{Input, Plan};
 use tokio::sync::oneshot;
 
-use crate::advertiser::thread::{Command, Thread};
+use crate::advertiser::thread::{Command, Start, Thread};
 use crate::engine::{EventSink, panic_message};
 
 pub use recorder::{Recorder, Recording};
@@ -119,17 +119,21 @@ impl Advertiser {
     /// [`Error::Net`] names the interface or capability and the remedy.
     pub fn start(plan: Plan, options: Options, events: EventSink) -> Result<Self, Error> {
         lb_net::require_capabilities()?;
+        // On the caller's thread, whose allocator has room where the configuration was read.
+        let start = panic::catch_unwind(AssertUnwindSafe(|| Start::new(plan, options)));
+        let start = start
+            .map_err(|panic| Error::Thread(io::Error::other(panic_message(panic.as_ref()))))?;
         let waker = Waker::new().map_err(Error::Thread)?;
         let waker = Arc::new(waker);
         let masters = Masters::default();
         let (commands, inbox) = mpsc::channel();
-        let (started, start) = mpsc::sync_channel(1);
+        let (started, begun) = mpsc::sync_channel(1);
         let (failure, failed) = oneshot::channel();
         let body = {
             let (waker, masters) = (Arc::clone(&waker), Arc::clone(&masters));
             let inbox = (commands.clone(), inbox);
             move || {
-                let run = || match Thread::new(plan, &options, events, inbox, waker, masters) {
+                let run = || match Thread::new(start, events, inbox, waker, masters) {
                     Ok(mut thread) => {
                         let _ = started.send(Ok(()));
                         thread.run().map_err(|error| format!("the kernel failed: {error}"))
@@ -152,7 +156,7 @@ impl Advertiser {
             .spawn(body)
             .map_err(Error::Thread)?;
         let panicked = |_| Err(Error::Thread(io::Error::other("it panicked")));
-        start.recv().unwrap_or_else(panicked)?;
+        begun.recv().unwrap_or_else(panicked)?;
         Ok(Self { commands, waker, masters, failed: Some(failed) })
     }
 

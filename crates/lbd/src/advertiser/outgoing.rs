@@ -10,6 +10,10 @@ use crate::advertiser::kernel::Kernel;
 use crate::advertiser::sockets::Sockets;
 use lb_node::{Action, Datagram, InstanceId, LinkIndex, Node, Vip};
 
+/// Addresses that are changed at a time: enough for one system call, and few enough that the kernel
+/// is busy with them while the next advertisements leave.
+const CHANGES: usize = 256;
+
 /// Collects actions so that those of one kind leave in one system call.
 ///
 /// Between instances the order of a batch is advertisements, then addresses, then announcements;
@@ -55,10 +59,12 @@ impl Outgoing {
             Action::AddVips { instance, vips } => {
                 self.end_announcement(instance, node, sockets, kernel)?;
                 self.change(instance, vips, true);
+                self.end_changes(node, sockets, kernel)?;
             }
             Action::RemoveVips { instance, vips } => {
                 self.end_announcement(instance, node, sockets, kernel)?;
                 self.change(instance, vips, false);
+                self.end_changes(node, sockets, kernel)?;
             }
             Action::Announce { instance, rounds } => {
                 self.announced.insert(instance);
@@ -82,6 +88,16 @@ impl Outgoing {
     fn change(&mut self, instance: InstanceId, vips: Vec<Vip>, present: bool) {
         self.changed.insert(instance);
         self.changes.extend(vips.into_iter().map(|vip| VipChange { vip, present }));
+    }
+
+    /// Many changes need not wait for one another.
+    fn end_changes(
+        &mut self,
+        node: &Node,
+        sockets: &mut Sockets,
+        kernel: &mut Kernel,
+    ) -> io::Result<()> {
+        if self.changes.len() >= CHANGES { self.flush(node, sockets, kernel) } else { Ok(()) }
     }
 
     /// A change must not overtake an announcement of the same instance.

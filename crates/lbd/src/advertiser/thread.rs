@@ -48,6 +48,23 @@ const COMMANDS: u64 = 1;
 const KERNEL: u64 = 2;
 const FIRST_SOCKET: u64 = 3;
 
+/// What a thread begins with.
+pub(super) struct Start {
+    node: Node,
+    sockets: Sockets,
+    seed: u64,
+    options: Options,
+}
+
+impl Start {
+    /// Lays out the node of a plan; touches nothing outside.
+    pub(super) fn new(plan: Plan, options: Options) -> Self {
+        let seed = unguessable();
+        let sockets = Sockets::new(&plan, FIRST_SOCKET);
+        Self { node: Node::new(plan, &options.adopt, seed), sockets, seed, options }
+    }
+}
+
 /// Everything the thread owns.
 pub(super) struct Thread {
     node: Node,
@@ -74,8 +91,7 @@ pub(super) struct Thread {
 impl Thread {
     /// Opens everything and starts the node.
     pub(super) fn new(
-        plan: Plan,
-        options: &Options,
+        Start { node, sockets, seed, options }: Start,
         events: EventSink,
         (orders, commands): (mpsc::Sender<Command>, mpsc::Receiver<Command>),
         waker: Arc<Waker>,
@@ -87,7 +103,7 @@ impl Thread {
         let timer = Timer::new().map_err(system)?;
         poller.add_edge(&timer, TIMER).map_err(system)?;
         poller.add(&*waker, COMMANDS).map_err(system)?;
-        let (now, seed) = (Instant::now(), unguessable());
+        let now = Instant::now();
         let watcher = Watcher::start({
             let waker = Arc::clone(&waker);
             move |claim| {
@@ -99,8 +115,8 @@ impl Thread {
         let mut thread = Self {
             tape: Tape::new(options.recording.as_ref(), now, seed, &options.adopt),
             kernel: Kernel::open(&poller, KERNEL, Arc::clone(&waker))?,
-            sockets: Sockets::new(&plan, FIRST_SOCKET),
-            node: Node::new(plan, &options.adopt, seed),
+            sockets,
+            node,
             outgoing: Outgoing::default(),
             watcher,
             moved: false,
@@ -272,6 +288,8 @@ impl Thread {
         // When many change their roles one after the other, only the last of it is of interest.
         let moved = told.iter().any(|event| event.instance().is_some());
         if !moved && mem::take(&mut self.moved) {
+            // Nor will there soon be as much to do at one moment.
+            self.actions = Vec::new();
             self.watcher.follow(self.node.held());
         }
         self.moved |= moved;

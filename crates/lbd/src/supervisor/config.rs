@@ -12,10 +12,28 @@ use crate::cli::Args;
 pub struct Configuration {
     /// What it says.
     pub model: Model,
-    /// Every complaint as a line.
-    pub complaints: Vec<String>,
+    /// What is wrong with it all the same.
+    pub complaints: Complaints,
     /// The same as TOML, if there is a record to keep (`--record`); else empty.
     pub written: Arc<str>,
+}
+
+/// Complaints of a configuration that may be used. There can be thousands, so they become lines when
+/// nobody waits any more.
+#[derive(Debug)]
+pub struct Complaints(Loaded);
+
+impl Complaints {
+    /// How many there are.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.0.diagnostics.iter().count()
+    }
+
+    /// Logs each, under its severity.
+    pub fn log(self) {
+        self.0.one_liners().for_each(|line| log_line(&line));
+    }
 }
 
 /// A configuration that must not be used.
@@ -37,7 +55,6 @@ pub struct Refused {
 /// It is refused: for what keepalived refuses, or, if `--strict`, for what it complains of.
 pub fn load(args: &Args) -> Result<Configuration, Refused> {
     let mut loaded = read(args, false);
-    let lines: Vec<String> = loaded.one_liners().collect();
     let complaints = loaded.diagnostics.exit_code_of_check() != 0;
     match loaded.model.take() {
         Some(model) if !(args.strict && complaints) => {
@@ -45,13 +62,14 @@ pub fn load(args: &Args) -> Result<Configuration, Refused> {
                 Some(_) => loaded.convert(Format::Toml).text.into(),
                 None => Arc::default(),
             };
-            Ok(Configuration { model, complaints: lines, written })
+            Ok(Configuration { model, complaints: Complaints(loaded), written })
         }
-        _ => Err(refusal(&loaded, lines)),
+        _ => Err(refusal(&loaded)),
     }
 }
 
-fn refusal(loaded: &Loaded, mut lines: Vec<String>) -> Refused {
+fn refusal(loaded: &Loaded) -> Refused {
+    let mut lines: Vec<String> = loaded.one_liners().collect();
     let errors = || loaded.diagnostics.iter().filter(|d| d.severity == Severity::Error);
     let unusable = errors().any(|d| d.class == Class::IncludeCheck || d.id == "configuration-file");
     let position = loaded.diagnostics.iter().position(|d| d.severity == Severity::Error);
@@ -66,12 +84,14 @@ fn refusal(loaded: &Loaded, mut lines: Vec<String>) -> Refused {
 
 /// Logs complaints, each under its severity.
 pub fn log(lines: &[String]) {
-    for line in lines {
-        if line.starts_with("error: ") || line.contains(": error: ") {
-            tracing::error!("{line}");
-        } else {
-            tracing::warn!("{line}");
-        }
+    lines.iter().for_each(|line| log_line(line));
+}
+
+fn log_line(line: &str) {
+    if line.starts_with("error: ") || line.contains(": error: ") {
+        tracing::error!("{line}");
+    } else {
+        tracing::warn!("{line}");
     }
 }
 

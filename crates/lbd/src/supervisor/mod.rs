@@ -138,7 +138,7 @@ struct Supervisor {
 /// It does not start; nothing is left behind then.
 pub async fn run(
     args: Args,
-    Configuration { model, written, .. }: Configuration,
+    Configuration { model, complaints, written }: Configuration,
     socket: PathBuf,
     ready: impl FnOnce(),
 ) -> Result<u8, Fatal> {
@@ -194,7 +194,10 @@ pub async fn run(
     while let Ok(found) = inbox.results.try_recv() {
         supervisor.pass_on(found);
     }
-    supervisor.start_engines()?;
+    // The timers run from here on: whatever can wait comes later.
+    let started = supervisor.start_engines();
+    complaints.log();
+    started?;
     // Without it the VIPs are as alive as with it: a complaint, no reason to stop.
     let control = Control::listen(&supervisor.socket, commands_in)
         .inspect_err(|message| tracing::error!("{message}"))
@@ -481,7 +484,8 @@ impl Supervisor {
             refused.first
         })?;
         let Configuration { model, complaints, written } = loaded;
-        config::log(&complaints);
+        let complained = complaints.count();
+        complaints.log();
         // New instances announce themselves while they are put in force.
         self.notifications.update(&model);
         let before = std::mem::replace(&mut self.written, written);
@@ -504,7 +508,7 @@ impl Supervisor {
         self.renew_state_sync();
         self.renew_maintenance(inbox).await;
         lb_net::release_memory();
-        Ok(match complaints.len() {
+        Ok(match complained {
             0 => "the new configuration is in force".to_owned(),
             n => format!("the new configuration is in force, with {n} complaints in the log"),
         })
