@@ -231,7 +231,11 @@ impl<H: Host> Synchroniser<H> {
         let Some(wanted) = wanted else {
             // Those of others, which we never wanted, are none of our business.
             for (daemon, _) in known.drain(..) {
-                if let Some(Err(error)) = host.as_mut().map(|host| host.stop(daemon.role)) {
+                let opened = match host {
+                    Some(host) => Ok(host),
+                    None => open().map(|new| host.insert(new)),
+                };
+                if let Err(error) = opened.and_then(|host| host.stop(daemon.role)) {
                     warn!("state synchronisation: {error}");
                 }
             }
