@@ -95,6 +95,21 @@ impl Plan {
     }
 }
 
+/// Why the daemons are not as they are wanted.
+#[derive(Clone, Debug)]
+enum Trouble {
+    /// The interface cannot be used as it is. That costs nothing to ask.
+    Interface(String),
+    /// The kernel refuses.
+    Kernel(String),
+}
+
+impl From<String> for Trouble {
+    fn from(refusal: String) -> Self {
+        Self::Kernel(refusal)
+    }
+}
+
 /// Keeps the daemons as they are wanted.
 pub(super) struct Synchroniser<H> {
     open: Box<dyn FnMut() -> Result<H, String>>,
@@ -186,9 +201,15 @@ impl<H: Host> Synchroniser<H> {
 
     /// Compares, acts and tells what has become of it.
     fn renew(&mut self) {
-        self.pause = 0;
         let mut repairs = Vec::new();
-        self.failure = self.settle(&mut repairs).err();
+        (self.failure, self.pause) = match self.settle(&mut repairs) {
+            Ok(()) => (None, 0),
+            Err(Trouble::Interface(why)) => (Some(why), 0),
+            Err(Trouble::Kernel(why)) => {
+                self.host = None; // perhaps it is the socket
+                (Some(why), PAUSE)
+            }
+        };
         let now = match (&self.failure, &self.wanted) {
             (Some(failure), _) => Some(failure.clone()),
             (None, Some(wanted)) => Some(wanted.runs()),
@@ -198,19 +219,23 @@ impl<H: Host> Synchroniser<H> {
         let message = match (before, now) {
             (before, Some(now)) if before.as_ref() != Some(&now) => now,
             (Some(_), None) => "no longer asked for".to_owned(),
-            _ if repairs.is_empty() => return,
+            _ if repairs.is_empty() || self.failure.is_some() => return,
             _ => repairs.join("; "),
         };
         self.events.emit(EventKind::StateSync { failed: self.failure.is_some(), message });
     }
 
     /// Makes what runs what is wanted, and says of what others had changed.
-    fn settle(&mut self, repairs: &mut Vec<String>) -> Result<(), String> {
-        let Self { open, host, wanted, known, pause, .. } = self;
+    fn settle(&mut self, repairs: &mut Vec<String>) -> Result<(), Trouble> {
+        let Self { open, host, wanted, known, .. } = self;
         let Some(wanted) = wanted else {
             // Those of others, which we never wanted, are none of our business.
             for (daemon, _) in known.drain(..) {
-                if let Some(Err(error)) = host.as_mut().map(|host| host.stop(daemon.role)) {
+                let opened = match host {
+                    Some(host) => Ok(host),
+                    None => open().map(|new| host.insert(new)),
+                };
+                if let Err(error) = opened.and_then(|host| host.stop(daemon.role)) {
                     warn!("state synchronisation: {error}");
                 }
             }
@@ -218,17 +243,16 @@ impl<H: Host> Synchroniser<H> {
         };
         let host = match host {
             Some(host) => host,
-            None => host.insert(open().inspect_err(|_| *pause = PAUSE)?),
+            None => host.insert(open()?),
         };
-        let running = host.daemons().inspect_err(|_| *pause = PAUSE)?;
+        let running = host.daemons()?;
         for daemon in running.iter().filter(|daemon| !wanted.roles().contains(&daemon.role)) {
-            host.stop(daemon.role).inspect_err(|_| *pause = PAUSE)?;
+            host.stop(daemon.role)?;
         }
         known.retain(|(daemon, _)| wanted.roles().contains(&daemon.role));
-        let interface = host.interface(
-            &wanted.settings.interface,
-            wanted.settings.group.is_some_and(|g| g.is_ipv6()),
-        );
+        let inet6 = wanted.settings.group.is_some_and(|group| group.is_ipv6());
+        let interface =
+            host.interface(&wanted.settings.interface, inet6).map_err(Trouble::Interface);
         for role in wanted.roles() {
             let want = wanted.daemon(*role);
             let found = running.iter().find(|daemon| daemon.role == *role);
@@ -246,10 +270,10 @@ impl<H: Host> Synchroniser<H> {
                 continue;
             }
             if found.is_some() {
-                host.stop(*role).inspect_err(|_| *pause = PAUSE)?;
+                host.stop(*role)?;
             }
-            let index = *interface.as_ref().map_err(String::clone)?;
-            host.start(&want).inspect_err(|_| *pause = PAUSE)?;
+            let index = *interface.as_ref().map_err(Trouble::clone)?;
+            host.start(&want)?;
             if meant && before.is_some() && !elsewhere {
                 let what = if found.is_some() { "changed" } else { "stopped" };
                 repairs.push(format!("the {role} daemon was {what} by another program; repaired"));
