@@ -52,7 +52,9 @@ pub use error::Error;
 pub use filter::VridSet;
 pub use link::MacvlanMode;
 pub use monitor::{Event, Monitor};
-pub use netlink::{ADDRESS_PROTOCOL, Address, Change, InterfaceAddress, Link};
+pub use netlink::{
+    ADDRESS_PROTOCOL, Address, AddressOptions, Change, FOREVER, InterfaceAddress, Link,
+};
 pub use packet::{Envelope, Marking};
 pub use poll::{Poller, Waker};
 pub use route::{Outcome, RouteSocket};

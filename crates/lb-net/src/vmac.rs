@@ -6,7 +6,7 @@ use std::{fs, io};
 
 use crate::before::Before;
 use crate::link::{LinkChange, LinkDetails, MacvlanMode, Setting};
-use crate::netlink::{Address, Change};
+use crate::netlink::{Address, AddressOptions, Change};
 use crate::quiet::{self, Quiet};
 use crate::{Error, Family, Outcome, RouteSocket};
 
@@ -289,7 +289,8 @@ const FOR_IPV4: [(Setting, u32); 4] = [
 
 fn link_local(ifindex: u32, address: Ipv6Addr) -> Address<'static> {
     let address = IpAddr::V6(address);
-    Address { ifindex, address, prefix: 64, broadcast: None, scope: 253, label: None }
+    let options = AddressOptions::default();
+    Address { ifindex, address, prefix: 64, broadcast: None, scope: 253, label: None, options }
 }
 
 fn setting_up(spec: &VmacSpec, error: io::Error) -> Error {

@@ -11,11 +11,11 @@ use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use lb_config::model::{AddressFlags, Lifetime};
 use lb_net::{
-    Address, Announcement, Announcer, Change, Error, Outcome, RouteSocket, Share, SharedAddress,
-    VmacSpec, Vmacs, Waker,
+    Address, AddressOptions, Announcement, Announcer, Change, Error, FOREVER, Outcome, RouteSocket,
+    Share, SharedAddress, VmacSpec, Vmacs, Waker,
 };
-
 use lb_node::Vip;
 
 use crate::advertiser::thread::with_sources;
@@ -244,6 +244,22 @@ fn request(VipChange { vip, present }: &VipChange) -> Change<'_> {
         broadcast: vip.address.broadcast,
         scope: vip.address.scope,
         label: vip.address.label.as_deref(),
+        options: options(&vip.address.flags),
     };
     if *present { Change::Add(address) } else { Change::Remove(address) }
+}
+
+fn options(flags: &AddressFlags) -> AddressOptions {
+    AddressOptions {
+        peer: flags.peer,
+        preferred: flags.preferred.map(|lifetime| match lifetime {
+            Lifetime::Forever => FOREVER,
+            Lifetime::Seconds(seconds) => seconds,
+        }),
+        home: flags.home,
+        detect_duplicates: flags.detect_duplicates,
+        manage_temporary: flags.manage_temporary,
+        no_prefix_route: flags.no_prefix_route,
+        autojoin: flags.autojoin,
+    }
 }

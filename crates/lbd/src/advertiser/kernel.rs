@@ -65,8 +65,9 @@ impl Kernel {
             self.link(link, tell);
         }
         let addresses = self.route.addresses()?;
-        let usable = addresses.iter().filter(|address| !address.tentative);
-        let present: HashSet<_> = usable.map(|a| (a.ifindex, a.address)).collect();
+        // A VIP of ours is there even while the kernel looks for its duplicates.
+        let there = addresses.iter().filter(|address| address.ours || !address.tentative);
+        let present: HashSet<_> = there.map(|a| (a.ifindex, a.address)).collect();
         for &(link, address) in self.addresses.difference(&present) {
             if indices.contains(&link) {
                 tell(Input::Address { link, address, present: false });
