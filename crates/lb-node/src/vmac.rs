@@ -39,6 +39,10 @@ pub struct Vmac {
     /// Made of its MAC, and so the same on every router. Unlike with keepalived it is not the
     /// interface's own, which a backup would then announce with the virtual MAC too.
     pub link_local: Option<Ipv6Addr>,
+    /// Its link group, if not that of its base.
+    pub group: Option<u32>,
+    /// `netlink_notify_msg`: the kernel is to tell of the base when this comes or goes.
+    pub tells_of_base: bool,
 }
 
 /// How names begin that are not configured.
@@ -210,7 +214,11 @@ impl Slot {
             }
             let mac = mac(&self.config);
             let link_local = (ipv6 && speaks).then(|| link_local(mac));
-            Some(Vmac { name: name.clone(), base: index, mac, ipv4, ipv6, link_local })
+            let configured = router.vmac.as_ref().filter(|_| own);
+            let group = configured.and_then(|vmac| vmac.group);
+            let tells_of_base = configured.is_some_and(|vmac| vmac.netlink_notify);
+            let (name, base) = (name.clone(), index);
+            Some(Vmac { name, base, mac, ipv4, ipv6, link_local, group, tells_of_base })
         })
     }
 

@@ -251,10 +251,17 @@ impl Kernel {
     /// Has exactly these virtual MACs made.
     pub(super) fn vmacs(&mut self, wanted: Vec<Vmac>) -> io::Result<()> {
         self.vmacs = wanted.iter().map(|vmac| vmac.name.clone()).collect();
-        let spec = |Vmac { name, base, mac, ipv4, ipv6, link_local }| {
+        let spec = |vmac: Vmac| VmacSpec {
+            name: vmac.name,
+            base: vmac.base,
+            hardware: vmac.mac,
             // The base has to hear the advertisements of another router with the same MAC.
-            let mode = MacvlanMode::Bridge;
-            VmacSpec { name, base, hardware: mac, mode, ipv4, ipv6, link_local }
+            mode: MacvlanMode::Bridge,
+            ipv4: vmac.ipv4,
+            ipv6: vmac.ipv6,
+            link_local: vmac.link_local,
+            group: vmac.group,
+            tells_of_base: vmac.tells_of_base,
         };
         self.keeper.vmacs(wanted.into_iter().map(spec).collect())
     }
