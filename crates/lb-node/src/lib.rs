@@ -332,6 +332,14 @@ impl Node {
         self.slot(instance).into_iter().flat_map(|slot| slot.vips(&self.links))
     }
 
+    /// One VIP of each link that switches hear of by `garp_extra_if` alone.
+    pub fn extra_vips(
+        &self,
+        instance: InstanceId,
+    ) -> impl Iterator<Item = (LinkIndex, &VirtualAddress)> {
+        self.slot(instance).into_iter().flat_map(|slot| slot.extra_vips(&self.links))
+    }
+
     /// Name of an instance; those that the last input removed are still known.
     #[must_use]
     pub fn name(&self, instance: InstanceId) -> Option<&str> {
@@ -394,7 +402,7 @@ fn batch(actions: &mut [Action]) {
         Action::RemoveVips { .. } => 2,
         Action::AddVips { .. } => 3,
         Action::Shares => 4,
-        Action::Announce { .. } => 5,
+        Action::Announce { .. } | Action::AnnounceExtra { .. } => 5,
         Action::Event(_) => 6,
         Action::Vmacs => 7,
     };

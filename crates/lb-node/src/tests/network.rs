@@ -384,6 +384,10 @@ impl Network {
                 }
                 self.hosts[host].announced.push((millis, rounds));
             }
+            Action::AnnounceExtra { instance } => {
+                assert!(self.hosts[host].node.extra_vips(instance).next().is_some());
+                self.hosts[host].announced.push((millis, 0));
+            }
             Action::Sockets | Action::Shares => {}
             Action::Vmacs => self.make_vmacs(host),
             Action::Event(event) => match *event {
