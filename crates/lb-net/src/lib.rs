@@ -37,6 +37,7 @@ mod netlink;
 mod nft;
 mod packet;
 mod poll;
+mod promote;
 mod quiet;
 mod route;
 mod schedule;
@@ -57,6 +58,7 @@ pub use netlink::{
 };
 pub use packet::{Envelope, Marking};
 pub use poll::{Poller, Waker};
+pub use promote::Promotions;
 pub use route::{Outcome, RouteSocket};
 pub use schedule::{lock_memory, prefer_latency, release_memory, set_nice, set_realtime};
 pub use share::{Balancing, Buckets, Share, SharedAddress};

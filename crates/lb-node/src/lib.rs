@@ -404,7 +404,7 @@ fn batch(actions: &mut [Action]) {
         Action::Shares => 4,
         Action::Announce { .. } | Action::AnnounceExtra { .. } => 5,
         Action::Event(_) => 6,
-        Action::Vmacs => 7,
+        Action::Vmacs | Action::Promote => 7,
     };
     if !actions.is_sorted_by_key(rank) {
         actions.sort_by_key(rank);

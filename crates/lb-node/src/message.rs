@@ -183,6 +183,8 @@ pub enum Action {
     /// [`Node::vmacs`](crate::Node::vmacs) are others now, or one of them has gone: make and delete
     /// the difference, after everything before it. [`Input::Link`] tells when one is there.
     Vmacs,
+    /// [`Node::promoted`](crate::Node::promoted) are other links now.
+    Promote,
     /// [`Node::shares`](crate::Node::shares) says something else now.
     Shares,
     /// Tell the world.

@@ -66,6 +66,8 @@ pub(crate) struct Vmacs {
     pub(crate) prefixes: VmacPrefixes,
     /// As asked for last.
     wanted: Vec<Vmac>,
+    /// The same of links.
+    promoted: BTreeSet<LinkIndex>,
     /// Whether to look if others are wanted now.
     pub(crate) stale: bool,
     /// Names that belong to links of another kind.
@@ -273,6 +275,24 @@ impl Node {
         all
     }
 
+    /// The links that are to keep a second address of a subnet when the first goes
+    /// (`promote_secondaries`). A virtual MAC does so anyway.
+    #[must_use]
+    pub fn promoted(&self) -> BTreeSet<LinkIndex> {
+        if self.phase == Phase::Stopped {
+            return BTreeSet::new();
+        }
+        let leaving = self.departing.iter().filter_map(|id| self.slot(*id));
+        self.living()
+            .chain(leaving)
+            .filter(|slot| {
+                let router = slot.config.router();
+                router.promote_secondaries && router.vmac.is_none()
+            })
+            .filter_map(|slot| slot.link)
+            .collect()
+    }
+
     /// Gives every virtual MAC a name that no other has. Those that have one keep it if they may.
     pub(crate) fn name_vmacs(&mut self) {
         let living: BTreeSet<InstanceId> = self.order.iter().copied().collect();
@@ -343,17 +363,22 @@ impl Node {
         }
     }
 
-    /// Asks for other macvlans if others are wanted.
+    /// Asks for other macvlans if others are wanted, or other settings of links.
     pub(crate) fn ask_for_vmacs(&mut self, out: &mut Vec<Action>) {
-        let ended = self.phase == Phase::Stopped && !self.vmacs.wanted.is_empty();
+        let some = !self.vmacs.wanted.is_empty() || !self.vmacs.promoted.is_empty();
+        let ended = self.phase == Phase::Stopped && some;
         if self.phase == Phase::New || !(mem::take(&mut self.vmacs.stale) || ended) {
             return;
         }
-        let wanted = self.vmacs();
+        let (wanted, promoted) = (self.vmacs(), self.promoted());
         if wanted != self.vmacs.wanted {
             self.vmacs.failures.clear();
             self.vmacs.wanted = wanted;
             out.push(Action::Vmacs);
+        }
+        if promoted != self.vmacs.promoted {
+            self.vmacs.promoted = promoted;
+            out.push(Action::Promote);
         }
     }
 

@@ -798,7 +798,7 @@ impl<'s> World<'s> {
                 }
             }
             Action::Announce { instance, rounds } => self.announce(router, instance, rounds),
-            Action::AnnounceExtra { .. } | Action::Sockets | Action::Shares => {}
+            Action::AnnounceExtra { .. } | Action::Sockets | Action::Shares | Action::Promote => {}
             Action::Vmacs => self.make_vmacs(router),
             Action::Event(event) => self.event(router, &event),
         }

@@ -36,10 +36,7 @@ impl<B: AsMut<Router> + 'static> Shared<B> {
                 read: |b, context, line| b.as_mut().vrf = context.interface(line, 1),
             },
         ),
-        Keyword::idle(
-            "promote_secondaries",
-            Takes::Flag(|b| b.as_mut().promote_secondaries = true),
-        ),
+        Keyword::new("promote_secondaries", Takes::Flag(|b| b.as_mut().promote_secondaries = true)),
         Keyword::idle(
             "linkbeat_use_polling",
             Takes::Words {

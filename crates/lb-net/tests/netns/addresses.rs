@@ -3,7 +3,9 @@
 use std::net::IpAddr;
 
 use crate::cable::{Cable, ip, link, with_cable};
-use lb_net::{Address, AddressOptions, Change, Event, FOREVER, Monitor, Outcome, RouteSocket};
+use lb_net::{
+    Address, AddressOptions, Change, Event, FOREVER, Monitor, Outcome, Promotions, RouteSocket,
+};
 
 fn vip(ifindex: u32, address: &str, prefix: u8) -> Address<'static> {
     let address = address.parse().unwrap();
@@ -113,6 +115,30 @@ fn the_kernel_shows_each_option_of_an_address() {
             assert!(matches!(gone[..], [Outcome::Done]), "{address:?}: {gone:?}");
         }
         assert!(ours(&mut route).is_empty());
+    });
+}
+
+#[test]
+fn a_second_address_of_a_subnet_may_outlive_the_first() {
+    with_cable(|_: &Cable| {
+        let setting = "/proc/sys/net/ipv4/conf/a/promote_secondaries";
+        std::fs::write(setting, "0").unwrap();
+        let mut route = RouteSocket::open().unwrap();
+        let a = link("a").index;
+        let two = ["198.51.100.1", "198.51.100.2"].map(|address| vip(a, address, 24));
+        let mut promotions = Promotions::open().unwrap();
+        for (links, left) in [(vec![], 0), (vec![a, 9_999], 1), (vec![a], 1), (vec![], 0)] {
+            promotions.apply(&links.into_iter().collect()).unwrap();
+            route.change(&two.map(Change::Add)).unwrap();
+            route.change(&[Change::Remove(two[0])]).unwrap();
+            assert_eq!(ours(&mut route).len(), left);
+            route.change(&[Change::Remove(two[1])]).unwrap();
+        }
+        // What was set before stays set.
+        std::fs::write(setting, "1").unwrap();
+        promotions.apply(&[a].into()).unwrap();
+        promotions.apply(&[].into()).unwrap();
+        assert_eq!(std::fs::read_to_string(setting).unwrap().trim(), "1");
     });
 }
 

@@ -68,6 +68,29 @@ fn links_that_advertisements_do_not_leave_by_are_announced_every_so_often() {
 }
 
 #[test]
+fn its_link_keeps_secondary_addresses_for_as_long_as_it_lives() {
+    let mut router = router();
+    let without = both(&router);
+    router.promote_secondaries = true;
+    for (without, with) in without.into_iter().zip(both(&router)) {
+        let mut net = Network::new();
+        net.host(1, without.clone());
+        let promoted = |net: &Network| net.hosts[0].node.promoted().into_iter().collect::<Vec<_>>();
+        assert!(promoted(&net).is_empty());
+        net.tell(0, Input::Reload(with.clone()));
+        assert_eq!((promoted(&net), net.promoted), (vec![1], 1));
+        net.tell(0, Input::Reload(with.clone()));
+        assert_eq!((promoted(&net), net.promoted), (vec![1], 1), "nothing has changed");
+        net.tell(0, Input::Reload(without));
+        assert_eq!((promoted(&net), net.promoted), (vec![], 2));
+        net.tell(0, Input::Reload(with));
+        net.tell(0, Input::Stop);
+        net.tell(0, Input::Stop);
+        assert_eq!((promoted(&net), net.promoted), (vec![], 4));
+    }
+}
+
+#[test]
 fn without_peers_an_instance_may_be_in_fault_instead_of_using_multicast() {
     let mut router = router();
     router.unicast_fault_no_peer = true;

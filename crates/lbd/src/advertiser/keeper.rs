@@ -5,6 +5,7 @@
 //! of role brings about is done here, in its order: addresses, their announcements, and the events
 //! that tell of them.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::sync::mpsc::RecvTimeoutError;
 use std::sync::{Arc, mpsc};
@@ -13,8 +14,8 @@ use std::time::Duration;
 
 use lb_config::model::{AddressFlags, Lifetime};
 use lb_net::{
-    Address, AddressOptions, Announcement, Announcer, Change, Error, FOREVER, Outcome, RouteSocket,
-    Share, SharedAddress, VmacSpec, Vmacs, Waker,
+    Address, AddressOptions, Announcement, Announcer, Change, Error, FOREVER, Outcome, Promotions,
+    RouteSocket, Share, SharedAddress, VmacSpec, Vmacs, Waker,
 };
 use lb_node::Vip;
 
@@ -42,6 +43,8 @@ enum Task {
     Share(Vec<SharedAddress>),
     /// Make exactly these virtual MACs.
     Vmacs(Vec<VmacSpec>),
+    /// Have exactly these links keep a second address of a subnet when the first goes.
+    Promote(BTreeSet<u32>),
     Then(Box<dyn FnOnce() + Send>),
 }
 
@@ -67,7 +70,8 @@ impl Keeper {
         let (tasks, inbox) = mpsc::channel();
         let (report, exceptions) = mpsc::channel();
         let (deplore, vmac_failures) = mpsc::channel();
-        let hands = Hands { route, announcer, share: None, vmacs, report, deplore, waker };
+        let (share, promotions) = (None, None);
+        let hands = Hands { route, announcer, share, promotions, vmacs, report, deplore, waker };
         let thread = std::thread::Builder::new()
             .name("lbd-addresses".into())
             .spawn(move || hands.run(&inbox))?;
@@ -92,6 +96,11 @@ impl Keeper {
     /// Makes exactly these virtual MACs.
     pub(super) fn vmacs(&self, vmacs: Vec<VmacSpec>) -> io::Result<()> {
         self.give(Task::Vmacs(vmacs))
+    }
+
+    /// Has exactly these links keep a second address of a subnet when the first goes.
+    pub(super) fn promote(&self, links: BTreeSet<u32>) -> io::Result<()> {
+        self.give(Task::Promote(links))
     }
 
     /// Calls `f` when everything before it is done.
@@ -131,6 +140,8 @@ struct Hands {
     announcer: Announcer,
     /// Once there was something to share.
     share: Option<Share>,
+    /// Once a link was to be promoted.
+    promotions: Option<Promotions>,
     vmacs: Vmacs,
     report: mpsc::Sender<(VipChange, Outcome)>,
     deplore: mpsc::Sender<(String, Error)>,
@@ -161,6 +172,11 @@ impl Hands {
                     }
                 }
                 Task::Vmacs(vmacs) => self.vmacs(&vmacs),
+                Task::Promote(links) => {
+                    if let Err(error) = self.promote(&links) {
+                        tracing::error!("{}", with_sources(&error));
+                    }
+                }
                 Task::Then(f) => f(),
             }
         }
@@ -194,6 +210,14 @@ impl Hands {
             None => self.share.insert(Share::open(SHARE_TABLE)?),
         };
         share.apply(shares)
+    }
+
+    fn promote(&mut self, links: &BTreeSet<u32>) -> Result<(), Error> {
+        let promotions = match &mut self.promotions {
+            Some(promotions) => promotions,
+            None => self.promotions.insert(Promotions::open()?),
+        };
+        promotions.apply(links)
     }
 
     fn vmacs(&mut self, wanted: &[VmacSpec]) {

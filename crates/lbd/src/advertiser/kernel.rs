@@ -266,6 +266,11 @@ impl Kernel {
         self.keeper.vmacs(wanted.into_iter().map(spec).collect())
     }
 
+    /// Has exactly these links keep a second address of a subnet when the first goes.
+    pub(super) fn promote(&self, links: BTreeSet<LinkIndex>) -> io::Result<()> {
+        self.keeper.promote(links)
+    }
+
     /// Calls `f` when the changes and announcements before it are done.
     pub(super) fn then(&self, f: impl FnOnce() + Send + 'static) -> io::Result<()> {
         self.keeper.then(f)

@@ -78,6 +78,10 @@ impl Outgoing {
                 sockets.speak_through(&vmacs);
                 kernel.vmacs(vmacs)?;
             }
+            Action::Promote => {
+                self.flush(node, sockets, kernel)?;
+                kernel.promote(node.promoted())?;
+            }
             Action::Sockets | Action::Event(_) => {}
         }
         Ok(())
