@@ -1,15 +1,16 @@
-//! The options of `virtual_ipaddress` lines: the kernel shows the same addresses for both daemons.
+//! What the kernel shows of addresses and links with every option: the same for both daemons.
 
 use std::collections::BTreeMap;
+use std::fs;
 
 use anyhow::{Context, ensure};
 use lb_lab::Host;
 use lb_tests::{SOON, Test};
 use serde_json::{Map, Value};
 
-use crate::config::Daemon::{Keepalived, Lbd};
+use crate::config::Daemon::{self, Keepalived, Lbd};
 use crate::config::{Router, Vrrp};
-use crate::stage::stage;
+use crate::stage::{Stage, stage};
 
 /// One kind of option each, and what keepalived does with those of the other family.
 const INET: [&str; 17] = [
@@ -110,4 +111,57 @@ fn every_option_of_an_address_does_what_it_does_with_keepalived() -> Test {
     let owner = Vrrp::new(255);
     same_addresses(&Vrrp { vips: INET.to_vec(), ..owner.clone() })?;
     same_addresses(&Vrrp { vips: INET6.to_vec(), ..owner })
+}
+
+fn promotes(host: &Host) -> anyhow::Result<String> {
+    let path = "/proc/sys/net/ipv4/conf/eth0/promote_secondaries";
+    Ok(host.run(|| fs::read_to_string(path))??.trim().to_owned())
+}
+
+fn sets_and_restores(daemon: Daemon) -> Test {
+    let one = Vrrp::new(255).with("promote_secondaries");
+    stage(&[Router::new("d1", daemon, &[&one])], |stage| {
+        stage.host("d1")?.set_sysctl("net.ipv4.conf.eth0.promote_secondaries", "0")?;
+        stage.start("d1")?;
+        lb_lab::wait_until("the VIP is there", SOON, || {
+            stage.host("d1").is_ok_and(|host| host.has_address(one.vip()))
+        })?;
+        let set = promotes(stage.host("d1")?)?;
+        ensure!(set == "1", "promote_secondaries is {set}");
+        stage.stop("d1")?;
+        lb_lab::wait_until("it is restored", SOON, || {
+            stage.host("d1").is_ok_and(|host| promotes(host).is_ok_and(|found| found == "0"))
+        })?;
+        Ok(())
+    })
+}
+
+#[test]
+fn secondary_addresses_are_kept_for_as_long_as_it_runs() -> Test {
+    sets_and_restores(Lbd)?;
+    sets_and_restores(Keepalived)
+}
+
+#[test]
+fn a_virtual_mac_is_in_the_group_of_its_interface_or_in_another() -> Test {
+    let theirs = Vrrp::new(255).with("use_vmac");
+    let own = Vrrp::new(255).with("use_vmac group 7");
+    stage(&[Router::new("d1", Lbd, &[&theirs])], |stage| {
+        let in_group = |stage: &Stage, group: &str| -> anyhow::Result<bool> {
+            let host = stage.host("d1")?;
+            let shown = host.exec(["ip", "-brief", "link", "show", "group", group])?;
+            Ok(String::from_utf8_lossy(&shown.stdout).contains("vrrp.51@eth0"))
+        };
+        stage.host("d1")?.exec(["ip", "link", "set", "dev", "eth0", "group", "42"])?;
+        stage.start("d1")?;
+        lb_lab::wait_until("the VIP is there", SOON, || {
+            stage.host("d1").is_ok_and(|host| host.has_address(own.vip()))
+        })?;
+        ensure!(in_group(stage, "42")?, "not in the group of its interface");
+        stage.reload("d1", &Router::new("d1", Lbd, &[&own]).config)?;
+        lb_lab::wait_until("it is in its own", SOON, || {
+            in_group(stage, "7").is_ok_and(|found| found)
+        })?;
+        Ok(())
+    })
 }
