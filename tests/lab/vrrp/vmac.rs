@@ -252,12 +252,11 @@ fn a_virtual_mac_that_says_nothing_is_announced_every_so_often() -> Test {
         let later = started.end + Duration::from_millis(500);
         stage.announces("d1", VIP, later, 3)?;
         for said in stage.said("d1") {
-            match said {
-                Spoken::Announcement { frame, .. } => ensure!(frame[6..12] == VMAC, "{frame:02x?}"),
-                Spoken::Advert(Advert { frame, .. }) => {
-                    ensure!(frame[6..12] != VMAC, "{frame:02x?}")
-                }
-            }
+            let (frame, by_vmac) = match said {
+                Spoken::Announcement { frame, .. } => (frame, true),
+                Spoken::Advert(Advert { frame, .. }) => (frame, false),
+            };
+            ensure!((frame[6..12] == VMAC) == by_vmac, "{frame:02x?}");
         }
         Ok(())
     })
