@@ -203,6 +203,36 @@ fn addresses_take_their_options() {
 }
 
 #[test]
+fn a_peer_makes_an_address_one_of_its_own() {
+    let lines = "virtual_ipaddress_excluded {\n10.0.0.2 peer 10.1.0.2\n10.0.0.3/24 brd + peer 10.1.0.3\n\
+                 10.0.0.4/24 peer 10.1.0.4/24\n}";
+    let found = instance(lines, &["vip-peer", "vip-peer", "address"]).router.excluded_vips;
+    let points: Vec<_> =
+        found.iter().map(|vip| (vip.prefix, vip.broadcast, vip.flags.peer)).collect();
+    let peer = |last| Some([10, 1, 0, last].into());
+    assert_eq!(points, [(32, None, peer(2)), (32, None, peer(3)), (24, None, None)]);
+}
+
+#[test]
+fn a_link_group_is_known_by_its_name() {
+    let system = system().with("/etc/iproute2/group", "# names\n0\tdefault\n0x10 lan dmz\n");
+    let group = |name: &str| {
+        let text = format!(
+            "vrrp_instance VI_1 {{\ninterface eth0\nvirtual_router_id 51\nuse_vmac group {name}\n\
+             virtual_ipaddress {{\n10.0.0.1\n}}\n}}"
+        );
+        let loaded = parse_str("test.conf", &text, &Options::default(), &system);
+        let ids: Vec<_> = loaded.diagnostics.iter().map(|diagnostic| diagnostic.id).collect();
+        let model = loaded.model.expect("accepted");
+        (model.vrrp_instances[0].router.vmac.as_ref().and_then(|vmac| vmac.group), ids)
+    };
+    assert_eq!(group("lan"), (Some(16), vec![]));
+    assert_eq!(group("default"), (Some(0), vec![]));
+    assert_eq!(group("7"), (Some(7), vec![]));
+    assert_eq!(group("dmz"), (None, vec!["number"]));
+}
+
+#[test]
 fn ipv6_is_version_3() {
     let text = "vrrp_instance A {\ninterface eth0\nvirtual_router_id 5\nvirtual_ipaddress {\nfe80::1/64\n2001:db8::1\n}\n\
         virtual_ipaddress_excluded {\n10.0.0.1\n}\n}";
@@ -225,7 +255,7 @@ fn peers_make_an_instance_unicast() {
     ];
     assert_eq!(
         found.router.peers,
-        Peers::Unicast { peers: expected, check_source: false, ttl: Some(64) }
+        Peers::Unicast { peers: expected, check_source: true, ttl: Some(64) }
     );
     let found = instance("unicast_src_ip 10.0.0.5", &["unicast-without-peers"]);
     assert_eq!(found.router.peers, Peers::Multicast { group: [224, 0, 0, 18].into() });

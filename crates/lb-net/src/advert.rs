@@ -138,9 +138,7 @@ impl AdvertSocket {
             }
         }
         socket.set_priority(PRIORITY)?;
-        if setsockopt(&socket, sockopt::RcvBufForce, &RECEIVE_BUFFER).is_err() {
-            socket.set_recv_buffer_size(RECEIVE_BUFFER)?;
-        }
+        reserve(&socket, RECEIVE_BUFFER)?;
         socket.attach_filter(&filter::vrids(vrids, family))?;
         Ok(socket)
     }
@@ -153,6 +151,15 @@ impl AdvertSocket {
         self.socket
             .attach_filter(&filter::vrids(vrids, self.family))
             .map_err(Error::system("filtering advertisements", "CAP_NET_RAW"))
+    }
+
+    /// Gives it a receive buffer of so many bytes, or of 4 MiB if that is more.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn reserve(&self, bytes: usize) -> Result<(), Error> {
+        reserve(&self.socket, bytes.clamp(RECEIVE_BUFFER, i32::MAX as usize))
+            .map_err(Error::system("enlarging the buffer of advertisements", "CAP_NET_ADMIN"))
     }
 
     /// Joins a multicast group of the socket's family on its interface.
@@ -368,4 +375,12 @@ fn sockaddr_in6(address: Ipv6Addr, index: u32) -> libc::sockaddr_in6 {
         sin6_addr: libc::in6_addr { s6_addr: address.octets() },
         sin6_scope_id: if scoped { index } else { 0 },
     }
+}
+
+/// Makes the receive buffer this large, past the limit of the system if we may.
+fn reserve(socket: &Socket, bytes: usize) -> io::Result<()> {
+    if setsockopt(socket, sockopt::RcvBufForce, &bytes).is_err() {
+        socket.set_recv_buffer_size(bytes)?;
+    }
+    Ok(())
 }

@@ -37,6 +37,7 @@ mod netlink;
 mod nft;
 mod packet;
 mod poll;
+mod promote;
 mod quiet;
 mod route;
 mod schedule;
@@ -52,9 +53,12 @@ pub use error::Error;
 pub use filter::VridSet;
 pub use link::MacvlanMode;
 pub use monitor::{Event, Monitor};
-pub use netlink::{ADDRESS_PROTOCOL, Address, Change, InterfaceAddress, Link};
+pub use netlink::{
+    ADDRESS_PROTOCOL, Address, AddressOptions, Change, FOREVER, InterfaceAddress, Link,
+};
 pub use packet::{Envelope, Marking};
 pub use poll::{Poller, Waker};
+pub use promote::Promotions;
 pub use route::{Outcome, RouteSocket};
 pub use schedule::{lock_memory, prefer_latency, release_memory, set_nice, set_realtime};
 pub use share::{Balancing, Buckets, Share, SharedAddress};

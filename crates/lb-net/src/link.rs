@@ -58,7 +58,7 @@ pub(crate) struct Belonging {
 /// What to do with a link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum LinkChange<'a> {
-    /// Makes a macvlan that is down, in the link group and VRF of its base.
+    /// Makes a macvlan that is down.
     Create {
         name: &'a str,
         base: u32,
@@ -81,6 +81,11 @@ pub(crate) enum LinkChange<'a> {
     Alias {
         index: u32,
         alias: &'a str,
+    },
+    /// `ip link set group`; the kernel tells of the link even if it is the same.
+    Group {
+        index: u32,
+        group: u32,
     },
     /// No IPv6 address comes by itself.
     NoAddressGeneration {
@@ -172,6 +177,10 @@ pub(crate) fn push_change(out: &mut Vec<u8>, change: &LinkChange<'_>, sequence: 
         LinkChange::Alias { index, alias } => {
             header(out, index, false);
             value(out, libc::IFLA_IFALIAS, alias.as_bytes());
+        }
+        LinkChange::Group { index, group } => {
+            header(out, index, false);
+            value(out, libc::IFLA_GROUP, &group.to_ne_bytes());
         }
         LinkChange::NoAddressGeneration { index } => {
             header(out, index, false);

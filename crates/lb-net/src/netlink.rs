@@ -11,7 +11,8 @@ use netlink_packet_core::{
 };
 use netlink_packet_route::AddressFamily;
 use netlink_packet_route::address::{
-    AddressAttribute, AddressHeader, AddressHeaderFlags, AddressMessage, AddressProtocol, CacheInfo,
+    AddressAttribute, AddressFlags, AddressHeader, AddressHeaderFlags, AddressMessage,
+    AddressProtocol, CacheInfo,
 };
 use netlink_packet_route::link::{LinkFlags, LinkHeader};
 
@@ -41,13 +42,52 @@ pub struct Address<'a> {
     pub scope: u8,
     /// For IPv4; at most 15 octets.
     pub label: Option<&'a str>,
+    /// What few addresses have.
+    pub options: AddressOptions,
 }
+
+/// What is out of the ordinary about an address, in the words of `ip-address(8)`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct AddressOptions {
+    /// The other end of a point-to-point link; the prefix length is its.
+    pub peer: Option<IpAddr>,
+    /// Seconds until it is chosen as source no longer, [`FOREVER`] or 0; `None`: 0 for a `/128`,
+    /// else for ever. For IPv6.
+    pub preferred: Option<u32>,
+    /// `home`, for IPv6.
+    pub home: bool,
+    /// Duplicates are looked for; until that is over, about a second, it is of no use. For IPv6.
+    pub detect_duplicates: bool,
+    /// `mngtmpaddr`, for an IPv6 `/64`.
+    pub manage_temporary: bool,
+    /// `noprefixroute`
+    pub no_prefix_route: bool,
+    /// `autojoin`, for a multicast address.
+    pub autojoin: bool,
+}
+
+impl AddressOptions {
+    /// `IFA_FLAGS` of `if_addr.h`. What is for IPv6 means nothing to IPv4, which would show it.
+    fn flags(&self, inet6: bool) -> AddressFlags {
+        let bits = [
+            (inet6 && self.home, AddressFlags::Homeaddress),
+            (inet6 && !self.detect_duplicates, AddressFlags::Nodad),
+            (inet6 && self.manage_temporary, AddressFlags::Managetempaddr),
+            (self.no_prefix_route, AddressFlags::Noprefixroute),
+            (self.autojoin, AddressFlags::Mcautojoin),
+        ];
+        bits.into_iter().filter_map(|(set, bit)| set.then_some(bit)).collect()
+    }
+}
+
+/// A lifetime without end. `INFINITY_LIFE_TIME` of `ipv6.h`.
+pub const FOREVER: u32 = u32::MAX;
 
 /// What to do with an [`Address`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Change<'a> {
-    /// Make sure that it is there. IPv6: without duplicate address detection, and never chosen as
-    /// source when it is a `/128`.
+    /// Make sure that it is there. IPv6, unless its options say otherwise: without duplicate address
+    /// detection, and never chosen as source when it is a `/128`.
     Add(Address<'a>),
     /// Make sure that it is not there.
     Remove(Address<'a>),
@@ -139,8 +179,10 @@ fn address_message(address: &Address<'_>, add: bool) -> AddressMessage {
         scope: address.scope.into(),
         index: address.ifindex,
     };
+    let options = &address.options;
     message.attributes.push(AddressAttribute::Local(address.address));
-    message.attributes.push(AddressAttribute::Address(address.address));
+    let network = options.peer.unwrap_or(address.address);
+    message.attributes.push(AddressAttribute::Address(network));
     if let Some(label) = address.label {
         message.attributes.push(AddressAttribute::Label(label.to_owned()));
     }
@@ -150,14 +192,18 @@ fn address_message(address: &Address<'_>, add: bool) -> AddressMessage {
     if let Some(broadcast) = address.broadcast {
         message.attributes.push(AddressAttribute::Broadcast(broadcast));
     }
-    if address.address.is_ipv6() {
-        message.header.flags |= AddressHeaderFlags::Nodad;
-        if address.prefix == 128 {
-            let mut lifetimes = CacheInfo::default();
-            lifetimes.ifa_preferred = 0;
-            lifetimes.ifa_valid = u32::MAX;
-            message.attributes.push(AddressAttribute::CacheInfo(lifetimes));
-        }
+    let inet6 = address.address.is_ipv6();
+    let flags = options.flags(inet6);
+    if !flags.is_empty() {
+        message.attributes.push(AddressAttribute::Flags(flags));
+    }
+    let usual = if address.prefix == 128 { 0 } else { FOREVER };
+    let preferred = options.preferred.unwrap_or(usual);
+    if inet6 && preferred != FOREVER {
+        let mut lifetimes = CacheInfo::default();
+        lifetimes.ifa_preferred = preferred;
+        lifetimes.ifa_valid = FOREVER;
+        message.attributes.push(AddressAttribute::CacheInfo(lifetimes));
     }
     let protocol = AddressProtocol::Other(ADDRESS_PROTOCOL);
     message.attributes.push(AddressAttribute::Protocol(protocol));

@@ -5,8 +5,8 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::{fs, io};
 
 use crate::before::Before;
-use crate::link::{LinkChange, LinkDetails, MacvlanMode, Setting};
-use crate::netlink::{Address, Change};
+use crate::link::{Belonging, LinkChange, LinkDetails, MacvlanMode, Setting};
+use crate::netlink::{Address, AddressOptions, Change};
 use crate::quiet::{self, Quiet};
 use crate::{Error, Family, Outcome, RouteSocket};
 
@@ -42,11 +42,16 @@ pub struct VmacSpec {
     pub ipv6: bool,
     /// The one address it has from the start, with a prefix length of 64; for IPv6.
     pub link_local: Option<Ipv6Addr>,
+    /// Its link group; `None`: that of its base.
+    pub group: Option<u32>,
+    /// The kernel tells of the base once more when this is made or deleted. Of a base that cannot
+    /// filter MACs, such as a bridge, it does not say by itself that it is promiscuous for this.
+    pub tells_of_base: bool,
 }
 
 /// The virtual MACs of an engine, with the settings that they need around them.
 ///
-/// A virtual MAC is in the link group and the VRF of its base. It answers ARP for its own addresses
+/// A virtual MAC is in the VRF of its base, and in its link group if in no other. It answers ARP for its own addresses
 /// only (`arp_ignore` 1), takes packets from another router's same addresses (`accept_local`), has
 /// no reverse path filter and keeps secondary addresses when a primary one goes. Its base answers
 /// for its own addresses only and on the right link (`arp_ignore`, `arp_filter`) until the last IPv4
@@ -122,6 +127,8 @@ impl Vmacs {
         });
 
         let gone = self.made.iter().filter(|(name, _)| !names.contains(name.as_str()));
+        let tells = gone.clone().map(|(_, made)| &made.spec).filter(|spec| spec.tells_of_base);
+        let mut told_of: BTreeSet<u32> = tells.map(|spec| spec.base).collect();
         let mut leaving: Vec<u32> = gone.map(|(_, made)| made.index).collect();
         let mut found: Vec<Result<(), Error>> = Vec::with_capacity(wanted.len());
         let mut missing = Vec::new();
@@ -143,11 +150,12 @@ impl Vmacs {
         if !changes.is_empty() {
             changes.push(LinkChange::DeleteLeaving);
         }
+        let made = missing.iter().map(|&place| &wanted[place]).filter(|spec| spec.tells_of_base);
+        told_of.extend(made.map(|spec| spec.base));
         let first = changes.len();
         changes.extend(missing.iter().map(|&place| {
             let VmacSpec { ref name, base, hardware, mode, .. } = wanted[place];
-            let belonging = there.iter().find(|it| it.link.index == base).map(|it| it.belonging);
-            let belonging = belonging.unwrap_or_default();
+            let belonging = belonging(&wanted[place], &there);
             LinkChange::Create { name, base, hardware, mode, belonging }
         }));
         let errors = self.route.change_links(&changes)?;
@@ -159,7 +167,9 @@ impl Vmacs {
         }
         self.made.retain(|name, _| names.contains(name.as_str()));
         let there = if changes.is_empty() { there } else { self.route.link_details()? };
-        self.settle(wanted, found, &there)
+        let results = self.settle(wanted, found, &there)?;
+        self.tell_of(&told_of, &there)?;
+        Ok(results)
     }
 
     /// Gives the links that are there their settings, and switches them on.
@@ -210,13 +220,14 @@ impl Vmacs {
             switch_ipv6(spec);
             changes.extend([
                 LinkChange::NoAddressGeneration { index },
+                LinkChange::Group { index, group: belonging(spec, there).group.unwrap_or(0) },
                 LinkChange::Alias { index, alias },
                 LinkChange::Set { index, settings: if spec.ipv4 { &FOR_IPV4 } else { &ALWAYS } },
                 LinkChange::Up { index },
             ]);
         }
         let errors = self.route.change_links(&changes)?;
-        for (&(place, _), errors) in fresh.iter().zip(errors.chunks(4)) {
+        for (&(place, _), errors) in fresh.iter().zip(errors.chunks(5)) {
             // Without IPv6 in the kernel there is no address generation to stop.
             let relevant = if wanted[place].ipv6 { errors } else { &errors[1..] };
             if let Some(errno) = relevant.iter().flatten().next() {
@@ -236,6 +247,20 @@ impl Vmacs {
             }
         }
         Ok(results)
+    }
+
+    /// Has the kernel tell of links.
+    fn tell_of(&mut self, told_of: &BTreeSet<u32>, there: &[LinkDetails]) -> io::Result<()> {
+        let links = there.iter().filter(|details| told_of.contains(&details.link.index));
+        let changes: Vec<_> = links
+            .filter_map(|LinkDetails { link, belonging, .. }| {
+                Some(LinkChange::Group { index: link.index, group: belonging.group? })
+            })
+            .collect();
+        for errno in self.route.change_links(&changes)?.into_iter().flatten() {
+            tracing::debug!("telling of the interface below a virtual MAC: {errno}");
+        }
+        Ok(())
     }
 
     /// Sees to it that nothing but what the advertiser sends has a virtual MAC as source.
@@ -287,9 +312,17 @@ const FOR_IPV4: [(Setting, u32); 4] = [
     (Setting::PromoteSecondaries, 1),
 ];
 
+/// Where a virtual MAC belongs: where its base does.
+fn belonging(spec: &VmacSpec, there: &[LinkDetails]) -> Belonging {
+    let base = there.iter().find(|it| it.link.index == spec.base);
+    let Belonging { group, master } = base.map(|it| it.belonging).unwrap_or_default();
+    Belonging { group: spec.group.or(group), master }
+}
+
 fn link_local(ifindex: u32, address: Ipv6Addr) -> Address<'static> {
     let address = IpAddr::V6(address);
-    Address { ifindex, address, prefix: 64, broadcast: None, scope: 253, label: None }
+    let options = AddressOptions::default();
+    Address { ifindex, address, prefix: 64, broadcast: None, scope: 253, label: None, options }
 }
 
 fn setting_up(spec: &VmacSpec, error: io::Error) -> Error {

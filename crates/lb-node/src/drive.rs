@@ -224,7 +224,9 @@ impl Node {
             protocol::Action::RemoveVips => self.remove_vips(id, out),
             protocol::Action::ReleaseVips => self.release_vips(now, id, out),
             protocol::Action::Announce => {
-                slot.garp.start(now, &slot.config.router().garp);
+                let router = slot.config.router();
+                slot.garp.start(now, &router.garp);
+                slot.garp.start_extra(now, router.garp_extra);
                 slot.announce(id, slot.config.router().garp.repeat, out);
             }
             protocol::Action::AnnounceAgain => self.announce_lower(now, id, out),
@@ -283,8 +285,13 @@ impl Node {
 
     fn announce_due(&mut self, now: Instant, id: InstanceId, out: &mut Vec<Action>) {
         if let Some(slot) = self.slot_mut(id) {
-            let rounds = slot.garp.due(now, &slot.config.router().garp);
+            let router = slot.config.router();
+            let rounds = slot.garp.due(now, &router.garp);
+            let extra = slot.garp.extra_due(now, router.garp_extra);
             slot.announce(id, rounds, out);
+            if extra && self.extra_vips(id).next().is_some() {
+                out.push(Action::AnnounceExtra { instance: id });
+            }
         }
     }
 

@@ -345,6 +345,14 @@ impl Node {
         self.slot(instance).into_iter().flat_map(|slot| slot.vips(&self.links))
     }
 
+    /// One VIP of each link that switches hear of by `garp_extra_if` alone.
+    pub fn extra_vips(
+        &self,
+        instance: InstanceId,
+    ) -> impl Iterator<Item = (LinkIndex, &VirtualAddress)> {
+        self.slot(instance).into_iter().flat_map(|slot| slot.extra_vips(&self.links))
+    }
+
     /// Name of an instance; those that the last input removed are still known.
     #[must_use]
     pub fn name(&self, instance: InstanceId) -> Option<&str> {
@@ -407,9 +415,9 @@ fn batch(actions: &mut [Action]) {
         | Action::RemoveVips { .. }
         | Action::Shares(_)
         | Action::AddVips { .. } => 1,
-        Action::Announce { .. } => 2,
+        Action::Announce { .. } | Action::AnnounceExtra { .. } => 2,
         Action::Event(_) => 3,
-        Action::Vmacs => 4,
+        Action::Vmacs | Action::Promote => 4,
     };
     if !actions.is_sorted_by_key(rank) {
         actions.sort_by_key(rank);

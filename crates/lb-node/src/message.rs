@@ -184,11 +184,19 @@ pub enum Action {
         /// At least 1.
         rounds: u32,
     },
+    /// Send one gratuitous ARP or neighbour advertisement now for each of
+    /// [`Node::extra_vips`](crate::Node::extra_vips).
+    AnnounceExtra {
+        /// Whose.
+        instance: InstanceId,
+    },
     /// [`Node::sockets`](crate::Node::sockets) is another set now: open and close the difference.
     Sockets,
     /// [`Node::vmacs`](crate::Node::vmacs) are others now, or one of them has gone: make and delete
     /// the difference, after everything before it. [`Input::Link`] tells when one is there.
     Vmacs,
+    /// [`Node::promoted`](crate::Node::promoted) are other links now.
+    Promote,
     /// Share exactly this load from now on.
     Shares(Vec<Shared>),
     /// Tell the world.

@@ -206,6 +206,7 @@ impl Node {
         }
         let after = slot.owned_vips(links);
         let garp = slot.config.router().garp;
+        slot.garp.start_extra(now, slot.config.router().garp_extra);
         let without = |vips: &[Vip], others: &[Vip]| -> Vec<Vip> {
             let key = |vip: &Vip| Vip { address: tracked(&vip.address), ..vip.clone() };
             let others: HashSet<Vip> = others.iter().map(key).collect();

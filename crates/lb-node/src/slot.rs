@@ -1,11 +1,12 @@
 //! One instance with everything the node keeps for it.
 
 use std::cell::OnceCell;
+use std::collections::HashSet;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
-use lb_config::model::{self, Garp, Peers, VirtualAddress};
+use lb_config::model::{self, ExtraGarp, Garp, Peers, VirtualAddress};
 use lb_control::State;
 use lb_control::status::Maintenance;
 use lb_election::Role;
@@ -123,6 +124,8 @@ pub(crate) struct GarpTimers {
     pub(crate) refresh_at: Option<Instant>,
     /// The second block after a lower priority.
     pub(crate) lower_at: Option<Instant>,
+    /// The next announcement of the links that its advertisements do not leave by.
+    pub(crate) extra_at: Option<Instant>,
 }
 
 impl GarpTimers {
@@ -131,6 +134,20 @@ impl GarpTimers {
         self.echo = Some((now, 0));
         self.second_at = after(now, garp.delay);
         self.refresh_at = after(now, garp.refresh).map(|at| at + garp.delay);
+    }
+
+    /// After becoming MASTER, or with another configuration.
+    pub(crate) fn start_extra(&mut self, now: Instant, extra: Option<ExtraGarp>) {
+        self.extra_at = extra.and_then(|extra| after(now, extra.interval));
+    }
+
+    /// Whether those links are due; sets the next time.
+    pub(crate) fn extra_due(&mut self, now: Instant, extra: Option<ExtraGarp>) -> bool {
+        let due = self.extra_at.is_some_and(|at| at <= now);
+        if due {
+            self.start_extra(now, extra);
+        }
+        due
     }
 
     /// After a lower priority.
@@ -159,7 +176,9 @@ impl GarpTimers {
     }
 
     fn deadline(&self) -> Option<Instant> {
-        [self.echo_at(), self.second_at, self.refresh_at, self.lower_at].into_iter().flatten().min()
+        let timers =
+            [self.echo_at(), self.second_at, self.refresh_at, self.lower_at, self.extra_at];
+        timers.into_iter().flatten().min()
     }
 
     fn echo_at(&self) -> Option<Instant> {
@@ -228,7 +247,22 @@ impl Slot {
         )
     }
 
-    /// The same, to be handed out.
+    /// The first VIP of each link whose MAC switches would forget, because the advertisements do not
+    /// leave by it: of virtual MACs, or of `all`.
+    pub(crate) fn extra_vips<'a>(
+        &'a self,
+        links: &'a Links,
+    ) -> impl Iterator<Item = (LinkIndex, &'a VirtualAddress)> {
+        let extra = self.config.router().garp_extra;
+        let spoken_by = self.speaks_through(links).or(self.link);
+        let mut seen = HashSet::new();
+        self.vips(links).filter(move |(link, vip)| {
+            let wanted = extra.is_some_and(|extra| extra.all || self.vmac_of(vip).is_some());
+            wanted && Some(*link) != spoken_by && seen.insert(*link)
+        })
+    }
+
+    /// All its VIPs, to be handed out.
     pub(crate) fn owned_vips(&self, links: &Links) -> Vec<Vip> {
         self.vips(links).map(|(link, address)| Vip { link, address: address.clone() }).collect()
     }
@@ -275,6 +309,9 @@ impl Slot {
                 faults.push("no source address: set unicast_src_ip or interface".to_owned());
             }
             None => {}
+        }
+        if config.unicast_fault_no_peer && matches!(config.peers, Peers::Multicast { .. }) {
+            faults.push("no unicast peer: add unicast_peer".to_owned());
         }
         if let Some(source) = config.source.filter(|_| config.track_source) {
             let there = match self.link {

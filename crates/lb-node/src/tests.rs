@@ -8,6 +8,7 @@ mod carp;
 mod conflicts;
 mod followed;
 mod handover;
+mod lines;
 mod network;
 mod vmac;
 mod why;

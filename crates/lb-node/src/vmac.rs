@@ -38,6 +38,10 @@ pub struct Vmac {
     /// Made of its MAC, and so the same on every router. Unlike with keepalived it is not the
     /// interface's own, which a backup would then announce with the virtual MAC too.
     pub link_local: Option<Ipv6Addr>,
+    /// Its link group, if not that of its base.
+    pub group: Option<u32>,
+    /// `netlink_notify_msg`: the kernel is to tell of the base when this comes or goes.
+    pub tells_of_base: bool,
 }
 
 /// How names begin that are not configured.
@@ -61,6 +65,8 @@ pub(crate) struct Vmacs {
     pub(crate) prefixes: VmacPrefixes,
     /// As asked for last.
     wanted: Vec<Vmac>,
+    /// The same of links.
+    promoted: BTreeSet<LinkIndex>,
     /// Whether to look if others are wanted now.
     pub(crate) stale: bool,
     /// Names that belong to links of another kind.
@@ -251,7 +257,11 @@ impl Slot {
             }
             let mac = mac(&self.config);
             let link_local = (ipv6 && speaks).then(|| link_local(mac));
-            Some(Vmac { name: name.clone(), base: index, mac, ipv4, ipv6, link_local })
+            let configured = router.vmac.as_ref().filter(|_| own);
+            let group = configured.and_then(|vmac| vmac.group);
+            let tells_of_base = configured.is_some_and(|vmac| vmac.netlink_notify);
+            let (name, base) = (name.clone(), index);
+            Some(Vmac { name, base, mac, ipv4, ipv6, link_local, group, tells_of_base })
         })
     }
 
@@ -304,6 +314,24 @@ impl Node {
             }
         }
         all
+    }
+
+    /// The links that are to keep a second address of a subnet when the first goes
+    /// (`promote_secondaries`). A virtual MAC does so anyway.
+    #[must_use]
+    pub fn promoted(&self) -> BTreeSet<LinkIndex> {
+        if self.phase == Phase::Stopped {
+            return BTreeSet::new();
+        }
+        let leaving = self.departing.iter().filter_map(|id| self.slot(*id));
+        self.living()
+            .chain(leaving)
+            .filter(|slot| {
+                let router = slot.config.router();
+                router.promote_secondaries && router.vmac.is_none()
+            })
+            .filter_map(|slot| slot.link)
+            .collect()
     }
 
     /// Gives every virtual MAC a name that no other has. Those that have one keep it if they may.
@@ -384,17 +412,22 @@ impl Node {
         }
     }
 
-    /// Asks for other macvlans if others are wanted.
+    /// Asks for other macvlans if others are wanted, or other settings of links.
     pub(crate) fn ask_for_vmacs(&mut self, out: &mut Vec<Action>) {
-        let ended = self.phase == Phase::Stopped && !self.vmacs.wanted.is_empty();
+        let some = !self.vmacs.wanted.is_empty() || !self.vmacs.promoted.is_empty();
+        let ended = self.phase == Phase::Stopped && some;
         if self.phase == Phase::New || !(mem::take(&mut self.vmacs.stale) || ended) {
             return;
         }
-        let wanted = self.vmacs();
+        let (wanted, promoted) = (self.vmacs(), self.promoted());
         if wanted != self.vmacs.wanted {
             self.vmacs.failures.clear();
             self.vmacs.wanted = wanted;
             out.push(Action::Vmacs);
+        }
+        if promoted != self.vmacs.promoted {
+            self.vmacs.promoted = promoted;
+            out.push(Action::Promote);
         }
     }
 

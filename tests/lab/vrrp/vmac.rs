@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::net::{IpAddr, UdpSocket};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, ensure};
 use lb_lab::{Frame, Host};
@@ -239,6 +239,26 @@ fn a_reload_gives_and_takes_the_virtual_mac() -> Test {
         })?;
         ensure!(stage.host("d1")?.has_address(VIP), "the VIP went with it");
         stage.host("d3")?.run(|| answers(VIP))?
+    })
+}
+
+#[test]
+fn a_virtual_mac_that_says_nothing_is_announced_every_so_often() -> Test {
+    let base = with_vmac(255).with("vmac_xmit_base").with("garp_master_delay 0");
+    let one = base.clone().with("garp_extra_if 1");
+    stage(&[Router::new("d1", Lbd, &[&one])], |stage| {
+        let started = stage.start("d1")?;
+        // The first announcements end with an echo after 30 ms.
+        let later = started.end + Duration::from_millis(500);
+        stage.announces("d1", VIP, later, 3)?;
+        for said in stage.said("d1") {
+            let (frame, by_vmac) = match said {
+                Spoken::Announcement { frame, .. } => (frame, true),
+                Spoken::Advert(Advert { frame, .. }) => (frame, false),
+            };
+            ensure!((frame[6..12] == VMAC) == by_vmac, "{frame:02x?}");
+        }
+        Ok(())
     })
 }
 

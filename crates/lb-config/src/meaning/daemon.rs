@@ -255,9 +255,15 @@ pub(super) const NETWORK: &[Keyword<Globals>] = &[
     Keyword::new("lvs_sync_daemon", Takes::Words { words: 1, read: sync_daemon }),
     time("vrrp_garp_interval", 1, LONGEST, |g, time| g.model.garp_interval = time),
     time("vrrp_gna_interval", 1, LONGEST, |g, time| g.model.gna_interval = time),
-    words("vrrp_garp_extra_if", 1, |g, context, line| {
-        g.garp_extra = super::router::extra_garp(context, line, 1).or(g.garp_extra);
-    })
+    Keyword::new(
+        "vrrp_garp_extra_if",
+        Takes::Words {
+            words: 1,
+            read: |g: &mut Globals, context, line| {
+                g.garp_extra = super::router::extra_garp(context, line, 1).or(g.garp_extra);
+            },
+        },
+    )
     .deprecated(&["vrrp_vmac_garp_intvl"]),
     time("vrrp_delay_after_boot", 1_000, LONGEST, |g, time| g.model.delay_after_boot = time),
     Keyword::new("vmac_prefix", Takes::Text(|g, text| g.model.vmac_prefix = some(text))),

@@ -1,9 +1,10 @@
 //! Links of an instance: `use_vmac`, `use_ipvlan` and what belongs to them.
 
 use std::marker::PhantomData;
+use std::path::Path;
 
 use super::Context;
-use super::route::prefix;
+use super::route::{c_number, numbered, prefix};
 use super::router::Router;
 use super::table::{Keyword, Takes};
 use crate::diagnostic::Class;
@@ -35,10 +36,7 @@ impl<B: AsMut<Router> + 'static> Shared<B> {
                 read: |b, context, line| b.as_mut().vrf = context.interface(line, 1),
             },
         ),
-        Keyword::idle(
-            "promote_secondaries",
-            Takes::Flag(|b| b.as_mut().promote_secondaries = true),
-        ),
+        Keyword::new("promote_secondaries", Takes::Flag(|b| b.as_mut().promote_secondaries = true)),
         Keyword::idle(
             "linkbeat_use_polling",
             Takes::Words {
@@ -81,6 +79,24 @@ fn mac(text: &str) -> Option<[u8; 6]> {
     }
 }
 
+/// A link group: its number, or its name in `group` of iproute2 (`ip-link(8)`).
+fn link_group(context: &mut Context<'_>, line: &Line, index: usize) -> Option<u32> {
+    let directories = ["/etc/iproute2", "/usr/share/iproute2"];
+    let files: Vec<Vec<u8>> = (directories.iter())
+        .filter_map(|directory| context.system.read(&Path::new(directory).join("group")).ok())
+        .collect();
+    let files: Vec<_> = files.iter().map(|file| String::from_utf8_lossy(file)).collect();
+    let mut names: Vec<(&str, u32)> = (files.iter().flat_map(|file| file.lines()))
+        .filter_map(|line| {
+            let mut words = line.split_whitespace();
+            let number = words.next().and_then(c_number)?;
+            words.next().map(|name| (name, number))
+        })
+        .collect();
+    names.push(("default", 0));
+    numbered(context, line, index, &names, u32::MAX, "a link group")
+}
+
 /// `[[name] IF] [MAC] [netlink_notify_msg] [group G]`
 fn use_vmac(router: &mut Router, context: &mut Context<'_>, line: &Line) {
     let mut vmac = Vmac::default();
@@ -99,7 +115,7 @@ fn use_vmac(router: &mut Router, context: &mut Context<'_>, line: &Line) {
             }
             "group" => {
                 index += 1;
-                vmac.group = Some(line.str(index).to_owned());
+                vmac.group = link_group(context, line, index);
             }
             text if mac(text).is_some() => vmac.mac = mac(text),
             _ if vmac.name.is_none() => {
@@ -136,7 +152,7 @@ fn use_ipvlan(router: &mut Router, context: &mut Context<'_>, line: &Line) {
             }
             "group" => {
                 index += 1;
-                ipvlan.group = Some(line.str(index).to_owned());
+                ipvlan.group = link_group(context, line, index);
             }
             text if text.contains(['/', ':']) || text.parse::<std::net::IpAddr>().is_ok() => {
                 ipvlan.address = prefix(context, line, index).flatten();

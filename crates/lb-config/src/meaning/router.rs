@@ -158,6 +158,14 @@ impl<B: AsMut<Router> + 'static> Shared<B> {
             }),
         ),
         Keyword::new(
+            "unicast_fault_no_peer",
+            Takes::Flag(|b| b.as_mut().unicast_fault_no_peer = true),
+        ),
+        Keyword::new(
+            "kernel_rx_buf_size",
+            Takes::u32(0, |b, n| b.as_mut().kernel_rx_buf_size = Some(n as u32)),
+        ),
+        Keyword::new(
             "virtual_ipaddress_excluded",
             Takes::List { entry: |b, context, line| excluded(b.as_mut(), context, line) },
         ),
@@ -227,6 +235,11 @@ impl<B: AsMut<Router> + 'static> Shared<B> {
                 set: |b, n| b.as_mut().garp.lower_prio_repeat = Some(n as u32),
             },
         ),
+        words("garp_extra_if", 1, |b: &mut B, context, line| {
+            let router = b.as_mut();
+            router.garp_extra = extra_garp(context, line, 0).or(router.garp_extra);
+        })
+        .deprecated(&["vmac_garp_intvl"]),
     ];
 
     /// Scripts.
@@ -264,10 +277,6 @@ impl<B: AsMut<Router> + 'static> Shared<B> {
     /// What nothing acts on yet.
     pub(super) const LATER: &'static [Keyword<B>] = &[
         Keyword::idle(
-            "unicast_fault_no_peer",
-            Takes::Flag(|b| b.as_mut().unicast_fault_no_peer = true),
-        ),
-        Keyword::idle(
             "track_bfd",
             Takes::List {
                 entry: |b, context, line| track_bfd(&mut b.as_mut().track, context, line),
@@ -303,21 +312,6 @@ impl<B: AsMut<Router> + 'static> Shared<B> {
                 words: 1,
                 read: |b, context, line| sync_interface(b.as_mut(), context, line),
             },
-        ),
-        Keyword::idle(
-            "garp_extra_if",
-            Takes::Words {
-                words: 1,
-                read: |b: &mut B, context, line| {
-                    let router = b.as_mut();
-                    router.garp_extra = extra_garp(context, line, 0).or(router.garp_extra);
-                },
-            },
-        )
-        .deprecated(&["vmac_garp_intvl"]),
-        Keyword::idle(
-            "kernel_rx_buf_size",
-            Takes::u32(0, |b, n| b.as_mut().kernel_rx_buf_size = Some(n as u32)),
         ),
     ];
 }
@@ -391,6 +385,8 @@ fn unicast_peers(router: &mut Router, context: &mut Context<'_>, line: &Line) {
     context.list(line, 0, |context, line| {
         let Some(address) = context.address(line, 0) else { return };
         let mut peer = UnicastPeer { address, ttl: (0, 255) };
+        // Bounds on what peers send mean nothing without a look at who sends it.
+        router.check_unicast_src |= line.len() > 1;
         if context.options(&UNICAST_PEER, &mut peer, line, 1) {
             router.peers.push((peer, line.keyword_place()));
         }

@@ -26,7 +26,7 @@ pub(super) static STATIC: Table<StaticAddress> = Table {
 };
 
 const fn flag(name: &'static str, set: fn(&mut StaticAddress)) -> Keyword<StaticAddress> {
-    Keyword::idle(name, Takes::Flag(set))
+    Keyword::new(name, Takes::Flag(set))
 }
 
 const OPTIONS: &[Keyword<StaticAddress>] = &[
@@ -35,8 +35,8 @@ const OPTIONS: &[Keyword<StaticAddress>] = &[
     Keyword::new("label", Takes::Part { words: 1, read: label }),
     Keyword::new("broadcast", Takes::Part { words: 1, read: broadcast }).aliases(&["brd"]),
     Keyword::new("no_track", Takes::Flag(|a| a.address.no_track = true)),
-    Keyword::idle("peer", Takes::Part { words: 1, read: peer }),
-    Keyword::idle("preferred_lft", Takes::Part { words: 1, read: lifetime }),
+    Keyword::new("peer", Takes::Part { words: 1, read: peer }),
+    Keyword::new("preferred_lft", Takes::Part { words: 1, read: lifetime }),
     flag("home", |a| a.address.flags.home = true),
     flag("-nodad", |a| a.address.flags.detect_duplicates = true),
     flag("mngtmpaddr", |a| a.address.flags.manage_temporary = true),
@@ -84,7 +84,24 @@ fn read_with(
         },
         track_group: None,
     };
-    context.options(table, &mut entry, line, 1).then_some(entry)
+    if !context.options(table, &mut entry, line, 1) {
+        return None;
+    }
+    let vip = &mut entry.address;
+    if vip.flags.peer.is_some() {
+        let mut ignored = |what: &str| {
+            let message = format!("{what} has no meaning beside a peer and is ignored");
+            context.diags.warn("vip-peer", line.place(), message);
+        };
+        if length.is_some() {
+            ignored("the prefix length");
+        }
+        vip.prefix = full;
+        if vip.broadcast.take().is_some() {
+            ignored("the broadcast address");
+        }
+    }
+    Some(entry)
 }
 
 fn prefix(context: &mut Context<'_>, word: Word<'_>, length: &str, full: u8) -> u8 {
@@ -160,10 +177,10 @@ fn host(prefix: u8) -> u32 {
 
 fn peer(entry: &mut StaticAddress, context: &mut Context<'_>, line: &Line, at: usize) -> usize {
     let vip = &mut entry.address;
+    // A prefix length of the peer is refused, as by keepalived.
     let Some(peer) = context.address(line, at + 1) else { return 1 };
     if peer.is_ipv4() == vip.address.is_ipv4() {
         vip.flags.peer = Some(peer);
-        vip.prefix = if peer.is_ipv4() { 32 } else { 128 };
     } else {
         let message = format!("the peer `{peer}` is of another family and is ignored");
         context.diags.warn("vip-peer", line.place_from(at), message);

@@ -14,10 +14,10 @@ pub struct Vmac {
     pub name: Option<String>,
     /// Its address; RFC 9568 §7.3 when absent.
     pub mac: Option<[u8; 6]>,
-    /// `netlink_notify_msg`
+    /// `netlink_notify_msg`: the kernel tells of the interface below once more when it comes or goes.
     pub netlink_notify: bool,
-    /// `group` of interfaces, name or number.
-    pub group: Option<String>,
+    /// `group` of links; that of the interface below when absent.
+    pub group: Option<u32>,
 }
 
 /// `use_ipvlan`
@@ -29,8 +29,8 @@ pub struct Ipvlan {
     pub address: Option<Prefix>,
     /// Who hears whom.
     pub mode: IpvlanMode,
-    /// `group` of interfaces, name or number.
-    pub group: Option<String>,
+    /// `group` of links; that of the interface below when absent.
+    pub group: Option<u32>,
 }
 
 /// Isolation of an ipvlan.

@@ -3,11 +3,14 @@
 use std::net::IpAddr;
 
 use crate::cable::{Cable, ip, link, with_cable};
-use lb_net::{Address, Change, Event, Monitor, Outcome, RouteSocket};
+use lb_net::{
+    Address, AddressOptions, Change, Event, FOREVER, Monitor, Outcome, Promotions, RouteSocket,
+};
 
 fn vip(ifindex: u32, address: &str, prefix: u8) -> Address<'static> {
     let address = address.parse().unwrap();
-    Address { ifindex, address, prefix, broadcast: None, scope: 0, label: None }
+    let options = AddressOptions::default();
+    Address { ifindex, address, prefix, broadcast: None, scope: 0, label: None, options }
 }
 
 fn ours(route: &mut RouteSocket) -> Vec<(IpAddr, u8)> {
@@ -49,6 +52,93 @@ fn addresses_come_and_go_with_our_mark() {
         let outcomes = route.change(&[Change::Remove(four), Change::Remove(six)]).unwrap();
         assert!(outcomes.iter().all(|o| matches!(o, Outcome::Done)), "{outcomes:?}");
         assert!(ours(&mut route).is_empty());
+    });
+}
+
+#[test]
+fn the_kernel_shows_each_option_of_an_address() {
+    with_cable(|_: &Cable| {
+        let mut route = RouteSocket::open().unwrap();
+        let a = link("a").index;
+        let usual = AddressOptions::default();
+        let peer = |peer: &str| AddressOptions { peer: peer.parse().ok(), ..usual };
+        let preferred = |seconds| AddressOptions { preferred: Some(seconds), ..usual };
+        let no_prefix_route = AddressOptions { no_prefix_route: true, ..usual };
+        let autojoin = AddressOptions { autojoin: true, ..usual };
+        let of_inet6 = AddressOptions {
+            home: true,
+            detect_duplicates: true,
+            manage_temporary: true,
+            preferred: Some(7),
+            ..usual
+        };
+        let home = AddressOptions { home: true, ..usual };
+        let detect_duplicates = AddressOptions { detect_duplicates: true, ..usual };
+        let manage_temporary = AddressOptions { manage_temporary: true, ..usual };
+        for (address, prefix, options, shown) in [
+            ("198.51.100.1", 32, peer("203.0.113.1"), " peer 203.0.113.1/32 scope global a"),
+            ("198.51.100.2", 24, no_prefix_route, "/24 scope global noprefixroute a"),
+            ("239.1.2.3", 32, autojoin, "/32 scope global autojoin a"),
+            ("198.51.100.4", 24, of_inet6, "/24 scope global a"),
+            (
+                "2001:db8:9::1",
+                128,
+                peer("2001:db8:8::1"),
+                " peer 2001:db8:8::1/128 scope global nodad deprecated",
+            ),
+            ("2001:db8:9::2", 64, no_prefix_route, "/64 scope global nodad noprefixroute"),
+            ("ff05::3", 64, autojoin, "/64 scope site nodad autojoin"),
+            ("2001:db8:9::4", 64, home, "/64 scope global nodad home"),
+            ("2001:db8:9::5", 64, detect_duplicates, "/64 scope global tentative"),
+            ("2001:db8:9::6", 64, manage_temporary, "/64 scope global nodad mngtmpaddr"),
+            ("2001:db8:9::7", 64, preferred(0), "/64 scope global nodad deprecated"),
+            ("2001:db8:9::8", 64, preferred(3_600), "/64 scope global nodad"),
+            ("2001:db8:9::9", 128, preferred(FOREVER), "/128 scope global nodad"),
+        ] {
+            let address = Address { options, ..vip(a, address, prefix) };
+            let outcomes = route.change(&[Change::Add(address)]).unwrap();
+            assert!(matches!(outcomes[..], [Outcome::Done]), "{address:?}: {outcomes:?}");
+            let all =
+                std::process::Command::new("ip").args(["-o", "address", "show", "a"]).output();
+            let all = String::from_utf8(all.unwrap().stdout).unwrap();
+            let lifetime = match options.preferred.filter(|_| address.address.is_ipv6()) {
+                Some(3_600) => "preferred_lft 3600sec",
+                Some(0) => "preferred_lft 0sec",
+                None if shown.ends_with("deprecated") => "preferred_lft 0sec",
+                _ => "preferred_lft forever",
+            };
+            let shown = format!(" {}{shown}", address.address);
+            let line = all.lines().find(|line| line.contains(&shown));
+            let line = line.unwrap_or_else(|| panic!("{shown} is not in {all}"));
+            assert!(line.contains("valid_lft forever") && line.ends_with(lifetime), "{line}");
+            let gone = route.change(&[Change::Remove(address)]).unwrap();
+            assert!(matches!(gone[..], [Outcome::Done]), "{address:?}: {gone:?}");
+        }
+        assert!(ours(&mut route).is_empty());
+    });
+}
+
+#[test]
+fn a_second_address_of_a_subnet_may_outlive_the_first() {
+    with_cable(|_: &Cable| {
+        let setting = "/proc/sys/net/ipv4/conf/a/promote_secondaries";
+        std::fs::write(setting, "0").unwrap();
+        let mut route = RouteSocket::open().unwrap();
+        let a = link("a").index;
+        let two = ["198.51.100.1", "198.51.100.2"].map(|address| vip(a, address, 24));
+        let mut promotions = Promotions::open().unwrap();
+        for (links, left) in [(vec![], 0), (vec![a, 9_999], 1), (vec![a], 1), (vec![], 0)] {
+            promotions.apply(&links.into_iter().collect()).unwrap();
+            route.change(&two.map(Change::Add)).unwrap();
+            route.change(&[Change::Remove(two[0])]).unwrap();
+            assert_eq!(ours(&mut route).len(), left);
+            route.change(&[Change::Remove(two[1])]).unwrap();
+        }
+        // What was set before stays set.
+        std::fs::write(setting, "1").unwrap();
+        promotions.apply(&[a].into()).unwrap();
+        promotions.apply(&[].into()).unwrap();
+        assert_eq!(std::fs::read_to_string(setting).unwrap().trim(), "1");
     });
 }
 

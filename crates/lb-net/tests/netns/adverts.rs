@@ -8,6 +8,7 @@ use lb_net::{
     AdvertSocket, Announcement, Announcer, ArpForm, Envelope, Family, Inbox, Marking, Poller,
     VridSet,
 };
+use nix::sys::socket::{getsockopt, sockopt::RcvBuf};
 
 const IPV4: u16 = 0x0800;
 const ARP: u16 = 0x0806;
@@ -198,6 +199,20 @@ fn a_burst_of_thousands_arrives_though_one_in_the_middle_is_refused() {
         let heard = receive(&socket, 2_499);
         let expected = (0..2_500u16).filter(|&n| n != 1_500);
         assert!(heard.iter().map(|h| u16::from_be_bytes([h.3[2], h.3[3]])).eq(expected));
+    });
+}
+
+#[test]
+fn a_socket_has_room_for_as_much_as_it_is_told() {
+    with_cable(|_: &Cable| {
+        let socket = AdvertSocket::open(Family::Inet, Some(interface("a")), &everyone()).unwrap();
+        // The kernel doubles it for its own bookkeeping; socket(7).
+        let room = || getsockopt(&socket, RcvBuf).unwrap() / 2;
+        let usual = room();
+        socket.reserve(usual * 2 + 1).unwrap();
+        assert_eq!(room(), usual * 2 + 1);
+        socket.reserve(1).unwrap();
+        assert_eq!(room(), usual);
     });
 }
 

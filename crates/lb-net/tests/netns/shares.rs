@@ -64,6 +64,8 @@ impl<'a> Cluster<'a> {
                         ipv4: true,
                         ipv6: true,
                         link_local: None,
+                        group: None,
+                        tells_of_base: false,
                     };
                     assert!(links.reconcile(&[spec]).unwrap()[0].is_ok());
                     vmacs.push(links);

@@ -28,6 +28,8 @@ fn vmac(mode: MacvlanMode) -> Vmacs {
             ipv4: true,
             ipv6: false,
             link_local: None,
+            group: None,
+            tells_of_base: false,
         }])
         .unwrap();
     assert!(made[0].is_ok(), "{made:?}");
@@ -140,6 +142,8 @@ fn a_backup_does_not_speak_with_the_virtual_mac() {
                 ipv4: false,
                 ipv6: true,
                 link_local: Some("fe80::7".parse().unwrap()),
+                group: None,
+                tells_of_base: false,
             };
             assert!(vmacs.reconcile(&[spec]).unwrap()[0].is_ok());
             vmacs

@@ -23,6 +23,8 @@ fn on(base: &str, name: &str, vrid: u8) -> VmacSpec {
         ipv4: true,
         ipv6: false,
         link_local: None,
+        group: None,
+        tells_of_base: false,
     }
 }
 
@@ -117,6 +119,74 @@ fn virtual_macs_come_and_go_and_the_settings_around_them_are_restored() {
         }
         vmacs.clear().unwrap();
         assert!(!shown("link show").contains("v9@"));
+    });
+}
+
+#[test]
+fn a_link_group_is_that_of_the_base_or_one_of_its_own() {
+    with_cable(|_: &Cable| {
+        ip("link set dev a group 42");
+        let mut vmacs = Vmacs::open().unwrap();
+        let mut wanted = [spec("v7", 7), VmacSpec { group: Some(7), ..spec("v8", 8) }];
+        let groups = || {
+            let list = |group| {
+                let links = shown(&format!("-br link show group {group}"));
+                let names = links.lines().filter_map(|line| line.split([' ', '@']).next());
+                names.map(str::to_owned).collect::<Vec<_>>()
+            };
+            ["42", "7"].map(list)
+        };
+        vmacs.reconcile(&wanted).unwrap();
+        assert_eq!(groups(), [vec!["a", "v7"], vec!["v8"]]);
+        // Links that are there change their group without going.
+        let eight = link("v8").index;
+        (wanted[0].group, wanted[1].group) = (Some(7), None);
+        vmacs.reconcile(&wanted).unwrap();
+        assert_eq!(groups(), [vec!["a", "v8"], vec!["v7"]]);
+        assert_eq!(link("v8").index, eight);
+    });
+}
+
+/// How often the kernel tells of `link` that it is promiscuous, as `IFLA_PROMISCUITY` counts it.
+fn promiscuities(socket: &netlink_sys::Socket, link: u32) -> Vec<u32> {
+    const HEADERS: usize = 32;
+    let mut told = Vec::new();
+    while let Ok((datagram, _)) = socket.recv_from_full() {
+        let number = |octets: &[u8]| u32::from_ne_bytes(octets[..4].try_into().unwrap());
+        if number(&datagram[20..]) != link {
+            continue;
+        }
+        let mut rest = &datagram[HEADERS..];
+        while rest.len() >= 8 {
+            let length = usize::from(u16::from_ne_bytes([rest[0], rest[1]]));
+            if rest[2..4] == 30_u16.to_ne_bytes() {
+                told.push(number(&rest[4..]));
+            }
+            rest = rest.get(length.next_multiple_of(4)..).unwrap_or_default();
+        }
+    }
+    told
+}
+
+#[test]
+fn the_kernel_tells_of_a_bridge_that_it_is_promiscuous_if_asked_to() {
+    with_cable(|_: &Cable| {
+        ip("link add name bridge type bridge");
+        ip("link set dev bridge up");
+        let index = link("bridge").index;
+        let mut vmacs = Vmacs::open().unwrap();
+        let mut monitor = netlink_sys::Socket::new(netlink_sys::protocols::NETLINK_ROUTE).unwrap();
+        monitor.bind(&netlink_sys::SocketAddr::new(0, 1)).unwrap();
+        monitor.set_non_blocking(true).unwrap();
+        for tells_of_base in [false, true] {
+            // One for IPv4 changes settings of the base, of which the kernel tells as well.
+            let six = VmacSpec { ipv4: false, ipv6: true, ..on("bridge", "v7", 7) };
+            let wanted = VmacSpec { tells_of_base, ..six };
+            vmacs.reconcile(&[wanted]).unwrap();
+            assert_eq!(promiscuities(&monitor, index).contains(&1), tells_of_base);
+            vmacs.clear().unwrap();
+            assert_eq!(promiscuities(&monitor, index).last() == Some(&0), tells_of_base);
+        }
     });
 }
 

@@ -133,6 +133,8 @@ pub struct Network {
     announcing: BTreeMap<(Instant, u64), usize>,
     /// How long it talked to somebody who does not hold the address.
     pub lost: Duration,
+    /// How often other links were to be promoted.
+    pub promoted: usize,
     /// Cables that are cut, by host and link.
     cut: BTreeSet<(usize, LinkIndex)>,
     deaf: BTreeSet<usize>,
@@ -179,6 +181,7 @@ impl Network {
             learnt: None,
             announcing: BTreeMap::new(),
             lost: Duration::ZERO,
+            promoted: 0,
             cut: BTreeSet::new(),
             deaf: BTreeSet::new(),
             loss: None,
@@ -384,6 +387,11 @@ impl Network {
                 }
                 self.hosts[host].announced.push((millis, rounds));
             }
+            Action::AnnounceExtra { instance } => {
+                assert!(self.hosts[host].node.extra_vips(instance).next().is_some());
+                self.hosts[host].announced.push((millis, 0));
+            }
+            Action::Promote => self.promoted += 1,
             Action::Sockets | Action::Shares(_) => {}
             Action::Vmacs => self.make_vmacs(host),
             Action::Event(event) => match *event {

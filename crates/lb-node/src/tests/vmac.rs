@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use lb_config::model::{Vmac as Configured, VrrpInstance};
+use lb_config::model::{ExtraGarp, Vmac as Configured, VrrpInstance};
 use lb_control::State;
 
 use super::network::{instance, plan};
@@ -86,10 +86,20 @@ fn a_name_that_is_taken_gives_way_to_the_next() {
 
 #[test]
 fn an_instance_starts_when_its_virtual_mac_is_there_and_its_vips_are_on_it() {
-    let mut node = node(plan([with_vmac("A", "eth1", 51)]));
-    let mac = [0, 0, 0x5E, 0, 1, 51];
-    let expected =
-        Vmac { name: "vrrp.51".into(), base: BASE, mac, ipv4: true, ipv6: false, link_local: None };
+    let mut configured = with_vmac("A", "eth1", 51);
+    configured.router.vmac =
+        Some(Configured { group: Some(7), netlink_notify: true, ..Configured::default() });
+    let mut node = node(plan([configured]));
+    let expected = Vmac {
+        name: "vrrp.51".into(),
+        base: BASE,
+        mac: [0, 0, 0x5E, 0, 1, 51],
+        ipv4: true,
+        ipv6: false,
+        link_local: None,
+        group: Some(7),
+        tells_of_base: true,
+    };
     assert_eq!(node.vmacs(), [expected]);
     assert!(tell(&mut node, Input::Start).contains(&Action::Vmacs));
     assert_eq!(state(&node, *NOW), State::Init);
@@ -135,9 +145,13 @@ fn single_addresses_have_virtual_macs_on_their_own_interfaces() {
     let mut far = one.router.vips[0].clone();
     (far.interface, far.address) = (Some("eth2".into()), IpAddr::from([10, 0, 3, 100]));
     one.router.vips.push(far);
+    one.router.garp_extra = Some(ExtraGarp { all: false, interval: Duration::from_secs(100) });
     let mut plan = Plan { instances: vec![InstanceConfig::Vrrp(Arc::new(one))], ..Plan::default() };
     plan.vmac_prefixes.address = Some("addr".into());
-    let node = node(plan);
+    let mut node = node(plan);
     let bases: Vec<_> = node.vmacs().into_iter().map(|vmac| (vmac.name, vmac.base)).collect();
     assert_eq!(bases, [("addr.51".to_owned(), BASE + 1)]);
+    tell(&mut node, Input::Link { link: MACVLAN, name: "addr.51", up: true });
+    let extra: Vec<_> = node.extra_vips(node.order[0]).map(|(link, _)| link).collect();
+    assert_eq!(extra, [MACVLAN], "nothing else leaves by it");
 }

@@ -70,7 +70,10 @@ impl World<'_> {
                 }
             }
             Action::Announce { instance, rounds } => self.announce(router, instance, rounds),
-            Action::Sockets | Action::Shares(_) => {}
+            Action::AnnounceExtra { .. }
+            | Action::Sockets
+            | Action::Shares(_)
+            | Action::Promote => {}
             Action::Vmacs => self.make_vmacs(router),
             Action::Event(event) => self.event(router, &event),
         }

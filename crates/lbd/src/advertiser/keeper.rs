@@ -5,17 +5,18 @@
 //! of role brings about is done here, in its order: addresses, their announcements, and the events
 //! that tell of them.
 
+use std::collections::BTreeSet;
 use std::sync::mpsc::RecvTimeoutError;
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
 use std::{io, mem};
 
+use lb_config::model::{AddressFlags, Lifetime};
 use lb_net::{
-    Address, Announcement, Announcer, Change, Error, Outcome, RouteSocket, Share, SharedAddress,
-    VmacSpec, Vmacs, Waker,
+    Address, AddressOptions, Announcement, Announcer, Change, Error, FOREVER, Outcome, Promotions,
+    RouteSocket, Share, SharedAddress, VmacSpec, Vmacs, Waker,
 };
-
 use lb_node::Vip;
 
 use crate::advertiser::thread::with_sources;
@@ -42,6 +43,8 @@ enum Task {
     Share(Vec<SharedAddress>),
     /// Make exactly these virtual MACs.
     Vmacs(Vec<VmacSpec>),
+    /// Have exactly these links keep a second address of a subnet when the first goes.
+    Promote(BTreeSet<u32>),
     Then(Box<dyn FnOnce() + Send>),
 }
 
@@ -70,9 +73,19 @@ impl Keeper {
         let (report, exceptions) = mpsc::channel();
         let (deplore, vmac_failures) = mpsc::channel();
         let (shared, sharing) = mpsc::channel();
-        let (share, balances) = (None, true);
-        let hands =
-            Hands { route, announcer, share, balances, vmacs, report, deplore, shared, waker };
+        let (share, promotions, balances) = (None, None, true);
+        let hands = Hands {
+            route,
+            announcer,
+            share,
+            balances,
+            promotions,
+            vmacs,
+            report,
+            deplore,
+            shared,
+            waker,
+        };
         let thread = std::thread::Builder::new()
             .name("lbd-addresses".into())
             .spawn(move || hands.run(&inbox))?;
@@ -98,6 +111,11 @@ impl Keeper {
     /// Makes exactly these virtual MACs.
     pub(super) fn vmacs(&self, vmacs: Vec<VmacSpec>) -> io::Result<()> {
         self.give(Task::Vmacs(vmacs))
+    }
+
+    /// Has exactly these links keep a second address of a subnet when the first goes.
+    pub(super) fn promote(&self, links: BTreeSet<u32>) -> io::Result<()> {
+        self.give(Task::Promote(links))
     }
 
     /// Calls `f` when everything before it is done.
@@ -144,6 +162,8 @@ struct Hands {
     share: Option<Share>,
     /// The last shares could be taken.
     balances: bool,
+    /// Once a link was to be promoted.
+    promotions: Option<Promotions>,
     vmacs: Vmacs,
     report: mpsc::Sender<(VipChange, Outcome)>,
     deplore: mpsc::Sender<(String, Error)>,
@@ -179,6 +199,11 @@ impl Hands {
                     }
                 }
                 Task::Vmacs(vmacs) => self.vmacs(&vmacs),
+                Task::Promote(links) => {
+                    if let Err(error) = self.promote(&links) {
+                        tracing::error!("{}", with_sources(&error));
+                    }
+                }
                 Task::Then(f) => f(),
             }
         }
@@ -212,6 +237,14 @@ impl Hands {
             None => self.share.insert(Share::open(SHARE_TABLE)?),
         };
         share.apply(shares)
+    }
+
+    fn promote(&mut self, links: &BTreeSet<u32>) -> Result<(), Error> {
+        let promotions = match &mut self.promotions {
+            Some(promotions) => promotions,
+            None => self.promotions.insert(Promotions::open()?),
+        };
+        promotions.apply(links)
     }
 
     fn vmacs(&mut self, wanted: &[VmacSpec]) {
@@ -262,6 +295,22 @@ fn request(VipChange { vip, present }: &VipChange) -> Change<'_> {
         broadcast: vip.address.broadcast,
         scope: vip.address.scope,
         label: vip.address.label.as_deref(),
+        options: options(&vip.address.flags),
     };
     if *present { Change::Add(address) } else { Change::Remove(address) }
+}
+
+fn options(flags: &AddressFlags) -> AddressOptions {
+    AddressOptions {
+        peer: flags.peer,
+        preferred: flags.preferred.map(|lifetime| match lifetime {
+            Lifetime::Forever => FOREVER,
+            Lifetime::Seconds(seconds) => seconds,
+        }),
+        home: flags.home,
+        detect_duplicates: flags.detect_duplicates,
+        manage_temporary: flags.manage_temporary,
+        no_prefix_route: flags.no_prefix_route,
+        autojoin: flags.autojoin,
+    }
 }

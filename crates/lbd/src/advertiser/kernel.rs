@@ -65,8 +65,9 @@ impl Kernel {
             self.link(link, tell);
         }
         let addresses = self.route.addresses()?;
-        let usable = addresses.iter().filter(|address| !address.tentative);
-        let present: HashSet<_> = usable.map(|a| (a.ifindex, a.address)).collect();
+        // A VIP of ours is there even while the kernel looks for its duplicates.
+        let there = addresses.iter().filter(|address| address.ours || !address.tentative);
+        let present: HashSet<_> = there.map(|a| (a.ifindex, a.address)).collect();
         for &(link, address) in self.addresses.difference(&present) {
             if indices.contains(&link) {
                 tell(Input::Address { link, address, present: false });
@@ -273,12 +274,24 @@ impl Kernel {
     /// Has exactly these virtual MACs made.
     pub(super) fn vmacs(&mut self, wanted: Vec<Vmac>) -> io::Result<()> {
         self.vmacs = wanted.iter().map(|vmac| vmac.name.clone()).collect();
-        let spec = |Vmac { name, base, mac, ipv4, ipv6, link_local }| {
+        let spec = |vmac: Vmac| VmacSpec {
+            name: vmac.name,
+            base: vmac.base,
+            hardware: vmac.mac,
             // The base has to hear the advertisements of another router with the same MAC.
-            let mode = MacvlanMode::Bridge;
-            VmacSpec { name, base, hardware: mac, mode, ipv4, ipv6, link_local }
+            mode: MacvlanMode::Bridge,
+            ipv4: vmac.ipv4,
+            ipv6: vmac.ipv6,
+            link_local: vmac.link_local,
+            group: vmac.group,
+            tells_of_base: vmac.tells_of_base,
         };
         self.keeper.vmacs(wanted.into_iter().map(spec).collect())
+    }
+
+    /// Has exactly these links keep a second address of a subnet when the first goes.
+    pub(super) fn promote(&self, links: BTreeSet<LinkIndex>) -> io::Result<()> {
+        self.keeper.promote(links)
     }
 
     /// Calls `f` when the changes and announcements before it are done.

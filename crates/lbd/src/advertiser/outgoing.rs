@@ -23,8 +23,8 @@ pub(super) struct Outgoing {
     changes: Vec<VipChange>,
     /// Instances with something in `changes`.
     changed: HashSet<InstanceId>,
-    /// Whose VIPs to announce, and how often.
-    announcements: Vec<(InstanceId, u32)>,
+    /// Whose VIPs to announce, and how often; `None`: once, those of `garp_extra_if` alone.
+    announcements: Vec<(InstanceId, Option<u32>)>,
     /// The instances in `announcements`.
     announced: HashSet<InstanceId>,
     /// Whether a link's host is a router, asked once a batch.
@@ -68,7 +68,11 @@ impl Outgoing {
             }
             Action::Announce { instance, rounds } => {
                 self.announced.insert(instance);
-                self.announcements.push((instance, rounds));
+                self.announcements.push((instance, Some(rounds)));
+            }
+            Action::AnnounceExtra { instance } => {
+                self.announced.insert(instance);
+                self.announcements.push((instance, None));
             }
             Action::Shares(shares) => {
                 self.flush(node, sockets, kernel)?;
@@ -79,6 +83,10 @@ impl Outgoing {
                 let vmacs = node.vmacs();
                 sockets.speak_through(&vmacs);
                 kernel.vmacs(vmacs)?;
+            }
+            Action::Promote => {
+                self.flush(node, sockets, kernel)?;
+                kernel.promote(node.promoted())?;
             }
             Action::Sockets | Action::Event(_) => {}
         }
@@ -147,9 +155,12 @@ impl Outgoing {
         self.routers.clear();
         let mut all = Vec::new();
         for (instance, rounds) in mem::take(&mut self.announcements) {
-            for (link, vip) in node.vips(instance) {
+            let vips = rounds.is_some().then(|| node.vips(instance));
+            let extra = rounds.is_none().then(|| node.extra_vips(instance));
+            for (link, vip) in vips.into_iter().flatten().chain(extra.into_iter().flatten()) {
                 let router = self.is_router(link, vip.address, kernel);
-                all.extend(kernel.announcement(link, vip.address, router).map(|it| (it, rounds)));
+                let announcement = kernel.announcement(link, vip.address, router);
+                all.extend(announcement.map(|it| (it, rounds.unwrap_or(1))));
             }
         }
         kernel.announce(all)

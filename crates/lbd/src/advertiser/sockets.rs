@@ -21,11 +21,19 @@ pub(super) struct Sockets {
     open: BTreeMap<Key, Open>,
     /// What is sent through virtual MACs, whichever. They hear nothing.
     senders: BTreeMap<SocketFamily, AdvertSocket>,
-    /// VRIDs by interface and family, from the plan.
-    vrids: BTreeMap<(Option<String>, SocketFamily), VridSet>,
+    /// By interface and family, from the plan.
+    served: BTreeMap<(Option<String>, SocketFamily), Served>,
     inbox: Inbox,
     /// Grows for ever, so that a late readiness of a closed socket finds none.
     next_token: u64,
+}
+
+/// What a socket is for.
+#[derive(Clone, Copy, Debug, Default)]
+struct Served {
+    vrids: VridSet,
+    /// `kernel_rx_buf_size` of all instances together, bytes.
+    room: usize,
 }
 
 #[derive(Debug)]
@@ -43,7 +51,7 @@ impl Sockets {
         let mut sockets = Self {
             open: BTreeMap::new(),
             senders: BTreeMap::new(),
-            vrids: BTreeMap::new(),
+            served: BTreeMap::new(),
             inbox: Inbox::new(),
             next_token: first_token,
         };
@@ -51,13 +59,17 @@ impl Sockets {
         sockets
     }
 
-    /// Takes the VRIDs of another plan; [`Sockets::reconcile`] puts them in force.
+    /// Takes the VRIDs and buffers of another plan; [`Sockets::reconcile`] puts them in force.
     pub(super) fn serve(&mut self, plan: &Plan) {
-        self.vrids.clear();
+        self.served.clear();
         for instance in &plan.instances {
             for family in instance.families() {
-                let key = (instance.router().interface.clone(), family.into());
-                self.vrids.entry(key).or_default().insert(instance.id());
+                let router = instance.router();
+                let key = (router.interface.clone(), family.into());
+                let served = self.served.entry(key).or_default();
+                served.vrids.insert(instance.id());
+                let room = router.kernel_rx_buf_size.unwrap_or_default() as usize;
+                served.room = served.room.saturating_add(room);
             }
         }
     }
@@ -102,9 +114,9 @@ impl Sockets {
         groups: BTreeSet<IpAddr>,
         poller: &Poller,
     ) -> Result<(), lb_net::Error> {
-        let served = (interface.as_ref().map(|interface| interface.name.clone()), key.1);
-        let vrids = self.vrids.get(&served).copied().unwrap_or_default();
-        let (name, _) = served;
+        let of = (interface.as_ref().map(|interface| interface.name.clone()), key.1);
+        let Served { vrids, room } = self.served.get(&of).copied().unwrap_or_default();
+        let (name, _) = of;
         let open = match self.open.entry(key) {
             Entry::Occupied(entry) => {
                 let open = entry.into_mut();
@@ -127,6 +139,7 @@ impl Sockets {
                 entry.insert(Open { socket, name, token, groups: BTreeSet::new() })
             }
         };
+        open.socket.reserve(room)?;
         for group in open.groups.difference(&groups) {
             // Left already when its interface has gone.
             let _ = open.socket.leave(*group);
