@@ -135,7 +135,7 @@ fn maintenance_outlives_failures_and_restarts() -> Test {
         d1.write_file(lb_tests::CONFIG, vrrp(150, ""))?;
         said(d1, "reload")?;
 
-        assert!(said(d1, "maintenance off")?.contains("no longer"));
+        assert!(said(d1, "maintenance off")?.contains("no instance is in maintenance any longer"));
         wait_for_holder(&lab, "d1", VIP, SOON)?;
         stop(&first)?;
         let _first = lbd(d1, &vrrp(150, ""), STATE)?;

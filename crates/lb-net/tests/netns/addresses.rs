@@ -18,9 +18,15 @@ fn ours(route: &mut RouteSocket) -> Vec<(IpAddr, u8)> {
     addresses.iter().filter(|a| a.ours).map(|a| (a.address, a.prefix)).collect()
 }
 
+/// What has been told, but for IPv6 addresses: those of the cable are looked at by the kernel for a while, and it adds
+/// its own.
 fn events(monitor: &mut Monitor) -> Vec<Event> {
     let mut events = Vec::new();
     monitor.drain(|event| events.push(event)).unwrap();
+    events.retain(|event| match event {
+        Event::Address(address) | Event::AddressGone { address, .. } => address.address.is_ipv4(),
+        Event::Link(_) | Event::LinkGone { .. } | Event::Overrun => true,
+    });
     events
 }
 
