@@ -41,7 +41,7 @@ impl Inherited {
     }
 }
 
-/// A virtual server as far as it is read.
+/// A virtual server as far as it is read. What few have is boxed: all of a file are there at once.
 pub(crate) struct Server {
     pub(crate) key: VirtualServerKey,
     pub(crate) place: Place,
@@ -53,7 +53,7 @@ pub(crate) struct Server {
     pub(crate) one_packet: bool,
     pub(crate) persistence_timeout: Option<Duration>,
     pub(crate) persistence_engine: Option<String>,
-    pub(crate) granularity: Option<Granularity>,
+    pub(crate) granularity: Option<Box<Granularity>>,
     pub(crate) quorum: u32,
     pub(crate) hysteresis: u32,
     pub(crate) quorum_up: Option<Box<Command>>,
@@ -63,7 +63,7 @@ pub(crate) struct Server {
     pub(crate) inhibit_on_failure: bool,
     pub(crate) weight: u32,
     pub(crate) inherited: Inherited,
-    pub(crate) sorry: Option<Sorry>,
+    pub(crate) sorry: Option<Box<Sorry>>,
     pub(crate) real_servers: Vec<Real>,
     pub(crate) smtp_alert: Option<bool>,
     pub(crate) snmp_name: Option<String>,
@@ -518,19 +518,18 @@ fn method(context: &mut Context<'_>, line: &Line) -> Option<LvsMethod> {
 }
 
 fn protocol(server: &mut Server, context: &mut Context<'_>, line: &Line) {
-    server.protocol = match line.str(1).to_ascii_uppercase().as_str() {
-        "TCP" => Some(Protocol::Tcp),
-        "UDP" => Some(Protocol::Udp),
-        "SCTP" => Some(Protocol::Sctp),
-        _ => {
-            let message = format!("`{}` is no protocol and is ignored", line.str(1));
+    let names = [("TCP", Protocol::Tcp), ("UDP", Protocol::Udp), ("SCTP", Protocol::Sctp)];
+    let word = line.str(1);
+    match names.into_iter().find(|(name, _)| name.eq_ignore_ascii_case(word)) {
+        Some((_, protocol)) => server.protocol = Some(protocol),
+        None => {
+            let message = format!("`{word}` is no protocol and is ignored");
             context
                 .diags
                 .warn("protocol", line.place_from(1), message)
                 .hint("use TCP, UDP or SCTP");
-            server.protocol
         }
-    };
+    }
 }
 
 /// keepalived's persistence when it is switched on without a time.
@@ -561,7 +560,9 @@ fn persistence_granularity(server: &mut Server, context: &mut Context<'_>, line:
             .map(|prefix| (Family::Inet6, prefix))
     };
     match granularity {
-        Some((family, prefix)) => server.granularity = Some(Granularity { family, prefix, place }),
+        Some((family, prefix)) => {
+            server.granularity = Some(Box::new(Granularity { family, prefix, place }));
+        }
         None => {
             let message = format!("`{text}` is no granularity and is ignored");
             context
@@ -574,7 +575,8 @@ fn persistence_granularity(server: &mut Server, context: &mut Context<'_>, line:
 
 fn sorry_server(server: &mut Server, context: &mut Context<'_>, line: &Line) {
     if let Some(address) = socket_address(context, line, 1) {
-        server.sorry = Some(Sorry { address, method: None, inhibit: false, place: line.place() });
+        let sorry = Sorry { address, method: None, inhibit: false, place: line.place() };
+        server.sorry = Some(Box::new(sorry));
     }
 }
 
