@@ -6,7 +6,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::check::{self, Above};
-use super::lvs::{PERSISTENCE, Real, Server, Sorry};
+use super::lvs::{Real, Server, Sorry};
+use super::lvs_setting::PERSISTENCE;
 use super::{Context, exact, lint};
 use crate::diagnostic::Place;
 use crate::model::{
