@@ -58,7 +58,7 @@ pub enum CheckerKind {
     Dns(DnsChecker),
     /// `FILE_CHECK`
     File(FileChecker),
-    /// `BFD_CHECK`: the name of an instance in [`Model::bfd_instances`].
+    /// `BFD_CHECK`: the name of an instance in [`Model::bfd_instances`](super::Model::bfd_instances).
     Bfd(String),
 }
 

@@ -31,7 +31,7 @@ pub struct VirtualRouter {
     pub dont_track_primary: bool,
     /// `track_interface`, the group's included.
     pub track_interfaces: Vec<Tracked>,
-    /// `track_script`, the group's included; the names are in [`Model::vrrp_scripts`].
+    /// `track_script`, the group's included; the names are in [`Model::vrrp_scripts`](super::Model::vrrp_scripts).
     pub track_scripts: Vec<Tracked>,
     /// Gratuitous ARP.
     pub garp: Garp,
@@ -49,11 +49,11 @@ pub struct VirtualRouter {
     pub vrf: Option<String>,
     /// `unicast_fault_no_peer`: FAULT, not multicast, without peers.
     pub unicast_fault_no_peer: bool,
-    /// `track_file`, the group's included; the names are in [`Model::track_files`].
+    /// `track_file`, the group's included; the names are in [`Model::track_files`](super::Model::track_files).
     pub track_files: Vec<Tracked>,
-    /// `track_process`, the group's included; the names are in [`Model::track_processes`].
+    /// `track_process`, the group's included; the names are in [`Model::track_processes`](super::Model::track_processes).
     pub track_processes: Vec<Tracked>,
-    /// `track_bfd`, the group's included; the names are in [`Model::bfd_instances`].
+    /// `track_bfd`, the group's included; the names are in [`Model::bfd_instances`](super::Model::bfd_instances).
     pub track_bfds: Vec<Tracked>,
     /// `virtual_routes`
     pub routes: Vec<Route>,

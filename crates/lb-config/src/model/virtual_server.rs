@@ -49,7 +49,7 @@ pub enum VirtualServerKey {
     Address(SocketAddr),
     /// `virtual_server fwmark N`.
     Fwmark(u32),
-    /// `virtual_server group NAME`; the name is in [`Model::virtual_server_groups`].
+    /// `virtual_server group NAME`; the name is in [`Model::virtual_server_groups`](super::Model::virtual_server_groups).
     Group(String),
 }
 
