@@ -31,7 +31,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let program = timed(|| reconciler.replace(&table))?;
     let same = timed(|| reconciler.replace(&table))?;
     if let Some(mut last) = table.last_entry() {
-        last.get_mut().destinations.insert(server(u32::MAX >> 8), ROUTE);
+        last.get_mut().destinations.add(server(u32::MAX >> 8), ROUTE);
     }
     let one_more = timed(|| reconciler.replace(&table))?;
     let audit = timed(|| reconciler.audit())?;

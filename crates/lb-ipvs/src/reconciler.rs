@@ -102,8 +102,9 @@ pub struct Reconciler<K = Client> {
     kernel: K,
     desired: Snapshot,
     /// Services which the kernel has otherwise than desired, and how: failures, or what was found.
-    /// All others are as desired, so the table is kept once.
-    odd: BTreeMap<ServiceKey, Option<ServiceState>>,
+    /// All others are as desired, so the table is kept once. Boxed, because at a start all are odd
+    /// and none is there.
+    odd: BTreeMap<ServiceKey, Option<Box<ServiceState>>>,
     /// Whether that holds: not before the first look and not after a broken exchange.
     known: bool,
     /// What the kernel's count of services is expected to be.
@@ -150,7 +151,7 @@ impl<K: Kernel> Reconciler<K> {
     /// What the kernel has of the service, as far as we know.
     fn actual(&self, key: &ServiceKey) -> Option<&ServiceState> {
         match self.odd.get(key) {
-            Some(state) => state.as_ref(),
+            Some(state) => state.as_deref(),
             None => self.desired.get(key),
         }
     }
@@ -160,7 +161,7 @@ impl<K: Kernel> Reconciler<K> {
         if state.as_ref() == self.desired.get(&key) {
             self.odd.remove(&key);
         } else {
-            self.odd.insert(key, state);
+            self.odd.insert(key, state.map(Box::new));
         }
     }
 
@@ -173,10 +174,10 @@ impl<K: Kernel> Reconciler<K> {
         let mut seen = dump(kernel, &services, ours)?;
         let not_as_desired = desired.iter().filter_map(|(key, want)| {
             let state = seen.remove(key);
-            (state.as_ref() != Some(want)).then_some((*key, state))
+            (state.as_ref() != Some(want)).then(|| (*key, state.map(Box::new)))
         });
         *odd = not_as_desired.collect();
-        odd.extend(seen.into_iter().map(|(key, state)| (key, Some(state))));
+        odd.extend(seen.into_iter().map(|(key, state)| (key, Some(Box::new(state)))));
         self.known = true;
         Ok(())
     }
@@ -213,7 +214,7 @@ impl<K: Kernel> Reconciler<K> {
             }
             changes.clear();
             self.diff_all(&services, &mut changes);
-            let actual = services.into_iter().filter_map(|(key, state)| Some((key, state?)));
+            let actual = services.into_iter().filter_map(|(key, state)| Some((key, *state?)));
             match self.carry_out(&changes, actual.collect()) {
                 Ok(more) => outcome.add(more),
                 Err(error) => {
@@ -229,7 +230,7 @@ impl<K: Kernel> Reconciler<K> {
         let mut actual = std::mem::replace(&mut self.desired, desired);
         for (key, state) in std::mem::take(&mut self.odd) {
             match state {
-                Some(state) => actual.insert(key, state),
+                Some(state) => actual.insert(key, *state),
                 None => actual.remove(&key),
             };
         }
@@ -245,13 +246,17 @@ impl<K: Kernel> Reconciler<K> {
     }
 
     /// What makes services as desired where they are as `actual`, which is sorted.
-    fn diff_all(&self, actual: &[(ServiceKey, Option<ServiceState>)], changes: &mut Vec<Change>) {
+    fn diff_all(
+        &self,
+        actual: &[(ServiceKey, Option<Box<ServiceState>>)],
+        changes: &mut Vec<Change>,
+    ) {
         let (Some((first, _)), Some((last, _))) = (actual.first(), actual.last()) else { return };
         let mut desired = self.desired.range(first..=last).peekable();
         for (key, actual) in actual {
             while desired.next_if(|(other, _)| *other < key).is_some() {}
             let want = desired.next_if(|(other, _)| *other == key).map(|(_, want)| want);
-            diff_from(key, want, actual.as_ref(), changes);
+            diff_from(key, want, actual.as_deref(), changes);
         }
     }
 
@@ -416,7 +421,7 @@ impl<K: Kernel> Dataplane for Reconciler<K> {
             None => self.desired.remove(key),
         };
         // What was odd is odd still; what was as desired before may be odd now.
-        let actual = self.odd.remove(key).unwrap_or(before);
+        let actual = self.odd.remove(key).map_or(before, |state| state.map(|state| *state));
         self.note(*key, actual.clone());
         if !self.known {
             return self.settle();

@@ -352,7 +352,7 @@ fn a_large_table_takes_few_sends_and_one_more_server_one_request() {
 
     let before = reconciler.requests_sent();
     let last = table.values_mut().next_back().expect("a service");
-    last.destinations.insert(to("10.99.0.1:80"), by(ForwardingMethod::Route, 1));
+    last.destinations.add(to("10.99.0.1:80"), by(ForwardingMethod::Route, 1));
     assert_eq!(reconciler.replace(&table), Ok(1));
     assert_eq!(reconciler.requests_sent() - before, 1);
     assert_eq!(saved().len(), 11_001);
@@ -405,7 +405,8 @@ fn what_others_do_to_our_entries_is_repaired_and_theirs_are_left_alone() {
     // Not the audit this time but a change to the service that is gone.
     let three = tcp("10.100.0.3:80");
     let mut fewer = table[&three].clone();
-    fewer.destinations.pop_last();
+    let (last, _) = *fewer.destinations.iter().last().expect("two servers");
+    fewer.destinations.remove(&last);
     assert_eq!(reconciler.apply(&three, Some(&fewer)), Ok(3));
     assert_eq!(reconciler.apply(&three, Some(&table[&three])), Ok(1));
     assert_eq!(saved(), whole);

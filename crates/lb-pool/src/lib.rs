@@ -4,11 +4,13 @@
 //! [`pool`] that makes it owns quorum, hysteresis, sorry servers and inhibition.
 
 pub mod dataplane;
+pub mod destinations;
 pub mod pool;
 pub mod quorum;
 pub mod table;
 
 pub use dataplane::{Dataplane, DataplaneError};
+pub use destinations::Destinations;
 pub use pool::{
     CheckerConfig, Input, Output, RealServerConfig, SorryServer, VirtualServer, VirtualServerConfig,
 };

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::destinations::Destinations;
 use crate::quorum::Quorum;
 use crate::table::{Destination, DestinationKey, ForwardingMethod, Service, ServiceKey};
 
@@ -350,7 +351,7 @@ impl VirtualServer {
     #[must_use]
     pub fn service(&self, key: &ServiceKey) -> Service {
         let sorry = self.sorry_active();
-        let mut service = Service { destinations: BTreeMap::new(), ..self.config.service.clone() };
+        let mut all = Vec::with_capacity(self.servers.len() + 1);
         for (config, state) in self.config.real_servers.iter().zip(&self.servers) {
             let Some(weight) = state.programmed(config, sorry) else {
                 continue;
@@ -361,23 +362,24 @@ impl VirtualServer {
                 upper_threshold: config.upper_threshold,
                 lower_threshold: config.lower_threshold,
             };
-            let at = behind(key, config.key, config.method);
-            let slot = service.destinations.entry(at).or_insert(destination);
-            if slot.weight < weight {
-                *slot = destination;
-            }
+            all.push((config.behind(key), destination));
         }
+        let mut destinations = Destinations::joined(all, |kept, more| {
+            if kept.weight < more.weight {
+                *kept = more;
+            }
+        });
         if let Some(server) = self.config.sorry_server {
             let at = behind(key, server.key, server.method);
             let destination =
                 |weight| Destination { method: server.method, weight, ..Destination::default() };
             if sorry {
-                service.destinations.insert(at, destination(1));
+                destinations.set(at, destination(1));
             } else if server.inhibit {
-                service.destinations.entry(at).or_insert(destination(0));
+                destinations.add(at, destination(0));
             }
         }
-        service
+        Service { destinations, ..self.config.service.clone() }
     }
 
     /// Its configuration.

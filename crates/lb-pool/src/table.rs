@@ -9,6 +9,8 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use crate::destinations::Destinations;
+
 /// All services of a dataplane, in the order of their keys.
 pub type Table = BTreeMap<ServiceKey, Service>;
 
@@ -202,7 +204,7 @@ pub struct Service {
     /// all bits.
     pub granularity: Option<u8>,
     /// Where connections go.
-    pub destinations: BTreeMap<DestinationKey, Destination>,
+    pub destinations: Destinations,
 }
 
 /// Identifies a destination within its service.

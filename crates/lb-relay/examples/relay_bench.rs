@@ -62,7 +62,8 @@ fn main() -> Result<()> {
 /// The relay's process: serves until its standard input ends.
 fn serve(listen: SocketAddr, server: SocketAddr) -> Result<()> {
     let key = DestinationKey { address: server.ip(), port: server.port() };
-    let destinations = [(key, Destination { weight: 1, ..Destination::default() })].into();
+    let destination = Destination { weight: 1, ..Destination::default() };
+    let destinations = [(key, destination)].into_iter().collect();
     let service = Service { scheduler: Scheduler::Rr, destinations, ..Service::default() };
     let mut relay = Relay::start(Options::default())?;
     relay

@@ -398,7 +398,8 @@ mod tests {
     fn only_nat_changes_ports() {
         let at = |method, port| {
             let destination = Destination { method, weight: 1, ..Destination::default() };
-            let destinations = [(DestinationKey { port, ..key(1) }, destination)].into();
+            let destinations =
+                [(DestinationKey { port, ..key(1) }, destination)].into_iter().collect();
             let mut balance = Balance::new(&Service { destinations, ..Service::default() });
             assign(&mut balance, Instant::now()).server(443).port()
         };
@@ -425,8 +426,13 @@ mod tests {
         // (upper, lower, opens again at)
         for (upper, lower, opens) in [(4, 2, 1), (4, 0, 2), (8, 8, 7)] {
             let mut want = service(&[1]);
-            let destination = want.destinations.get_mut(&key(1)).unwrap();
-            (destination.upper_threshold, destination.lower_threshold) = (upper, lower);
+            let destination = Destination {
+                weight: 1,
+                upper_threshold: upper,
+                lower_threshold: lower,
+                ..Destination::default()
+            };
+            assert!(want.destinations.edit(&key(1), destination));
             let mut balance = Balance::new(&want);
             let mut leases: Vec<_> =
                 (0..upper).map(|_| assign(&mut balance, Instant::now())).collect();

@@ -205,7 +205,7 @@ impl Relay {
 
     /// Says once what is done differently here.
     fn explain(&mut self, key: &ServiceKey, want: &Service) {
-        let mut methods = want.destinations.values().map(|d| d.method);
+        let mut methods = want.destinations.iter().map(|(_, d)| d.method);
         if !self.explained
             && let Some(method) = methods.find(|m| *m != ForwardingMethod::Nat)
         {

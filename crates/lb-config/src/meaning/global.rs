@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::script::Command;
 use super::table::{Keyword, Table, Takes};
-use super::{Context, Draft, carp, daemon, group, lvs, top, vrrp, vrrp_script};
+use super::{Context, Draft, carp, daemon, group, lvs, lvs_group, top, vrrp, vrrp_script};
 use crate::diagnostic::{Class, Place};
 use crate::model::{ExtraGarp, FlushOnStop, Global, LvsTimeouts, Scheduling, VrrpVersion};
 use crate::syntax::{Checks, Line};
@@ -107,7 +107,7 @@ pub(crate) static TOP: Table<Draft> = Table {
         Keyword::new("carp_instance", Takes::Block { words: 0, read: carp::read }),
         Keyword::new("vrrp_sync_group", Takes::Block { words: 1, read: group::read }),
         Keyword::new("vrrp_script", Takes::Block { words: 1, read: vrrp_script::read }),
-        Keyword::new("virtual_server_group", Takes::Block { words: 1, read: lvs::read_group }),
+        Keyword::new("virtual_server_group", Takes::Block { words: 1, read: lvs_group::read }),
         Keyword::new("virtual_server", Takes::Block { words: 1, read: lvs::read }),
         Keyword::or(
             "child_wait_time",

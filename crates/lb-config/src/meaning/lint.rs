@@ -4,7 +4,7 @@
 //! line, or on the one before it, silences it.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use super::instances::Instances;
@@ -340,7 +340,10 @@ fn direct_routing(context: &mut Context<'_>, server: &VirtualServer, place: Plac
         return;
     }
     let own = context.own_addresses();
-    let local = |real: &RealServer| own.binary_search(&real.address.ip()).is_ok();
+    let local = |real: &RealServer| match real.address {
+        SocketAddr::V4(address) => own.binary_search(address.ip()).is_ok(),
+        SocketAddr::V6(_) => false,
+    };
     if !server.real_servers.iter().filter(is_direct).any(local) {
         return;
     }

@@ -1,17 +1,19 @@
-//! `virtual_server_group`, `virtual_server` and `real_server`.
+//! `virtual_server` and `real_server`.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use super::check::{self, Check};
+use super::lvs_method::{real_method, server_method};
+use super::lvs_setting::{
+    hashed, ip_family, persistence_granularity, persistence_timeout, protocol, scheduler,
+    scheduler_flag, sorry_server, sorry_server_inhibit, sorry_server_method,
+};
 use super::script::Command;
 use super::table::{Keyword, LONGEST, Table, Takes};
 use super::{Context, Draft, check_more};
 use crate::diagnostic::{Class, Place};
-use crate::model::{
-    Family, GroupEntry, LvsMethod, LvsScheduler, Protocol, TunnelChecksum, VirtualServerGroup,
-    VirtualServerKey,
-};
+use crate::model::{Family, LvsMethod, LvsScheduler, Protocol, VirtualServerKey};
 use crate::syntax::Line;
 
 /// Settings that checkers inherit, as far as they are given.
@@ -41,7 +43,7 @@ impl Inherited {
     }
 }
 
-/// A virtual server as far as it is read.
+/// A virtual server as far as it is read. What few have is boxed: all of a file are there at once.
 pub(crate) struct Server {
     pub(crate) key: VirtualServerKey,
     pub(crate) place: Place,
@@ -53,7 +55,7 @@ pub(crate) struct Server {
     pub(crate) one_packet: bool,
     pub(crate) persistence_timeout: Option<Duration>,
     pub(crate) persistence_engine: Option<String>,
-    pub(crate) granularity: Option<Granularity>,
+    pub(crate) granularity: Option<Box<Granularity>>,
     pub(crate) quorum: u32,
     pub(crate) hysteresis: u32,
     pub(crate) quorum_up: Option<Box<Command>>,
@@ -63,7 +65,7 @@ pub(crate) struct Server {
     pub(crate) inhibit_on_failure: bool,
     pub(crate) weight: u32,
     pub(crate) inherited: Inherited,
-    pub(crate) sorry: Option<Sorry>,
+    pub(crate) sorry: Option<Box<Sorry>>,
     pub(crate) real_servers: Vec<Real>,
     pub(crate) smtp_alert: Option<bool>,
     pub(crate) snmp_name: Option<String>,
@@ -306,7 +308,11 @@ pub(crate) fn read(draft: &mut Draft, context: &mut Context<'_>, line: &Line) {
 }
 
 /// `ADDRESS [PORT]`; port 0 when absent.
-fn socket_address(context: &mut Context<'_>, line: &Line, index: usize) -> Option<SocketAddr> {
+pub(super) fn socket_address(
+    context: &mut Context<'_>,
+    line: &Line,
+    index: usize,
+) -> Option<SocketAddr> {
     // Most are fine: places are for complaints.
     if let (Ok(address), Ok(port)) = (line.str(index).parse(), line.str(index + 1).parse()) {
         return Some(SocketAddr::new(address, port));
@@ -340,7 +346,7 @@ fn socket_address(context: &mut Context<'_>, line: &Line, index: usize) -> Optio
 }
 
 /// A firewall mark in the notation of C, not 0.
-fn mark(context: &mut Context<'_>, line: &Line, index: usize) -> Option<u32> {
+pub(super) fn mark(context: &mut Context<'_>, line: &Line, index: usize) -> Option<u32> {
     let word = line.word(index)?;
     let text = word.text;
     let mark = match text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
@@ -381,335 +387,4 @@ fn real_server(server: &mut Server, context: &mut Context<'_>, line: &Line) {
     };
     context.block(&REAL_SERVER, &mut real, line);
     server.real_servers.push(real);
-}
-
-const SCHEDULERS: [(&str, LvsScheduler); 14] = [
-    ("rr", LvsScheduler::Rr),
-    ("wrr", LvsScheduler::Wrr),
-    ("lc", LvsScheduler::Lc),
-    ("wlc", LvsScheduler::Wlc),
-    ("lblc", LvsScheduler::Lblc),
-    ("lblcr", LvsScheduler::Lblcr),
-    ("dh", LvsScheduler::Dh),
-    ("sh", LvsScheduler::Sh),
-    ("mh", LvsScheduler::Mh),
-    ("sed", LvsScheduler::Sed),
-    ("nq", LvsScheduler::Nq),
-    ("fo", LvsScheduler::Fo),
-    ("ovf", LvsScheduler::Ovf),
-    ("twos", LvsScheduler::Twos),
-];
-
-fn scheduler(server: &mut Server, context: &mut Context<'_>, line: &Line) {
-    let text = line.str(1);
-    match SCHEDULERS.iter().find(|(name, _)| *name == text) {
-        Some((_, scheduler)) => server.scheduler = Some(*scheduler),
-        None => {
-            let lower = text.to_ascii_lowercase();
-            let names: Vec<&str> = SCHEDULERS.iter().map(|(name, _)| *name).collect();
-            let hint = match names.iter().find(|name| **name == lower) {
-                Some(name) => format!("did you mean `{name}`?"),
-                None => format!("use one of {}", names.join(" ")),
-            };
-            let message = format!("`{text}` is no scheduler and is ignored");
-            context.diags.warn("scheduler", line.place_from(1), message).hint(hint);
-        }
-    }
-}
-
-/// `sh-port` and the like hold only after their scheduler has been named.
-fn scheduler_flag(server: &mut Server, context: &mut Context<'_>, line: &Line) {
-    let (wanted, flag) = match line.str(0) {
-        "sh-fallback" => (LvsScheduler::Sh, 0),
-        "sh-port" => (LvsScheduler::Sh, 1),
-        "mh-fallback" => (LvsScheduler::Mh, 0),
-        _ => (LvsScheduler::Mh, 1),
-    };
-    if server.scheduler == Some(wanted) {
-        server.flags[flag] = true;
-        return;
-    }
-    let name = if wanted == LvsScheduler::Sh { "sh" } else { "mh" };
-    let message = format!("`{}` belongs to scheduler {name} and is ignored", line.str(0));
-    context
-        .diags
-        .warn("scheduler-flag", line.place(), message)
-        .hint(format!("write `lb_algo {name}` before it"));
-}
-
-/// keepalived takes the word and does nothing with it.
-fn hashed(server: &mut Server, context: &mut Context<'_>, line: &Line) {
-    if server.scheduler != Some(LvsScheduler::Sh) {
-        let message = "`hashed` belongs to scheduler sh and is ignored";
-        context.diags.warn("scheduler-flag", line.place(), message);
-    }
-}
-
-fn server_method(server: &mut Server, context: &mut Context<'_>, line: &Line) {
-    server.method = method(context, line).or(server.method);
-}
-
-fn real_method(real: &mut Real, context: &mut Context<'_>, line: &Line) {
-    real.method = method(context, line).or(real.method);
-}
-
-/// Options of `TUN` as far as they are read.
-#[derive(Default)]
-pub(super) struct Tunnel {
-    kind: Option<String>,
-    port: Option<u16>,
-    checksum: Option<TunnelChecksum>,
-}
-
-pub(super) static TUNNEL: Table<Tunnel> = Table {
-    block: "lvs_method",
-    keywords: &[
-        Keyword::or("type", "ipip", Takes::Text(|t, text| t.kind = Some(text.to_owned()))),
-        Keyword::new(
-            "port",
-            Takes::Integer { min: 1, max: 65_535, set: |t, n| t.port = Some(n as u16) },
-        ),
-        Keyword::new("nocsum", Takes::Flag(|t| t.checksum = Some(TunnelChecksum::None))),
-        Keyword::new("csum", Takes::Flag(|t| t.checksum = Some(TunnelChecksum::Checksum))),
-        Keyword::new("remcsum", Takes::Flag(|t| t.checksum = Some(TunnelChecksum::Remote))),
-    ],
-    also: &[],
-};
-
-/// `NAT | DR | TUN [type ipip|gue|gre] [port N] [nocsum|csum|remcsum]`
-fn method(context: &mut Context<'_>, line: &Line) -> Option<LvsMethod> {
-    match line.str(1) {
-        "NAT" => return Some(LvsMethod::Nat),
-        "DR" => return Some(LvsMethod::Dr),
-        "TUN" => {}
-        other => {
-            let message = format!("`{other}` is no forwarding method and is ignored");
-            context
-                .diags
-                .warn("method", line.place_from(1), message)
-                .hint("use NAT, DR or TUN, in capitals");
-            return None;
-        }
-    }
-    let mut tunnel = Tunnel::default();
-    if !context.options(&TUNNEL, &mut tunnel, line, 2) {
-        return None;
-    }
-    let Tunnel { kind, port, checksum } = tunnel;
-    let kind = kind.as_deref().unwrap_or("ipip");
-    let problem = match (kind, port, checksum) {
-        ("ipip", None, None) => return Some(LvsMethod::Ipip),
-        ("gue", Some(port), checksum) => {
-            return Some(LvsMethod::Gue { port, checksum: checksum.unwrap_or_default() });
-        }
-        ("gre", None, None | Some(TunnelChecksum::None)) => {
-            return Some(LvsMethod::Gre { checksum: false });
-        }
-        ("gre", None, Some(TunnelChecksum::Checksum)) => {
-            return Some(LvsMethod::Gre { checksum: true });
-        }
-        ("gue", None, _) => "a gue tunnel needs a port",
-        ("ipip", ..) => "an ipip tunnel takes neither port nor checksum",
-        ("gre", ..) => "a gre tunnel takes `csum` or `nocsum` only",
-        _ => "the tunnel's type must be ipip, gue or gre",
-    };
-    context.diags.warn("tunnel", line.place_from(1), format!("{problem}; the method is ignored"));
-    None
-}
-
-fn protocol(server: &mut Server, context: &mut Context<'_>, line: &Line) {
-    server.protocol = match line.str(1).to_ascii_uppercase().as_str() {
-        "TCP" => Some(Protocol::Tcp),
-        "UDP" => Some(Protocol::Udp),
-        "SCTP" => Some(Protocol::Sctp),
-        _ => {
-            let message = format!("`{}` is no protocol and is ignored", line.str(1));
-            context
-                .diags
-                .warn("protocol", line.place_from(1), message)
-                .hint("use TCP, UDP or SCTP");
-            server.protocol
-        }
-    };
-}
-
-/// keepalived's persistence when it is switched on without a time.
-pub(crate) const PERSISTENCE: Duration = Duration::from_secs(360);
-
-fn persistence_timeout(server: &mut Server, context: &mut Context<'_>, line: &Line) {
-    if line.len() == 1 {
-        server.persistence_timeout = Some(PERSISTENCE);
-    } else if let Some(seconds) = context.integer_or(line, 1, 1, 31 * 86_400, "no persistence") {
-        server.persistence_timeout = Some(Duration::from_secs(seconds as u64));
-    }
-}
-
-fn persistence_granularity(server: &mut Server, context: &mut Context<'_>, line: &Line) {
-    let text = line.str(1);
-    let place = line.place_from(1);
-    let granularity = if text.contains('.') {
-        let mask = text
-            .parse::<Ipv4Addr>()
-            .map(u32::from)
-            .ok()
-            .filter(|mask| mask.leading_ones() + mask.trailing_zeros() >= 32);
-        mask.map(|mask| (Family::Inet, mask.leading_ones() as u8))
-    } else {
-        text.parse()
-            .ok()
-            .filter(|prefix| (1..=128).contains(prefix))
-            .map(|prefix| (Family::Inet6, prefix))
-    };
-    match granularity {
-        Some((family, prefix)) => server.granularity = Some(Granularity { family, prefix, place }),
-        None => {
-            let message = format!("`{text}` is no granularity and is ignored");
-            context
-                .diags
-                .warn("granularity", place, message)
-                .hint("use a mask as 255.255.255.0, or 1 to 128 for IPv6");
-        }
-    }
-}
-
-fn sorry_server(server: &mut Server, context: &mut Context<'_>, line: &Line) {
-    if let Some(address) = socket_address(context, line, 1) {
-        server.sorry = Some(Sorry { address, method: None, inhibit: false, place: line.place() });
-    }
-}
-
-fn sorry_server_inhibit(server: &mut Server, context: &mut Context<'_>, line: &Line) {
-    match &mut server.sorry {
-        Some(sorry) => sorry.inhibit = true,
-        None => no_sorry_server(context, line),
-    }
-}
-
-fn sorry_server_method(server: &mut Server, context: &mut Context<'_>, line: &Line) {
-    let method = method(context, line);
-    match &mut server.sorry {
-        Some(sorry) => sorry.method = method.or(sorry.method),
-        None => no_sorry_server(context, line),
-    }
-}
-
-fn no_sorry_server(context: &mut Context<'_>, line: &Line) {
-    let message = format!("`{}` comes before any sorry_server and is ignored", line.str(0));
-    context.diags.warn("sorry-server", line.place(), message).hint("move it below `sorry_server`");
-}
-
-fn ip_family(server: &mut Server, context: &mut Context<'_>, line: &Line) {
-    let of_key = match server.key {
-        VirtualServerKey::Address(address) if address.is_ipv6() => Some(Family::Inet6),
-        VirtualServerKey::Address(_) => Some(Family::Inet),
-        _ => None,
-    };
-    let mut set = |family| {
-        if of_key.is_some_and(|of_key| of_key != family) {
-            let message = "this is another family than that of the address, and is ignored";
-            context.diags.warn("ip-family", line.place(), message);
-        } else {
-            server.family = Some(family);
-        }
-    };
-    match line.str(1) {
-        "inet" => set(Family::Inet),
-        "inet6" => set(Family::Inet6),
-        other => {
-            let message = format!("`{other}` is no address family and is ignored");
-            context.diags.warn("ip-family", line.place_from(1), message).hint("use inet or inet6");
-        }
-    }
-}
-
-/// Addresses of one group's ranges, at most.
-const MOST_ADDRESSES: usize = 1 << 20;
-
-/// Reads a `virtual_server_group`.
-pub(crate) fn read_group(draft: &mut Draft, context: &mut Context<'_>, line: &Line) {
-    let mut group = VirtualServerGroup { name: line.str(1).to_owned(), entries: Vec::new() };
-    context.list(line, 1, |context, line| group_entry(&mut group, context, line));
-    if !draft.server_group_names.insert(group.name.clone()) {
-        let message = format!("group `{}` is defined before; the first counts", group.name);
-        context.diags.warn("duplicate-group", line.place(), message);
-        return;
-    }
-    draft.server_groups.push(group);
-}
-
-fn group_entry(group: &mut VirtualServerGroup, context: &mut Context<'_>, line: &Line) {
-    if line.str(0) == "fwmark" {
-        if line.len() < 2 {
-            context.missing_argument(line);
-            return;
-        }
-        let family = match line.str(2) {
-            "inet" => Some(Family::Inet),
-            "inet6" => Some(Family::Inet6),
-            _ => None,
-        };
-        if let Some(mark) = mark(context, line, 1) {
-            group.entries.push(GroupEntry::Fwmark { mark, family });
-        }
-        return;
-    }
-    let port = match line.word(1) {
-        None => Some(0),
-        Some(_) => context.integer_or(line, 1, 0, 65_535, "").map(|port| port as u16),
-    };
-    let (Some(port), Some(range)) = (port, address_range(line.str(0))) else {
-        let message = format!("`{}` is no address, range or network and is ignored", line.str(0));
-        context
-            .diags
-            .warn("group-entry", line.place(), message)
-            .hint("as in `192.0.2.1 80`, `192.0.2.1-9 80`, `192.0.2.0/28 80` or `fwmark 7`");
-        return;
-    };
-    let (first, last) = range;
-    let count = last.1 - first.1;
-    if count >= (MOST_ADDRESSES - group.entries.len().min(MOST_ADDRESSES)) as u128 {
-        let message = format!("group `{}` has more than {MOST_ADDRESSES} addresses", group.name);
-        context.diags.error("range-too-large", line.place(), message);
-        return;
-    }
-    for number in first.1..=last.1 {
-        let address = if first.0 {
-            IpAddr::from((number as u32).to_be_bytes())
-        } else {
-            IpAddr::from(number.to_be_bytes())
-        };
-        group.entries.push(GroupEntry::Address(SocketAddr::new(address, port)));
-    }
-}
-
-/// Whether it is IPv4, and the address as a number.
-type Number = (bool, u128);
-
-fn number(address: IpAddr) -> Number {
-    match address {
-        IpAddr::V4(address) => (true, u32::from(address).into()),
-        IpAddr::V6(address) => (false, address.into()),
-    }
-}
-
-/// `A`, `A-B` with B an address or the last part of one, or `A/LENGTH` with host bits zero: first and last.
-fn address_range(text: &str) -> Option<(Number, Number)> {
-    if let Some((address, length)) = text.split_once('/') {
-        let first = number(address.parse().ok()?);
-        let bits = if first.0 { 32 } else { 128 };
-        let length: u32 = length.parse().ok().filter(|length| *length <= bits)?;
-        let host = u128::MAX.checked_shr(128 - (bits - length)).unwrap_or(0);
-        return (first.1 & host == 0).then_some((first, (first.0, first.1 | host)));
-    }
-    let Some((address, end)) = text.split_once('-') else {
-        let address = number(text.parse().ok()?);
-        return Some((address, address));
-    };
-    let first = number(address.parse().ok()?);
-    let last = match end.parse::<IpAddr>() {
-        Ok(last) => number(last),
-        Err(_) if first.0 => (true, (first.1 & !0xff) | u128::from(end.parse::<u8>().ok()?)),
-        Err(_) => (false, (first.1 & !0xffff) | u128::from(u16::from_str_radix(end, 16).ok()?)),
-    };
-    (first.0 == last.0 && first.1 <= last.1).then_some((first, last))
 }

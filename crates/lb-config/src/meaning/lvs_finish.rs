@@ -6,7 +6,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::check::{self, Above};
-use super::lvs::{PERSISTENCE, Real, Server, Sorry};
+use super::lvs::{Real, Server, Sorry};
+use super::lvs_setting::PERSISTENCE;
 use super::{Context, exact, lint};
 use crate::diagnostic::Place;
 use crate::model::{
@@ -139,7 +140,7 @@ fn server(
     if real_servers.is_empty() {
         return None;
     }
-    let sorry_server = draft.sorry.as_ref().and_then(|sorry| {
+    let sorry_server = draft.sorry.as_deref().and_then(|sorry| {
         finish_sorry(context, sorry, method, family, ports, &real_servers, &title)
     });
     let total = real_servers.iter().map(|real| u64::from(real.weight)).sum::<u64>();
@@ -259,7 +260,7 @@ fn persistence(
 }
 
 fn granularity(context: &mut Context<'_>, draft: &Server, family: Family) -> Option<u8> {
-    let granularity = draft.granularity?;
+    let granularity = draft.granularity.as_deref()?;
     if granularity.family != family {
         let message = "this granularity is of another address family and is ignored";
         context.diags.warn("granularity", granularity.place, message);
@@ -335,6 +336,7 @@ fn real_servers(
     title: &Title,
 ) -> Vec<RealServer> {
     let few = drafts.len() <= FEW;
+    let smtp_alert = context.globals.alert_checker.or(context.globals.alert).unwrap_or(true);
     let mut seen = HashSet::with_capacity(if few { 0 } else { drafts.len() });
     let mut done: Vec<RealServer> = Vec::with_capacity(drafts.len());
     for real in drafts {
@@ -378,11 +380,7 @@ fn real_servers(
             notify_down: context
                 .notify_script(more.as_mut().and_then(|more| more.notify_down.take())),
             checkers,
-            smtp_alert: real
-                .smtp_alert
-                .or(context.globals.alert_checker)
-                .or(context.globals.alert)
-                .unwrap_or(true),
+            smtp_alert: real.smtp_alert.unwrap_or(smtp_alert),
             snmp_name: more.and_then(|more| more.snmp_name),
         });
     }

@@ -18,6 +18,9 @@ mod lint;
 mod lint_carp;
 mod lvs;
 mod lvs_finish;
+mod lvs_group;
+mod lvs_method;
+mod lvs_setting;
 mod reference;
 mod route;
 mod router;
@@ -37,7 +40,7 @@ mod vrrp_finish;
 mod vrrp_script;
 
 use std::collections::{HashMap, HashSet};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 pub use reference::tables;
 pub use uses::Use;
@@ -79,8 +82,8 @@ pub(crate) struct Context<'a> {
     recorder: Option<Recorder>,
     /// Files, processes and sessions that can be tracked.
     pub(crate) tracked: Trackable,
-    /// Addresses of this host in their order, once they are asked for.
-    own_addresses: Option<Vec<IpAddr>>,
+    /// IPv4 addresses of this host in their order, once they are asked for.
+    own_addresses: Option<Vec<Ipv4Addr>>,
 }
 
 /// What is defined so far for lists to track, with default weight and direction.
@@ -533,12 +536,17 @@ impl Context<'_> {
         }
     }
 
-    /// Addresses of this host, in their order.
-    pub(crate) fn own_addresses(&mut self) -> &[IpAddr] {
+    /// IPv4 addresses of this host, in their order.
+    pub(crate) fn own_addresses(&mut self) -> &[Ipv4Addr] {
         let system = self.system;
         self.own_addresses.get_or_insert_with(|| {
-            let mut own: Vec<_> =
-                system.addresses().into_iter().map(|(_, (address, _))| address).collect();
+            let addresses = system.addresses().into_iter();
+            let mut own: Vec<_> = addresses
+                .filter_map(|(_, (address, _))| match address {
+                    IpAddr::V4(address) => Some(address),
+                    IpAddr::V6(_) => None,
+                })
+                .collect();
             own.sort_unstable();
             own
         })

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 
 use super::table::{Keyword, Table, Takes};
 use super::{
-    carp, check, check_more, daemon, global, group, hmac, lvs, route, router, rule, top, track,
-    tracking, uses, vip, vrrp, vrrp_script,
+    carp, check, check_more, daemon, global, group, hmac, lvs, lvs_method, route, router, rule,
+    top, track, tracking, uses, vip, vrrp, vrrp_script,
 };
 use crate::reference::{self, Block, Kind};
 
@@ -55,7 +55,7 @@ pub fn tables() -> Vec<Block> {
     add("SSL", describe(&top::SSL, "SSL", &text));
     add("virtual_server_group", positional("virtual_server_group", &text));
     add("virtual_server", describe(&lvs::SERVER, "virtual_server", &text));
-    add("virtual_server/lvs_method", describe(&lvs::TUNNEL, "lvs_method", &text));
+    add("virtual_server/lvs_method", describe(&lvs_method::TUNNEL, "lvs_method", &text));
     add("virtual_server/real_server", describe(&lvs::REAL_SERVER, "real_server", &text));
     for (path, table) in [
         ("virtual_server/real_server/TCP_CHECK", &check::TCP),

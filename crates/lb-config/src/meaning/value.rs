@@ -209,6 +209,10 @@ fn time_hint(min: u64, max: u64, default: &str) -> String {
 
 /// Seconds with decimals to microseconds, rounded half up after `places`; false if that changed it.
 pub(crate) fn decimal(word: &str, places: u32) -> Option<(u64, bool)> {
+    // Most have no fraction.
+    if let Ok(seconds) = word.parse::<u64>() {
+        return Some((seconds.checked_mul(1_000_000)?, true));
+    }
     let word = word.strip_prefix('+').unwrap_or(word);
     let (whole, fraction) = word.split_once('.').unwrap_or((word, ""));
     if whole.len() + fraction.len() == 0

@@ -1,8 +1,134 @@
-//! Checkers beyond TCP, HTTP and scripts.
+//! Checkers of real servers.
+
+use std::net::SocketAddr;
+use std::time::Duration;
 
 use serde::Serialize;
 
-use super::Connection;
+use super::Script;
+
+/// One checker, inheritance resolved.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Checker {
+    /// What it does.
+    pub kind: CheckerKind,
+    /// `delay_loop`: period while nothing changes.
+    pub delay_loop: Duration,
+    /// `retry`: attempts after the first before it counts as failed.
+    pub retry: u32,
+    /// `delay_before_retry`: from failure to next attempt.
+    pub delay_before_retry: Duration,
+    /// `warmup`: the first run is delayed by a random time up to this.
+    pub warmup: Duration,
+    /// `alpha`: down until its first success.
+    pub alpha: bool,
+    /// `log_all_failures`.
+    pub log_all_failures: bool,
+}
+
+/// What a checker does.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub enum CheckerKind {
+    /// `TCP_CHECK`
+    Tcp {
+        /// Where to.
+        connection: Connection,
+    },
+    /// `HTTP_GET` and `SSL_GET`
+    Http(Box<HttpChecker>),
+    /// `MISC_CHECK`
+    Misc {
+        /// What runs.
+        script: Script,
+        /// Run time before it counts as failed.
+        timeout: Duration,
+        /// `misc_dynamic`: exit status 2 to 255 sets the weight to status − 2.
+        dynamic: bool,
+    },
+    /// `SMTP_CHECK`
+    Smtp(SmtpChecker),
+    /// `PING_CHECK`
+    Ping {
+        /// Where to; the port means nothing.
+        connection: Connection,
+    },
+    /// `UDP_CHECK`
+    Udp(UdpChecker),
+    /// `DNS_CHECK`
+    Dns(DnsChecker),
+    /// `FILE_CHECK`
+    File(FileChecker),
+    /// `BFD_CHECK`: the name of an instance in [`Model::bfd_instances`](super::Model::bfd_instances).
+    Bfd(String),
+}
+
+/// `HTTP_GET` and `SSL_GET`.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct HttpChecker {
+    /// Where to.
+    pub connection: Connection,
+    /// `SSL_GET`
+    pub tls: Option<TlsOptions>,
+    /// `http_protocol`
+    pub version: HttpVersion,
+    /// URLs, at least one.
+    pub urls: Vec<Url>,
+    /// `fast_recovery`: no delay between the URLs of a server that recovers.
+    pub fast_recovery: bool,
+}
+
+/// TLS of `SSL_GET`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct TlsOptions {
+    /// Send SNI.
+    pub sni: bool,
+    /// `sni_name`; else the virtual host.
+    pub sni_name: Option<String>,
+    /// `tls_compliant`: end with close_notify.
+    pub compliant: bool,
+}
+
+/// Request version.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub enum HttpVersion {
+    /// 1.0
+    #[default]
+    Http10,
+    /// 1.0 with `Connection: close`
+    Http10Close,
+    /// 1.1 with `Connection: close`
+    Http11,
+}
+
+/// One URL of an HTTP checker.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Url {
+    /// Request target.
+    pub path: String,
+    /// `Host` header, inheritance resolved; `None`: address and port.
+    pub virtualhost: Option<String>,
+    /// Accepted status codes as inclusive ranges, never empty.
+    pub status_codes: Vec<(u16, u16)>,
+    /// Expected MD5 of the body.
+    pub digest: Option<[u8; 16]>,
+    /// `regex` and its options.
+    pub regex: Option<Regex>,
+}
+
+/// Connection of a network checker.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
+pub struct Connection {
+    /// `connect_ip` and `connect_port`, else the real server's.
+    pub to: SocketAddr,
+    /// `bindto` and `bind_port`.
+    pub bind: Option<SocketAddr>,
+    /// `bind_if`.
+    pub interface: Option<String>,
+    /// `fwmark`, 0 for none.
+    pub fwmark: u32,
+    /// `connect_timeout`: of the connect, and of each read and write.
+    pub timeout: Duration,
+}
 
 /// `SMTP_CHECK`
 #[derive(Clone, Debug, PartialEq, Serialize)]

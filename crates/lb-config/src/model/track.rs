@@ -1,9 +1,30 @@
-//! What instances and checkers follow: files, processes, BFD sessions, links.
+//! What instances and checkers follow: scripts, files, processes, BFD sessions, links.
 
 use std::net::IpAddr;
 use std::time::Duration;
 
 use serde::Serialize;
+
+use super::Script;
+
+/// One `vrrp_script`.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct VrrpScript {
+    /// Its name.
+    pub name: String,
+    /// What runs.
+    pub script: Script,
+    /// From start to start.
+    pub interval: Duration,
+    /// Run time before it counts as failed.
+    pub timeout: Duration,
+    /// Successes needed to be up, at least 1.
+    pub rise: u32,
+    /// Failures needed to be down, at least 1.
+    pub fall: u32,
+    /// Counts as failed before its first result.
+    pub init_fail: bool,
+}
 
 /// `track_file`: a file whose number changes priorities or weights.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

@@ -1,7 +1,6 @@
 //! Free addresses, small servers and tables for the tests.
 #![allow(dead_code)] // each test program uses its own part
 
-use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -44,7 +43,7 @@ pub fn service(scheduler: Scheduler, servers: &[(SocketAddr, u32)]) -> Service {
     let destination = |(at, weight): &(SocketAddr, u32)| {
         (key(*at), Destination { weight: *weight, ..Default::default() })
     };
-    let destinations: BTreeMap<_, _> = servers.iter().map(destination).collect();
+    let destinations = servers.iter().map(destination).collect();
     Service { scheduler, destinations, ..Service::default() }
 }
 

@@ -53,7 +53,7 @@ pub(super) struct VirtualPlan {
 pub(super) struct Work {
     pub config: VirtualServerConfig,
     /// Of each of [`VirtualServerConfig::real_servers`], in the order of
-    /// [`RealServerConfig::checkers`].
+    /// [`RealServerConfig::checkers`]; empty if none has any.
     pub checkers: Vec<Vec<Checker>>,
 }
 
@@ -150,11 +150,13 @@ impl VirtualPlan {
     /// What is to do for it; if `trusting`, none of its checkers is alpha.
     pub fn work(&self, trusting: bool) -> Work {
         let server = &*self.server;
+        let checked = server.real_servers.iter().any(|real| !real.checkers.is_empty());
         let checkers: Vec<Vec<Checker>> = (server.real_servers.iter())
+            .filter(|_| checked)
             .map(|real| real.checkers.iter().filter_map(|c| checker(c, trusting)).collect())
             .collect();
-        let real_servers = (server.real_servers.iter().zip(&checkers))
-            .map(|(real, checkers)| real_server(real, checkers))
+        let real_servers = (server.real_servers.iter().enumerate())
+            .map(|(at, real)| real_server(real, checkers.get(at).map_or(&[], Vec::as_slice)))
             .collect();
         let config = VirtualServerConfig {
             keys: keys(server, &self.group),

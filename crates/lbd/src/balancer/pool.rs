@@ -63,7 +63,7 @@ pub struct Legacy {
 pub(super) struct Virtual {
     pub plan: VirtualPlan,
     pub state: VirtualServer,
-    /// Checkers of each real server.
+    /// Checkers of each real server; empty if none has any.
     pub checks: Vec<Vec<Check>>,
     /// Its checks wait because its VIP is not on this host (`ha_suspend`).
     pub suspended: bool,
@@ -517,7 +517,7 @@ fn service(owners: &[Owner], servers: &[Virtual]) -> lb_pool::Service {
     let mut service = wanted.next().unwrap_or_default();
     for more in wanted {
         for (at, destination) in more.destinations {
-            service.destinations.entry(at).or_insert(destination);
+            service.destinations.add(at, destination);
         }
     }
     service

@@ -63,7 +63,7 @@ fn real_server(
         effective_weight: if in_service { server.state.effective_weight(at).into() } else { 0 },
         alive,
         connections: sum,
-        checks: (server.checks[at].iter().enumerate())
+        checks: (server.checks.get(at).into_iter().flatten().enumerate())
             .map(|(n, checker)| check(checker, server.state.checker_up(at, n)))
             .collect(),
     }

@@ -1,0 +1,169 @@
+//! The destinations of a service.
+//!
+//! Tens of thousands are made, compared and thrown away at each reload, and most services have a
+//! handful. So those of a service stand in one allocation, sorted.
+
+use serde::Serialize;
+
+use crate::table::{Destination, DestinationKey};
+
+/// Destinations of a service by key, each with what it is set to: in the words of the table, or in
+/// those of a dataplane.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Destinations<D = Destination>(Vec<(DestinationKey, D)>);
+
+impl<D> Destinations<D> {
+    /// All of `all`. Of those with the same key the first stays, as `join` makes it with each of the
+    /// others in turn.
+    #[must_use]
+    pub fn joined(mut all: Vec<(DestinationKey, D)>, mut join: impl FnMut(&mut D, D)) -> Self
+    where
+        D: Copy,
+    {
+        if !all.is_sorted_by_key(|(key, _)| *key) {
+            all.sort_by_key(|(key, _)| *key);
+        }
+        all.dedup_by(|(key, more), (kept, settings)| {
+            let same = key == kept;
+            if same {
+                join(settings, *more);
+            }
+            same
+        });
+        Self(all)
+    }
+
+    /// All, in the order of their keys.
+    pub fn iter(&self) -> std::slice::Iter<'_, (DestinationKey, D)> {
+        self.0.iter()
+    }
+
+    /// Number of destinations.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// What the destination is set to.
+    #[must_use]
+    pub fn get(&self, key: &DestinationKey) -> Option<&D> {
+        self.position(key).ok().map(|at| &self.0[at].1)
+    }
+
+    /// Adds a destination, unless it is there already. Says whether it did.
+    pub fn add(&mut self, key: DestinationKey, settings: D) -> bool {
+        let place = self.position(&key);
+        if let Err(at) = place {
+            self.0.insert(at, (key, settings));
+        }
+        place.is_err()
+    }
+
+    /// Sets a destination, if it is there. Says whether it did.
+    pub fn edit(&mut self, key: &DestinationKey, settings: D) -> bool {
+        let place = self.position(key);
+        if let Ok(at) = place {
+            self.0[at].1 = settings;
+        }
+        place.is_ok()
+    }
+
+    /// Adds a destination, or sets the one that is there.
+    pub fn set(&mut self, key: DestinationKey, settings: D) {
+        match self.position(&key) {
+            Ok(at) => self.0[at].1 = settings,
+            Err(at) => self.0.insert(at, (key, settings)),
+        }
+    }
+
+    /// Removes a destination, if it is there. Says whether it did.
+    pub fn remove(&mut self, key: &DestinationKey) -> bool {
+        let place = self.position(key);
+        if let Ok(at) = place {
+            self.0.remove(at);
+        }
+        place.is_ok()
+    }
+
+    fn position(&self, key: &DestinationKey) -> Result<usize, usize> {
+        self.0.binary_search_by_key(key, |(key, _)| *key)
+    }
+}
+
+impl<D> Default for Destinations<D> {
+    fn default() -> Self {
+        Self(Vec::new())
+    }
+}
+
+/// Of two with the same key the first stays.
+impl<D: Copy> FromIterator<(DestinationKey, D)> for Destinations<D> {
+    fn from_iter<T: IntoIterator<Item = (DestinationKey, D)>>(all: T) -> Self {
+        Self::joined(all.into_iter().collect(), |_, _| {})
+    }
+}
+
+impl<D> IntoIterator for Destinations<D> {
+    type Item = (DestinationKey, D);
+    type IntoIter = std::vec::IntoIter<Self::Item>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.into_iter()
+    }
+}
+
+impl<'d, D> IntoIterator for &'d Destinations<D> {
+    type Item = &'d (DestinationKey, D);
+    type IntoIter = std::slice::Iter<'d, (DestinationKey, D)>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::IpAddr;
+
+    use super::*;
+
+    fn key(last: u8) -> DestinationKey {
+        DestinationKey { address: IpAddr::from([10, 0, 0, last]), port: 80 }
+    }
+
+    fn of(all: &[(u8, u32)]) -> Vec<(DestinationKey, u32)> {
+        all.iter().map(|(last, weight)| (key(*last), *weight)).collect()
+    }
+
+    #[test]
+    fn they_are_sorted_and_the_first_of_a_key_stays() {
+        let all: Destinations<u32> =
+            of(&[(3, 30), (1, 10), (3, 31), (2, 20), (1, 11)]).into_iter().collect();
+        assert_eq!(all.into_iter().collect::<Vec<_>>(), of(&[(1, 10), (2, 20), (3, 30)]));
+    }
+
+    #[test]
+    fn those_of_a_key_are_joined_in_their_order() {
+        let all = of(&[(2, 1), (1, 7), (2, 2), (2, 3)]);
+        let all = Destinations::joined(all, |kept, more| *kept = *kept * 10 + more);
+        assert_eq!(all.into_iter().collect::<Vec<_>>(), of(&[(1, 7), (2, 123)]));
+    }
+
+    #[test]
+    fn each_change_says_whether_it_was_one() {
+        let mut all: Destinations<u32> = of(&[(1, 10), (3, 30)]).into_iter().collect();
+        assert!(all.add(key(2), 20) && !all.add(key(2), 21));
+        assert!(all.edit(&key(3), 31) && !all.edit(&key(4), 40));
+        assert!(all.remove(&key(1)) && !all.remove(&key(1)));
+        all.set(key(2), 22);
+        all.set(key(4), 40);
+        assert_eq!((all.get(&key(4)), all.get(&key(1)), all.len()), (Some(&40), None, 3));
+        assert_eq!(all.into_iter().collect::<Vec<_>>(), of(&[(2, 22), (3, 31), (4, 40)]));
+    }
+}
