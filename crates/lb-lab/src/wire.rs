@@ -6,6 +6,7 @@ use std::os::fd::AsRawFd;
 
 use futures_util::TryStreamExt;
 use netlink_packet_route::link::{BridgeStpState, InfoData, InfoVeth, LinkMessage};
+use nix::errno::Errno;
 use rtnetlink::{
     Handle, LinkBridge, LinkMessageBuilder, LinkUnspec, LinkVeth, RouteMessageBuilder,
 };
@@ -70,14 +71,17 @@ impl Fabric {
 
     /// Takes a cable away, with both its ends; none is there: nothing to do.
     pub(crate) fn unplug(&self, port: &str) -> Result<()> {
-        self.with(async |handle| match index(&handle, port).await {
-            Ok(index) => handle
-                .link()
-                .del(index)
-                .execute()
-                .await
-                .netlink(|| format!("take cable `{port}` away")),
-            Err(_) => Ok(()),
+        self.with(async |handle| {
+            let Ok(index) = index(&handle, port).await else { return Ok(()) };
+            match handle.link().del(index).execute().await {
+                // With the network of a host that has lost its power the kernel takes it away itself, when it likes.
+                Err(rtnetlink::Error::NetlinkError(refusal))
+                    if refusal.raw_code() == -(Errno::ENODEV as i32) =>
+                {
+                    Ok(())
+                }
+                done => done.netlink(|| format!("take cable `{port}` away")),
+            }
         })
     }
 
