@@ -31,7 +31,7 @@ impl Node {
         };
         for id in &ids {
             if let Some(slot) = self.slot_mut(*id) {
-                slot.maintenance = state.cloned();
+                slot.maintenance = state.cloned().map(Box::new);
             }
         }
         self.tell_together(now, &ids, Input::Maintenance(state.is_some()), out);

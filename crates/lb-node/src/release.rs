@@ -72,7 +72,7 @@ impl Node {
         }
         slot.garp = Default::default();
         let vips = slot.owned_vips(links);
-        slot.lingering = Some(Lingering { until: now + LINGER, vips });
+        slot.lingering = Some(Box::new(Lingering { until: now + LINGER, vips }));
     }
 
     /// Removes what has stayed long enough.

@@ -186,7 +186,7 @@ impl Node {
         let Some(slot) = self.slot_mut(id).filter(|slot| slot.since.is_none()) else { return };
         slot.since = Some(Since::new(now));
         if maintenance.is_some() {
-            slot.maintenance = maintenance;
+            slot.maintenance = maintenance.map(Box::new);
             self.apply(now, id, Input::Maintenance(true), out);
         }
     }

@@ -63,10 +63,10 @@ pub(crate) struct Slot {
     pub(crate) waits: Vec<String>,
     pub(crate) garp: GarpTimers,
     /// Addresses that go a moment after it ceased to be MASTER.
-    pub(crate) lingering: Option<Lingering>,
+    pub(crate) lingering: Option<Box<Lingering>>,
     pub(crate) history: History,
     /// Who put it into maintenance.
-    pub(crate) maintenance: Option<Maintenance>,
+    pub(crate) maintenance: Option<Box<Maintenance>>,
     /// What is wrong on the wire, or may be.
     pub(crate) ongoing: Vec<Ongoing>,
     /// The state that was told last.

@@ -82,7 +82,7 @@ impl Node {
                 priority: priority.0,
             }),
             faults: self.reasons(slot),
-            maintenance: slot.maintenance.clone(),
+            maintenance: slot.maintenance.as_deref().cloned(),
             conflicts: slot.conflicts(),
             counters: counters(instance.counters()),
         }
@@ -129,7 +129,7 @@ impl Node {
             vips: vips(&settings.router),
             master: if role == Role::Master { ours() } else { heard() },
             faults: self.reasons(slot),
-            maintenance: slot.maintenance.clone(),
+            maintenance: slot.maintenance.as_deref().cloned(),
             conflicts: slot.conflicts(),
             counters: carp_counters(instance.counters()),
         }
