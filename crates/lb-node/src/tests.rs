@@ -534,15 +534,16 @@ fn a_restarted_engine_does_not_wait_for_scripts_again() {
     assert_story(&mut net, &[(0, 0, "(VI_1) Entering MASTER STATE")]);
 }
 
-#[test]
-fn a_late_node_hears_what_waits_before_it_judges() {
-    let mut net = pair();
-    net.story();
-    // Host 1 sleeps for a minute in which host 0 advertises; nothing is lost, only late.
-    let late = Instant::now() + Duration::from_secs(120);
+/// What a host does when it hears an advertisement of another, with that priority, at a time.
+fn hears(
+    net: &mut Network,
+    at: Instant,
+    (from, priority): (usize, u8),
+    host: usize,
+) -> Vec<Action> {
     let (mut payload, mut datagrams, mut actions) = (Vec::new(), Vec::new(), Vec::new());
-    let id = InstanceId(0);
-    net.hosts[0].node.emit(id, Advert::Vrrp(lb_vrrp::Priority(200)), &mut payload, &mut datagrams);
+    let advert = Advert::Vrrp(lb_vrrp::Priority(priority));
+    net.hosts[from].node.emit(InstanceId(0), advert, &mut payload, &mut datagrams);
     let packet = lb_election::IpPacket {
         source: datagrams[0].source,
         destination: datagrams[0].destination,
@@ -550,9 +551,18 @@ fn a_late_node_hears_what_waits_before_it_judges() {
         declared_len: None,
         payload: &payload,
     };
-    let node = &mut net.hosts[1].node;
-    node.handle(late, Input::Packet { link: 1, packet }, &mut actions);
-    node.handle(late, Input::Timer, &mut actions);
+    net.hosts[host].node.handle(at, Input::Packet { link: 1, packet }, &mut actions);
+    actions
+}
+
+#[test]
+fn a_late_node_hears_what_waits_before_it_judges() {
+    let mut net = pair();
+    net.story();
+    // Host 1 sleeps for a minute in which host 0 advertises; nothing is lost, only late.
+    let late = Instant::now() + Duration::from_secs(120);
+    let mut actions = hears(&mut net, late, (0, 200), 1);
+    net.hosts[1].node.handle(late, Input::Timer, &mut actions);
     assert_eq!(actions, []);
 }
 
@@ -584,19 +594,8 @@ fn a_master_that_misses_an_advertisement_says_so_once_a_second() {
 #[test]
 fn a_master_that_slept_through_a_takeover_says_so() {
     let mut net = pair();
-    let [host, peer] = &mut net.hosts[..] else { panic!("a pair") };
-    let (mut payload, mut datagrams, mut actions) = (Vec::new(), Vec::new(), Vec::new());
-    let advert = Advert::Vrrp(lb_vrrp::Priority(100));
-    peer.node.emit(InstanceId(0), advert, &mut payload, &mut datagrams);
-    let packet = lb_election::IpPacket {
-        source: datagrams[0].source,
-        destination: datagrams[0].destination,
-        ttl: Some(255),
-        declared_len: None,
-        payload: &payload,
-    };
-    let late = host.node.deadline().expect("a master has a timer") + Duration::from_secs(5);
-    host.node.handle(late, Input::Packet { link: 1, packet }, &mut actions);
+    let due = net.hosts[0].node.deadline().expect("a master has a timer");
+    let actions = hears(&mut net, due + Duration::from_secs(5), (1, 100), 0);
     let told = actions.iter().filter(|action| {
         matches!(action, Action::Event(event) if event.to_string().contains("5000 ms late"))
     });
