@@ -387,10 +387,7 @@ fn tracked_things_have_weights() {
         found.vrrp_scripts,
         [VrrpScript {
             name: "chk".into(),
-            script: Script {
-                argv: vec!["/usr/bin/check".into(), "-a".into(), "b c".into()],
-                owner
-            },
+            script: Script { owner, secure: true, ..Script::new(["/usr/bin/check", "-a", "b c"]) },
             interval: half,
             timeout: half,
             rise: 2,
@@ -445,33 +442,69 @@ fn members_of_a_group_have_no_weights_and_share_its_trackers() {
 #[test]
 fn scripts_must_be_there_and_safe() {
     let secure = "global_defs {\nscript_user root\nenable_script_security\n}\n";
-    let of = |command: &str| format!("vrrp_script chk {{\nscript {command}\n}}\n");
-    assert_eq!(model(&of("\"/bin/true\""), &["script-security"]).vrrp_scripts.len(), 1);
-    assert_eq!(model(&(secure.to_owned() + &of("/bin/true")), &[]).vrrp_scripts.len(), 1);
-    assert_eq!(
-        model(&(secure.to_owned() + &of("check")), &[]).vrrp_scripts[0].script.argv,
-        ["/usr/bin/check"]
-    );
-    assert_eq!(
-        model(&(secure.to_owned() + &of("/usr/bin/text")), &["script-missing"]).vrrp_scripts.len(),
-        0
-    );
-    assert_eq!(
-        model(&(secure.to_owned() + &of("/tmp/anyone")), &["script-security"]).vrrp_scripts.len(),
-        0
-    );
-    assert_eq!(
-        model(&of("/tmp/anyone"), &["script-security", "script-security"]).vrrp_scripts.len(),
-        1
-    );
-    assert_eq!(
-        model(&of("/bin/true --flag"), &["unknown-user", "script-empty"]).vrrp_scripts.len(),
-        0
-    );
+    let of = |command: &str| {
+        format!(
+            "vrrp_instance A {{\ninterface eth0\nvirtual_router_id 5\nvirtual_ipaddress {{\n10.0.0.1\n}}\n\
+             notify_master {command}\n}}\n"
+        )
+    };
+    let runs = |text: &str, complaints: &[&str]| {
+        model(text, complaints).vrrp_instances[0].router.notify.master.clone()
+    };
+    assert!(runs(&of("\"/bin/true\""), &["script-security"]).is_some());
+    assert!(runs(&(secure.to_owned() + &of("/bin/true")), &[]).is_some());
+    let found = runs(&(secure.to_owned() + &of("check")), &[]).unwrap();
+    assert_eq!(found.argv, ["/usr/bin/check"]);
+    assert!(runs(&(secure.to_owned() + &of("/usr/bin/text")), &["script-missing"]).is_none());
+    assert!(runs(&(secure.to_owned() + &of("/tmp/anyone")), &["script-security"]).is_none());
+    assert!(runs(&of("/tmp/anyone"), &["script-security", "script-security"]).is_some());
+    assert!(runs(&of("/bin/true --flag"), &["unknown-user"]).is_none());
     let unowned = "global_defs {\nenable_script_security\n}\n".to_owned() + &of("/bin/true");
-    assert_eq!(model(&unowned, &["script-security"]).vrrp_scripts.len(), 0);
-    assert_eq!(load(&of("/bin/true")).diagnostics.exit_code_of_check(), 6);
-    assert_eq!(load(&of("/missing")).diagnostics.exit_code_of_check(), 5);
+    assert!(runs(&unowned, &["script-security"]).is_none());
+    let chk = |command: &str| format!("vrrp_script chk {{\nscript {command}\n}}\n");
+    assert_eq!(load(&chk("/bin/true")).diagnostics.exit_code_of_check(), 6);
+    assert_eq!(load(&chk("/missing")).diagnostics.exit_code_of_check(), 5);
+}
+
+#[test]
+fn a_tracked_script_that_cannot_run_stays_and_fails() {
+    let secure = "global_defs {\nscript_user root\nenable_script_security\n}\n";
+    let of = |head: &str, command: &str, complaints: &[&str]| {
+        let text = format!(
+            "{head}vrrp_script chk {{\nscript {command}\n}}\n\
+             vrrp_instance A {{\ninterface eth0\nvirtual_router_id 5\nvirtual_ipaddress {{\n10.0.0.1\n}}\n\
+             track_script {{\nchk\n}}\n}}"
+        );
+        let found = model(&text, complaints);
+        assert_eq!(found.vrrp_instances[0].router.track_scripts.len(), 1, "{text}");
+        found.vrrp_scripts[0].script.clone()
+    };
+    // What the machine can cure is tried at every run; the rest is said once and for all.
+    for (command, complaint) in
+        [("/usr/bin/text", "script-missing"), ("/tmp/anyone", "script-security")]
+    {
+        let script = of(secure, command, &[complaint]);
+        assert_eq!((script.argv, script.unusable), (vec![command.to_owned()], None));
+        assert!(script.secure);
+    }
+    let unusable = |head: &str, command: &str, complaints: &[&str]| {
+        of(head, command, complaints).unusable.unwrap()
+    };
+    assert!(unusable(secure, "nowhere", &["script-missing"]).contains("PATH"));
+    let user = "/bin/true\nuser nobody-here";
+    assert!(unusable(secure, user, &["unknown-user"]).contains("nobody-here"));
+    let head = "global_defs {\nscript_user nobody-here\n}\n";
+    assert!(unusable(head, "/bin/true", &["unknown-user"]).contains("nobody-here"));
+    let head = "global_defs {\nenable_script_security\n}\n";
+    assert!(unusable(head, "/bin/true", &["script-security"]).contains("keepalived_script"));
+}
+
+#[test]
+fn a_check_that_cannot_run_stays_and_fails() {
+    let text = "global_defs {\nscript_user root\nenable_script_security\n}\n\
+        virtual_server 10.0.0.1 80 {\nprotocol TCP\nlb_algo wlc\nlb_kind NAT\nreal_server 10.0.0.2 80 {\nMISC_CHECK {\nmisc_path /missing\n}\n}\n}";
+    let found = model(text, &["script-missing"]);
+    assert_eq!(found.virtual_servers[0].real_servers[0].checkers.len(), 1);
 }
 
 #[test]
