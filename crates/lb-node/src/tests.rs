@@ -8,6 +8,7 @@ mod carp;
 mod conflicts;
 mod followed;
 mod handover;
+mod held;
 mod lines;
 mod network;
 mod vmac;
