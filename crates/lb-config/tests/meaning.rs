@@ -581,6 +581,36 @@ fn ports_follow_the_method() {
 }
 
 #[test]
+fn checks_go_to_the_port_as_written() {
+    let checked = |service: &str, real: &str, method: &str| {
+        let text = format!(
+            "virtual_server {service} {{\nlb_algo rr\nlb_kind {method}\nreal_server 10.0.0.2 {real} {{\nTCP_CHECK {{\n}}\n}}\n}}"
+        );
+        let loaded = load(&text);
+        let model = loaded.model.expect("accepted");
+        let checker = &model.virtual_servers[0].real_servers[0].checkers[0];
+        let CheckerKind::Tcp { connection } = &checker.kind else { panic!("TCP") };
+        connection.to.port()
+    };
+    // (service, server's port, method, port that is checked)
+    for (service, real, method, port) in [
+        ("fwmark 1", "80", "DR", 80),
+        ("fwmark 1", "80", "NAT", 80),
+        ("fwmark 1", "80", "TUN", 80),
+        ("10.0.0.1 0", "80", "DR", 80),
+        ("10.0.0.1 0", "80", "TUN", 80),
+        ("10.0.0.1 80", "8080", "DR", 8080),
+        ("10.0.0.1 80", "8080", "TUN", 8080),
+        ("10.0.0.1 80", "8080", "NAT", 8080),
+        // Nothing written is the service's.
+        ("10.0.0.1 80", "", "DR", 80),
+        ("10.0.0.1 80", "", "NAT", 80),
+    ] {
+        assert_eq!(checked(service, real, method), port, "{service} {real} {method}");
+    }
+}
+
+#[test]
 fn persistence_is_implied_by_port_0_and_granularity() {
     let every = "virtual_server 10.0.0.1 {\nlb_algo rr\nlb_kind NAT\nprotocol TCP\nreal_server 10.0.0.2 {\n}\n}";
     let found = model(every, &["port-zero"]).virtual_servers.remove(0);
