@@ -125,7 +125,7 @@ impl Node {
                 continue; // a stale entry
             }
             self.notice_lateness(now, id, out);
-            self.drive(now, id, Input::Timer, out);
+            self.time_passes(now, id, out);
             self.announce_due(now, id, out);
             self.release_due(now, id, out);
             if let Some(slot) = self.slot_mut(id) {
@@ -146,6 +146,19 @@ impl Node {
         }
         if self.phase == Phase::Stopping || !self.departed.is_empty() {
             self.conclude(out);
+        }
+    }
+
+    /// Gives an instance the time.
+    fn time_passes(&mut self, now: Instant, id: InstanceId, out: &mut Vec<Action>) {
+        let protocol = |node: &Self| {
+            let slot = node.slot(id)?;
+            Some((slot.protocol.listens_again(), slot.protocol.deadline()?))
+        };
+        let before = protocol(self);
+        self.drive(now, id, Input::Timer, out);
+        if let (Some((false, due)), Some((true, _))) = (before, protocol(self)) {
+            self.notice_listening(now, id, due, out);
         }
     }
 
