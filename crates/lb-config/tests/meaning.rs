@@ -614,6 +614,36 @@ fn ports_follow_the_method() {
 }
 
 #[test]
+fn checks_go_to_the_port_as_written() {
+    let checked = |service: &str, real: &str, method: &str| {
+        let text = format!(
+            "virtual_server {service} {{\nlb_algo rr\nlb_kind {method}\nreal_server 10.0.0.2 {real} {{\nTCP_CHECK {{\n}}\n}}\n}}"
+        );
+        let loaded = load(&text);
+        let model = loaded.model.expect("accepted");
+        let checker = &model.virtual_servers[0].real_servers[0].checkers[0];
+        let CheckerKind::Tcp { connection } = &checker.kind else { panic!("TCP") };
+        connection.to.port()
+    };
+    // (service, server's port, method, port that is checked)
+    for (service, real, method, port) in [
+        ("fwmark 1", "80", "DR", 80),
+        ("fwmark 1", "80", "NAT", 80),
+        ("fwmark 1", "80", "TUN", 80),
+        ("10.0.0.1 0", "80", "DR", 80),
+        ("10.0.0.1 0", "80", "TUN", 80),
+        ("10.0.0.1 80", "8080", "DR", 8080),
+        ("10.0.0.1 80", "8080", "TUN", 8080),
+        ("10.0.0.1 80", "8080", "NAT", 8080),
+        // Nothing written is the service's.
+        ("10.0.0.1 80", "", "DR", 80),
+        ("10.0.0.1 80", "", "NAT", 80),
+    ] {
+        assert_eq!(checked(service, real, method), port, "{service} {real} {method}");
+    }
+}
+
+#[test]
 fn persistence_is_implied_by_port_0_and_granularity() {
     let every = "virtual_server 10.0.0.1 {\nlb_algo rr\nlb_kind NAT\nprotocol TCP\nreal_server 10.0.0.2 {\n}\n}";
     let found = model(every, &["port-zero"]).virtual_servers.remove(0);
@@ -666,9 +696,24 @@ fn tunnels_have_options() {
         LvsMethod::Gue { port: 6080, checksum: TunnelChecksum::Checksum }
     );
     assert_eq!(method("TUN type gre csum", &[]), LvsMethod::Gre { checksum: true });
-    assert_eq!(method("TUN type gue", &["tunnel"]), LvsMethod::Nat);
-    assert_eq!(method("TUN csum", &["tunnel"]), LvsMethod::Nat);
+    for broken in ["type gue", "type gre remcsum", "type gre port 8", "type x", "csum"] {
+        assert_eq!(method(&format!("TUN {broken}"), &["tunnel"]), LvsMethod::Ipip, "{broken}");
+    }
+    let gue = LvsMethod::Gue { port: 6080, checksum: TunnelChecksum::None };
+    assert_eq!(method("TUN type gue port 6080\nlvs_method TUN type gue", &["tunnel"]), gue);
     assert_eq!(method("dr", &["method"]), LvsMethod::Nat);
+}
+
+#[test]
+fn a_lower_threshold_needs_an_upper_one() {
+    let thresholds = |text: &str, complaints: &[&str]| {
+        let real = format!("lvs_method DR\nreal_server 10.0.0.2 80 {{\n{text}\n}}");
+        let real = &server(&real, complaints).real_servers[0];
+        (real.lower_threshold, real.upper_threshold)
+    };
+    assert_eq!(thresholds("lthreshold 5", &["lower-threshold"]), (0, 0));
+    assert_eq!(thresholds("lthreshold 5\nuthreshold 4", &["lower-threshold"]), (0, 4));
+    assert_eq!(thresholds("lthreshold 4\nuthreshold 4", &[]), (4, 4));
 }
 
 #[test]
@@ -706,7 +751,23 @@ fn servers_that_make_no_sense_are_left_out() {
         []
     );
     let twice = format!("virtual_server 10.0.0.1 80 {body}virtual_server 10.0.0.1 80 {body}");
-    assert_eq!(model(&twice, &["duplicate-virtual-server"]).virtual_servers.len(), 1);
+    let servers = model(&twice, &["duplicate-virtual-server"]).virtual_servers;
+    assert_eq!(servers.len(), 2, "keepalived serves the real servers of both");
+}
+
+#[test]
+fn a_mark_or_a_group_is_served_once_per_family() {
+    let server = |head: &str, real: &str| {
+        format!("virtual_server {head} {{\nlb_algo rr\nlb_kind DR\nreal_server {real} {{\n}}\n}}\n")
+    };
+    let group = "virtual_server_group G {\nfwmark 8\n}\n";
+    for (head, protocol) in [("fwmark 7", false), ("group G", true)] {
+        let text = format!("{group}{}{}", server(head, "10.0.0.2"), server(head, "2001:db8::2"));
+        let text = if protocol { text.replace("lb_kind", "protocol TCP\nlb_kind") } else { text };
+        let families: Vec<Family> =
+            model(&text, &[]).virtual_servers.iter().map(|server| server.family).collect();
+        assert_eq!(families, [Family::Inet, Family::Inet6], "{head}");
+    }
 }
 
 #[test]

@@ -397,6 +397,21 @@ mod tests {
     }
 
     #[test]
+    fn a_mark_of_both_families_has_two_services() {
+        let server = |real: &str| {
+            format!(
+                "virtual_server fwmark 1 {{\nlb_kind DR\nlb_algo rr\nreal_server {real} {{\n}}\n}}\n"
+            )
+        };
+        let plan = plan(&(server("192.0.2.10") + &server("2001:db8::10")));
+        let [inet, inet6] = &plan.servers[..] else { panic!("{:?}", plan.servers) };
+        assert_ne!(inet.identity(), inet6.identity());
+        let key = |family| [ServiceKey::Fwmark { family, mark: 1 }];
+        assert_eq!(inet.work(false).config.keys, key(Family::Inet));
+        assert_eq!(inet6.work(false).config.keys, key(Family::Inet6));
+    }
+
+    #[test]
     fn tunnel_options_reach_the_destination() {
         let plan = plan(
             "virtual_server 192.0.2.1 80 {\n protocol TCP\n lb_kind TUN\n lb_algo wlc\n\

@@ -725,6 +725,7 @@ fn log_event(event: &EventKind, carp_log: u8) {
             tracing::warn!(target: "lbd::balancer", "{event}");
         }
         EventKind::VrrpLate { .. }
+        | EventKind::VrrpListensAgain { .. }
         | EventKind::VrrpPacketError { .. }
         | EventKind::CarpPacketError { .. }
         | EventKind::Conflict { began: true, .. } => {

@@ -89,8 +89,7 @@ impl Notifications {
             for real in &server.real_servers {
                 let up_down = UpDown::new(&real.notify_up, &real.notify_down);
                 if up_down != UpDown::default() || !scripts.real_servers.is_empty() {
-                    let name =
-                        names::real_server(server.protocol, real.address.ip(), real.address.port());
+                    let name = names::real_server(server, real.address.ip(), real.address.port());
                     replace(&mut scripts.real_servers, &name, &up_down);
                 }
             }
