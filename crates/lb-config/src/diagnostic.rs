@@ -235,18 +235,33 @@ impl Diagnostics {
         self.kept.len() >= MOST_KEPT
     }
 
-    /// Drops warnings and notes that are not wanted. What `-t` exits with stays.
+    /// Drops warnings and notes that are not wanted, and makes notes of errors that keepalived does not know of.
+    /// What `-t` exits with stays.
     pub(crate) fn silence(&mut self, mut unwanted: impl FnMut(&Diagnostic) -> bool) {
         self.settle();
-        let (warnings, notes) = (&mut self.warnings, &mut self.notes);
-        self.kept.retain(|diagnostic| {
-            let drop = diagnostic.severity != Severity::Error && unwanted(diagnostic);
-            if drop && diagnostic.severity == Severity::Warning {
-                *warnings -= 1;
-            } else if drop {
-                *notes -= 1;
+        let Diagnostics { kept, errors, warnings, notes, .. } = self;
+        kept.retain_mut(|diagnostic| {
+            if !unwanted(diagnostic) {
+                return true;
             }
-            !drop
+            match (diagnostic.severity, diagnostic.class) {
+                (Severity::Error, Class::Note) => {
+                    diagnostic.severity = Severity::Note;
+                    diagnostic.hint = None;
+                    *errors -= 1;
+                    *notes += 1;
+                    true
+                }
+                (Severity::Error, _) => true,
+                (Severity::Warning, _) => {
+                    *warnings -= 1;
+                    false
+                }
+                (Severity::Note, _) => {
+                    *notes -= 1;
+                    false
+                }
+            }
         });
     }
 
