@@ -112,10 +112,7 @@ fn is_allowed(diagnostic: &Diagnostic, options: &Options, sources: &Sources) -> 
     if options.allow.iter().any(|id| id == diagnostic.id) {
         return true;
     }
-    if options.only_read
-        && diagnostic.severity == Severity::Error
-        && diagnostic.class == Class::Note
-    {
+    if options.only_read && diagnostic.class == Class::Unbuilt {
         return true;
     }
     let Some(span) = diagnostic.span else { return false };

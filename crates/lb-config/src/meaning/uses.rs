@@ -109,7 +109,7 @@ impl Uses {
         for (block, keyword, Needed { id, without }, place) in &self.needed {
             let of = if block.is_empty() { String::new() } else { format!(" of `{block}`") };
             let message = format!("`{keyword}`{of} is not built yet, and without it {without}");
-            diags.error(id, *place, message).class(Class::Note).hint(format!(
+            diags.error(id, *place, message).class(Class::Unbuilt).hint(format!(
                 "keepalived is needed for this file; `lbd --allow {id}` runs it without `{keyword}`"
             ));
         }
