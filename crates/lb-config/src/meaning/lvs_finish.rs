@@ -314,7 +314,7 @@ impl Ports {
             context
                 .diags
                 .warn("port-mismatch", place, message)
-                .hint("only NAT can change the port");
+                .hint("only NAT can change the port; checks go to the port that is written here");
         }
         address.set_port(port);
         address
@@ -374,7 +374,10 @@ fn real_servers(
         }
         let mut more = real.more;
         let inherited = more.as_deref().map(|more| &more.inherited);
-        let above = Above { real: inherited, server: &server.inherited, address };
+        // Checks go to the port as written: the destination alone takes the virtual server's.
+        let port = if real.address.port() == 0 { address.port() } else { real.address.port() };
+        let checked = SocketAddr::new(address.ip(), port);
+        let above = Above { real: inherited, server: &server.inherited, address: checked };
         let checks = real.checks.into_iter();
         let checkers = exact(checks.filter_map(|check| check::finish(context, check, &above)));
         done.push(RealServer {
