@@ -126,7 +126,7 @@ impl Session {
         }
         self.receive(wire)?;
         match self.flush(wire) {
-            Err(error) if error.kind() != ErrorKind::WouldBlock => return Err(Stop::Io(error)),
+            Err(error) if error.kind() != ErrorKind::WouldBlock => Err(Stop::Io(error)),
             _ => self.take_decrypted(buffer),
         }
     }

@@ -15,6 +15,7 @@ mod meaning;
 pub mod model;
 mod reference;
 mod render;
+pub mod security;
 mod source;
 mod statement;
 mod syntax;

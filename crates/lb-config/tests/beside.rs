@@ -31,6 +31,15 @@ impl System for EveryInterface {
     fn resolve(&self, path: &Path) -> std::io::Result<PathBuf> {
         RealSystem.resolve(path)
     }
+    fn link_status(&self, path: &Path) -> std::io::Result<FileStatus> {
+        RealSystem.link_status(path)
+    }
+    fn read_link(&self, path: &Path) -> std::io::Result<PathBuf> {
+        RealSystem.read_link(path)
+    }
+    fn beginning(&self, path: &Path) -> std::io::Result<Vec<u8>> {
+        RealSystem.beginning(path)
+    }
     fn glob(&self, pattern: &str) -> Vec<PathBuf> {
         RealSystem.glob(pattern)
     }

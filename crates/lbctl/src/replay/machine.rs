@@ -19,7 +19,7 @@ impl System for Elsewhere {
         Err(io::ErrorKind::NotFound.into())
     }
     fn status(&self, _: &Path) -> io::Result<FileStatus> {
-        Ok(FileStatus { is_file: true, is_dir: false, mode: 0o755, uid: 0, gid: 0 })
+        Ok(FileStatus { is_file: true, is_dir: false, is_link: false, mode: 0o755, uid: 0, gid: 0 })
     }
     fn resolve(&self, path: &Path) -> io::Result<PathBuf> {
         Ok(path.to_owned())

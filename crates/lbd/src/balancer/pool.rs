@@ -500,7 +500,7 @@ impl Virtual {
     fn real_server(&self, server: usize) -> String {
         let real = self.state.config().real_servers.get(server);
         let name = |real: &RealServerConfig| {
-            names::real_server(self.plan.server.protocol, real.key.address, real.key.port)
+            names::real_server(&self.plan.server, real.key.address, real.key.port)
         };
         real.map(name).unwrap_or_default()
     }
