@@ -210,13 +210,14 @@ pub async fn run(
     lb_net::release_memory();
     let status = supervisor.serve(&mut inbox, &mut signals).await;
     drop(control);
-    supervisor.stop(&mut inbox).await;
+    let ended = supervisor.stop(&mut inbox).await;
     drop(supervisor);
     if let Some(writer) = writer {
         // It ends with the advertiser's thread, which may hang.
         let _ = timeout(LAST_LINES, tokio::task::spawn_blocking(|| writer.join())).await;
     }
-    Ok(status)
+    // Addresses and forwarding entries may be left.
+    Ok(if ended { status } else { status.max(FATAL) })
 }
 
 impl Supervisor {
@@ -537,8 +538,8 @@ impl Supervisor {
     }
 
     /// Ends everything in order: masters let go, then the forwarding entries go away, then the last
-    /// scripts end.
-    async fn stop(&mut self, inbox: &mut Inbox) {
+    /// scripts end. Whether both engines ended in time, and left nothing behind.
+    async fn stop(&mut self, inbox: &mut Inbox) -> bool {
         tracing::info!("Stopping");
         tell_systemd(&[NotifyState::Stopping]);
         let deadline = Instant::now() + self.model.global.child_wait_time.unwrap_or(STOP);
@@ -552,10 +553,11 @@ impl Supervisor {
             self.meanwhile(inbox, let_go).await
         };
         if !ended {
-            tracing::error!("the advertiser did not end in time");
+            tracing::error!("the advertiser did not end in time: its addresses may be left here");
         }
-        let ended = self.balancer.stop(deadline - Instant::now());
-        if !self.meanwhile(inbox, ended).await {
+        let balancer = self.balancer.stop(deadline - Instant::now());
+        let balancer_ended = self.meanwhile(inbox, balancer).await;
+        if !balancer_ended {
             tracing::error!("the balancer did not end in time");
         }
         while let Ok(event) = inbox.events.try_recv() {
@@ -566,6 +568,7 @@ impl Supervisor {
             run_hook("shutdown_script", script, *limit).await;
         }
         tracing::info!("Stopped");
+        ended && balancer_ended
     }
 
     /// The whole status, asked of the engines without waiting for them here.
