@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lb_config::model::*;
-use lb_config::{Interface, Loaded, MemorySystem, Options, parse_str};
+use lb_config::{Diagnostic, Interface, Loaded, MemorySystem, Options, Severity, parse_str};
 
 fn system() -> MemorySystem {
     MemorySystem::default()
@@ -303,6 +303,10 @@ fn interfaces_must_exist_unless_they_come_and_go() {
     assert!(loaded.is_refused());
     assert!(loaded.render(false).contains("interface `eth9` does not exist"));
     assert_eq!(loaded.diagnostics.exit_code_of_check(), 5);
+    // keepalived does not come to look at its scripts then.
+    let notified = text.replace("interface eth0", "interface eth0\nnotify /bin/true");
+    let loaded = parse_str("t", &notified, &Options::default(), &system);
+    assert_eq!(loaded.diagnostics.exit_code_of_check(), 5);
     let text = format!("global_defs {{\ndynamic_interfaces\n}}\n{text}");
     assert!(!parse_str("t", &text, &Options::default(), &system).is_refused());
 }
@@ -326,13 +330,55 @@ fn an_unknown_block_ends_the_block_around_it() {
 fn what_nothing_acts_on_is_in_the_model_and_said_once() {
     let found = instance(
         "virtual_routes {\n10.1.0.0/16 via 10.0.0.9 dev eth0\n10.2.0.0/16 via 10.0.0.9 dev eth0\n}\n\
-         use_ipvlan\nuse_ipvlan vrrp.1\npriority 7",
+         debug 1\ndebug 2\npriority 7",
         &["not-acted-on", "not-acted-on"],
     );
     assert_eq!(found.priority, 7);
     assert_eq!(found.router.routes.len(), 2);
     assert_eq!(found.router.routes[1].gateway, Some([10, 0, 0, 9].into()));
-    assert_eq!(found.router.ipvlan.and_then(|ipvlan| ipvlan.name).as_deref(), Some("vrrp.1"));
+    assert_eq!(found.router.debug, 2);
+}
+
+#[test]
+fn what_places_or_guards_and_is_not_built_is_refused_until_it_is_allowed() {
+    let instance = "vrrp_instance VI_1 {\ninterface eth0\nvirtual_router_id 51\n\
+        virtual_ipaddress {\n10.0.0.1\n}\nHOLE\n}\n";
+    let key = "auth_hmac {\nkey 1 abcdefghijklmnopqrstuvwxyz0123456789\nactive_key 1\n}";
+    let bfd = "bfd_instance B {\nneighbor_ip 10.0.0.9\n}\n";
+    let group = "vrrp_sync_group G {\ngroup {\nVI_1\nVI_2\n}\ntrack_bfd {\nB\n}\n}\n";
+    let second = instance.replace("HOLE", "").replace("VI_1", "VI_2").replace("51", "52");
+    let carp = "carp_instance C {\ninterface eth0\nvhid 51\nvirtual_ipaddress {\n10.0.0.1\n}\nuse_ipvlan\n}\n";
+    for (id, line, text) in [
+        ("net-namespace", 1, "net_namespace blue\n".to_owned() + &instance.replace("HOLE", "")),
+        ("net-namespace-ipvs", 1, "net_namespace_ipvs blue\n".to_owned()),
+        ("use-ipvlan", 7, instance.replace("HOLE", "use_ipvlan")),
+        ("use-ipvlan", 7, carp.to_owned()),
+        ("auth-hmac", 7, instance.replace("HOLE", key)),
+        ("track-bfd", 10, bfd.to_owned() + &instance.replace("HOLE", "track_bfd {\nB\n}")),
+        ("track-bfd", 25, bfd.to_owned() + &instance.replace("HOLE", "") + &second + group),
+        (
+            "vrf",
+            6,
+            "vrrp_instance VI_1 {\nunicast_src_ip 10.0.0.7\nunicast_peer {\n10.0.0.8\n}\nvrf red\n\
+             virtual_router_id 51\nvirtual_ipaddress {\n10.0.0.1 dev eth0\n}\n}\n"
+                .to_owned(),
+        ),
+    ] {
+        let loaded = load(&text);
+        let found: Vec<_> = loaded.diagnostics.iter().filter(|found| found.id == id).collect();
+        assert!(loaded.is_refused() && found.len() == 1, "{id}: {}", loaded.render(false));
+        assert_eq!(loaded.sources.position(found[0].span.unwrap()).line, line, "{id}");
+        // keepalived's status stays.
+        assert_eq!(loaded.diagnostics.exit_code_of_check(), 0, "{id}: {}", loaded.render(false));
+        let options = Options { allow: vec![id.to_owned()], ..Options::default() };
+        let allowed = parse_str("test.conf", &text, &options, &system());
+        assert!(!allowed.is_refused(), "{id}: {}", allowed.render(false));
+        // It is said all the same, and is no complaint any more.
+        let said = |found: &Diagnostic| found.id == id && found.severity == Severity::Note;
+        assert!(allowed.diagnostics.iter().any(said) && allowed.diagnostics.errors() == 0, "{id}");
+    }
+    let commented = instance.replace("HOLE", "use_ipvlan # allow(use-ipvlan)");
+    assert!(!load(&commented).is_refused());
 }
 
 #[test]

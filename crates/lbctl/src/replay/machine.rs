@@ -61,7 +61,8 @@ impl System for Elsewhere {
 /// # Errors
 /// It is none: the first complaint.
 pub fn plan(config: &str) -> anyhow::Result<Plan> {
-    let loaded = lb_config::parse_str("record.toml", config, &Options::default(), &Elsewhere);
+    let options = Options { only_read: true, ..Options::default() };
+    let loaded = lb_config::parse_str("record.toml", config, &options, &Elsewhere);
     match &loaded.model {
         Some(model) => Ok(model.into()),
         None => {

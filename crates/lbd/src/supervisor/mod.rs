@@ -186,7 +186,7 @@ pub async fn run(
     };
     supervisor.check_maintenance();
     if let Some((script, limit)) = &supervisor.model.global.startup_script
-        && !run_hook("startup_script", script, *limit, &mut signals).await
+        && !run_hook("startup_script", script, *limit, signals.stop()).await
     {
         return Ok(OK);
     }
@@ -215,13 +215,14 @@ pub async fn run(
     lb_net::release_memory();
     let status = supervisor.serve(&mut inbox, &mut signals).await;
     drop(control);
-    supervisor.stop(&mut inbox, &mut signals).await;
+    let ended = supervisor.stop(&mut inbox).await;
     drop(supervisor);
     if let Some(writer) = writer {
         // It ends with the advertiser's thread, which may hang.
         let _ = timeout(LAST_LINES, tokio::task::spawn_blocking(|| writer.join())).await;
     }
-    Ok(status)
+    // Addresses and forwarding entries may be left.
+    Ok(if ended { status } else { status.max(FATAL) })
 }
 
 impl Supervisor {
@@ -545,8 +546,8 @@ impl Supervisor {
     }
 
     /// Ends everything in order: masters let go, then the forwarding entries go away, then the last
-    /// scripts end.
-    async fn stop(&mut self, inbox: &mut Inbox, signals: &mut Signals) {
+    /// scripts end. Whether both engines ended in time, and left nothing behind.
+    async fn stop(&mut self, inbox: &mut Inbox) -> bool {
         tracing::info!("Stopping");
         tell_systemd(&[NotifyState::Stopping]);
         let deadline = Instant::now() + self.model.global.child_wait_time.unwrap_or(STOP);
@@ -560,10 +561,11 @@ impl Supervisor {
             self.meanwhile(inbox, let_go).await
         };
         if !ended {
-            tracing::error!("the advertiser did not end in time");
+            tracing::error!("the advertiser did not end in time: its addresses may be left here");
         }
-        let ended = self.balancer.stop(deadline - Instant::now());
-        if !self.meanwhile(inbox, ended).await {
+        let balancer = self.balancer.stop(deadline - Instant::now());
+        let balancer_ended = self.meanwhile(inbox, balancer).await;
+        if !balancer_ended {
             tracing::error!("the balancer did not end in time");
         }
         while let Ok(event) = inbox.events.try_recv() {
@@ -571,9 +573,10 @@ impl Supervisor {
         }
         self.runner.drain(LAST_SCRIPTS).await;
         if let Some((script, limit)) = &self.model.global.shutdown_script {
-            run_hook("shutdown_script", script, *limit, signals).await;
+            run_hook("shutdown_script", script, *limit, pending()).await;
         }
         tracing::info!("Stopped");
+        ended && balancer_ended
     }
 
     /// The whole status, asked of the engines without waiting for them here.
@@ -708,12 +711,12 @@ fn exit_status(error: &anyhow::Error) -> u8 {
     if refused { PERMISSION } else { FATAL }
 }
 
-/// Runs `startup_script` or `shutdown_script`. A stop ends it: false then.
+/// Runs `startup_script` or `shutdown_script`. When `stop` is done before it, it is ended: false then.
 async fn run_hook(
     name: &str,
     script: &lb_config::model::Script,
     limit: Duration,
-    signals: &mut Signals,
+    stop: impl Future<Output = ()>,
 ) -> bool {
     let mut running = match lb_script::start(script, &[]) {
         Ok(running) => running,
@@ -724,7 +727,7 @@ async fn run_hook(
     };
     let ended = tokio::select! {
         ended = running.wait_at_most(limit) => ended,
-        () = signals.stop() => {
+        () = stop => {
             tracing::warn!("{name} is ended, because the daemon is told to stop");
             running.end(lb_script::GRACE).await;
             return false;
