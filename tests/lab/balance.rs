@@ -461,7 +461,7 @@ fn a_script_checks_and_sets_weights() -> Test {
     let dead = weight("1 means dead", false, 0)?;
     let check = &server(&dead, "10.0.0.11").checks[0];
     assert_eq!((check.kind.as_str(), check.up), ("MISC_CHECK", false));
-    assert_eq!(check.last.as_ref().map(|last| last.message.as_str()), Some("exit status 1"));
+    assert_eq!(check.last.as_ref().map(|last| last.message.as_str()), Some("exited with status 1"));
     exit("s1", 0)?;
     weight("0 gives the configured weight back", true, 5)?;
     // Without misc_dynamic any other status than 0 is a failure.
