@@ -15,7 +15,9 @@ mod tcp;
 mod tls;
 
 pub use checks::{Checks, Id, Report};
-pub use spec::{Connection, Http, HttpVersion, Probe, Script, Sni, Spec, Timing, Tls, Url};
+pub use spec::{
+    Command, Connection, Http, HttpVersion, Probe, Script, Sni, Spec, Timing, Tls, Url,
+};
 
 /// What one run of a probe saw.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,14 +68,9 @@ pub enum Failure {
         /// MD5 of the body.
         found: [u8; 16],
     },
-    /// The script could not be started.
-    #[error("{program}: {error}")]
-    Spawn {
-        /// Its path.
-        program: String,
-        /// The system's reason.
-        error: String,
-    },
+    /// The script cannot be run, and why.
+    #[error("{0}")]
+    Spawn(String),
     /// The script failed.
     #[error("exited with status {0}")]
     Exit(i32),

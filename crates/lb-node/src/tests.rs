@@ -8,6 +8,7 @@ mod carp;
 mod conflicts;
 mod followed;
 mod handover;
+mod held;
 mod lines;
 mod network;
 mod vmac;
@@ -239,7 +240,7 @@ fn checked(priority: u8, weight: i16) -> Plan {
     let mut plan = plan([config]);
     plan.scripts = vec![VrrpScript {
         name: "chk".to_owned(),
-        script: Script { argv: vec!["/bin/true".to_owned()], owner: None },
+        script: Script::new(["/bin/true"]),
         interval: Duration::from_secs(1),
         timeout: Duration::from_secs(1),
         rise: 2,

@@ -252,8 +252,7 @@ fn spec(checker: &model::Checker) -> Option<Spec> {
             CheckerKind::Tcp { connection: to } => connection(to).into(),
             CheckerKind::Http(http) => self::http(http).into(),
             CheckerKind::Misc { script, timeout, dynamic } => Probe::from(Script {
-                argv: script.argv.clone(),
-                owner: script.owner.map(|owner| (owner.uid, owner.gid)),
+                command: script.clone(),
                 timeout: *timeout,
                 dynamic: *dynamic,
             }),

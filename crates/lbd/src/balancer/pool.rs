@@ -427,7 +427,7 @@ impl Pool {
                 real_server: virtual_server.real_server(server),
                 kind: kind.to_owned(),
                 script: match &probe {
-                    Probe::Script(script) => script.argv.first().cloned(),
+                    Probe::Script(script) => script.command.argv.first().cloned(),
                     Probe::Tcp(_) | Probe::Http(_) => None,
                 },
                 up,
