@@ -422,7 +422,7 @@ impl Pool {
             virtual_server.checks[server][checker].failures += 1;
         }
         if let Some(up) = report.verdict.filter(|_| report.changed) {
-            events.push(EventKind::Checker {
+            let event = EventKind::Checker {
                 virtual_server: virtual_server.plan.name(),
                 real_server: virtual_server.real_server(server),
                 kind: kind.to_owned(),
@@ -433,7 +433,13 @@ impl Pool {
                 up,
                 attempts: report.attempts,
                 reason: failure.as_ref().map_or("ok".to_owned(), ToString::to_string),
-            });
+            };
+            // keepalived logs the first success of a server that was taken for up; it changes nothing.
+            if up && virtual_server.state.checker_up(server, checker) {
+                info!("{event}");
+            } else {
+                events.push(event);
+            }
             virtual_server.state.handle(Input::Verdict { server, checker, up }, &mut outputs);
         } else if let Some(failure) = &failure {
             let real_server = virtual_server.real_server(server);
