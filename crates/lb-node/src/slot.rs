@@ -24,7 +24,7 @@ use super::{LinkIndex, Vip};
 pub(crate) const MAX_SLACK: Duration = Duration::from_millis(1);
 
 /// The shortest advertisement interval there is.
-const SHORTEST: Duration = Duration::from_millis(10);
+pub(crate) const SHORTEST: Duration = Duration::from_millis(10);
 
 /// Lets things pass at most once an interval: whoever sends advertisements by the thousand fills no
 /// queue and starts no thousand scripts.
@@ -33,8 +33,8 @@ pub(crate) struct Limit(Option<Instant>);
 
 impl Limit {
     /// Whether one more may pass at `now`; it has by that.
-    pub(crate) fn pass(&mut self, now: Instant) -> bool {
-        let due = self.0.is_none_or(|last| now.duration_since(last) >= SHORTEST);
+    pub(crate) fn pass(&mut self, now: Instant, interval: Duration) -> bool {
+        let due = self.0.is_none_or(|last| now.duration_since(last) >= interval);
         if due {
             self.0 = Some(now);
         }
@@ -75,6 +75,10 @@ pub(crate) struct Slot {
     pub(crate) since: Option<Since>,
     /// Of lower priorities that are told.
     pub(crate) lower: Limit,
+    /// Of lower priorities that are told as BACKUP.
+    pub(crate) discarded: Limit,
+    /// Of masters that stop.
+    pub(crate) stops: Limit,
     /// Time of its entry in the heap of deadlines.
     pub(crate) armed: Option<Instant>,
     /// It was MASTER when its engine failed, and resumes so.
@@ -211,6 +215,8 @@ impl Slot {
             told: State::Init,
             since: None,
             lower: Limit::default(),
+            discarded: Limit::default(),
+            stops: Limit::default(),
             armed: None,
             resume: false,
         }
