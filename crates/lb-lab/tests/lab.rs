@@ -28,7 +28,7 @@ fn pair() -> Result<Option<Lab>, lb_lab::Error> {
 fn start(topology: Topology) -> Result<Option<Lab>, lb_lab::Error> {
     match Lab::start(topology) {
         Err(lb_lab::Error::Unprivileged(why)) => {
-            eprintln!("skipped: {why}");
+            lb_skip::skip(&why);
             Ok(None)
         }
         other => other.map(Some),
