@@ -69,16 +69,20 @@ impl Node {
         }
     }
 
-    /// Removes VIPs of an earlier life, except an owner's, which may be there by right.
-    fn remove_leftovers(&mut self, out: &mut Vec<Action>) {
+    /// Removes VIPs that are here although nobody of this host is MASTER, at the start and after a
+    /// reload: of an earlier life, or put there by somebody. An owner's may be there by right.
+    pub(crate) fn remove_leftovers(&mut self, out: &mut Vec<Action>) {
         let present = self.links.addresses();
-        // Of an instance with several vhids they stay if one of these resumes.
-        let resuming = self.living().filter(|slot| slot.resume);
-        let resuming: HashSet<String> =
-            resuming.map(|slot| slot.config.router().name.clone()).collect();
-        for id in &self.order {
-            let Some(slot) = self.slot(*id).filter(|slot| !slot.owner()) else { continue };
-            if resuming.contains(&slot.config.router().name) {
+        // Of an instance with several vhids they stay if one of these resumes or takes part.
+        let has = |slot: &&Slot| {
+            let takes_part = self.phase != Phase::New && shares::balanced(slot).is_some();
+            slot.resume || slot.holds() || takes_part
+        };
+        let having: HashSet<String> =
+            self.living().filter(has).map(|slot| slot.config.router().name.clone()).collect();
+        for id in self.order.clone() {
+            let Some(slot) = self.slot(id).filter(|slot| !slot.owner()) else { continue };
+            if having.contains(&slot.config.router().name) {
                 continue;
             }
             let mut vips = slot.owned_vips(&self.links);
@@ -86,9 +90,7 @@ impl Node {
             for vip in &vips {
                 self.links.set_address(vip.link, vip.address.address, false);
             }
-            if !vips.is_empty() {
-                out.push(Action::RemoveVips { instance: *id, vips });
-            }
+            self.drop_vips(id, vips, out);
         }
     }
 
@@ -123,7 +125,7 @@ impl Node {
                 continue; // a stale entry
             }
             self.notice_lateness(now, id, out);
-            self.drive(now, id, Input::Timer, out);
+            self.time_passes(now, id, out);
             self.announce_due(now, id, out);
             self.release_due(now, id, out);
             if let Some(slot) = self.slot_mut(id) {
@@ -144,6 +146,19 @@ impl Node {
         }
         if self.phase == Phase::Stopping || !self.departed.is_empty() {
             self.conclude(out);
+        }
+    }
+
+    /// Gives an instance the time.
+    fn time_passes(&mut self, now: Instant, id: InstanceId, out: &mut Vec<Action>) {
+        let protocol = |node: &Self| {
+            let slot = node.slot(id)?;
+            Some((slot.protocol.listens_again(), slot.protocol.deadline()?))
+        };
+        let before = protocol(self);
+        self.drive(now, id, Input::Timer, out);
+        if let (Some((false, due)), Some((true, _))) = (before, protocol(self)) {
+            self.notice_listening(now, id, due, out);
         }
     }
 

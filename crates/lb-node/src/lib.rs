@@ -312,8 +312,9 @@ impl Node {
     ) {
         let Some(slot) = self.slot(instance) else { return };
         let router = slot.config.router();
+        let on = slot.link.or(slot.left);
         if router.interface.is_some() {
-            let link = slot.link.and_then(|link| self.links.get(link));
+            let link = on.and_then(|link| self.links.get(link));
             if !link.is_some_and(|link| link.up || router.dont_track_primary) {
                 return;
             }
@@ -323,7 +324,7 @@ impl Node {
             let start = payload.len();
             slot.protocol.emit(advert, source, destination, payload);
             let payload = start..payload.len();
-            let (link, protocol) = (slot.link, slot.config.kind());
+            let (link, protocol) = (on, slot.config.kind());
             datagrams.push(Datagram { link, through, source, destination, protocol, ttl, payload });
         };
         for family in slot.config.families() {
@@ -365,8 +366,8 @@ impl Node {
     pub fn held(&self) -> Vec<(LinkIndex, IpAddr)> {
         let masters = self.living().filter(|slot| slot.role() == Role::Master);
         let alone = masters.filter(|slot| shares::balanced(slot).is_none());
-        let vips = alone.flat_map(|slot| slot.vips(&self.links));
-        vips.map(|(link, vip)| (link, vip.address)).collect()
+        let vips = alone.flat_map(|slot| slot.held.vips());
+        vips.map(|vip| (vip.link, vip.address.address)).collect()
     }
 
     /// The sockets to have open now.

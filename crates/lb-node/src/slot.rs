@@ -15,7 +15,7 @@ use super::config::InstanceConfig;
 use super::conflict::Ongoing;
 use super::links::Links;
 use super::protocol::{Protocol, Sources, Together};
-use super::release::Lingering;
+use super::release::Held;
 use super::vmac::Named;
 use super::why::History;
 use super::{LinkIndex, Vip};
@@ -51,6 +51,8 @@ pub(crate) struct Slot {
     pub(crate) sources: Sources,
     /// The link of its interface, while that exists.
     pub(crate) link: Option<LinkIndex>,
+    /// The link that had the name of its interface before, while none has it: that of its last word.
+    pub(crate) left: Option<LinkIndex>,
     /// Its virtual MACs.
     pub(crate) vmacs: Vec<Named>,
     /// Its sync group: an index into the node's.
@@ -62,8 +64,8 @@ pub(crate) struct Slot {
     /// What it waits for before it can start or leave FAULT, a sentence each.
     pub(crate) waits: Vec<String>,
     pub(crate) garp: GarpTimers,
-    /// Addresses that go a moment after it ceased to be MASTER.
-    pub(crate) lingering: Option<Box<Lingering>>,
+    /// Addresses that it has put on this host.
+    pub(crate) held: Held,
     pub(crate) history: History,
     /// Who put it into maintenance.
     pub(crate) maintenance: Option<Box<Maintenance>>,
@@ -202,13 +204,14 @@ impl Slot {
             config,
             sources: Sources::default(),
             link: None,
+            left: None,
             vmacs: Vec::new(),
             group: None,
             faults: Vec::new(),
             unfit: 0,
             waits: Vec::new(),
             garp: GarpTimers::default(),
-            lingering: None,
+            held: Held::default(),
             history: History::default(),
             maintenance: None,
             ongoing: Vec::new(),
@@ -268,9 +271,13 @@ impl Slot {
         })
     }
 
-    /// All its VIPs, to be handed out.
+    /// All its VIPs as the kernel has them: whether we track one is our own affair.
     pub(crate) fn owned_vips(&self, links: &Links) -> Vec<Vip> {
-        self.vips(links).map(|(link, address)| Vip { link, address: address.clone() }).collect()
+        let vip = |(link, address): (LinkIndex, &VirtualAddress)| Vip {
+            link,
+            address: VirtualAddress { no_track: false, ..address.clone() },
+        };
+        self.vips(links).map(vip).collect()
     }
 
     /// Finds where its advertisements come from, as the links are now.
@@ -292,7 +299,7 @@ impl Slot {
         if let Some(source) = router.source.filter(|source| is_family(*source, family)) {
             return Some(source);
         }
-        let link = links.get(self.link?)?;
+        let link = links.get(self.link.or(self.left)?)?;
         // The owner's own address may be the VIP itself.
         link.source(family, is_vip).or_else(|| link.source(family, |_| !self.protocol.owner()))
     }

@@ -309,8 +309,8 @@ fn fifo(fifo: &mut Option<Fifo>, context: &mut Context<'_>, line: &Line) {
             let group = line.word(3).map(|word| word.text.to_owned());
             let hint = "create the account first";
             match context.owner(user.text, group.as_deref(), user.place, hint) {
-                Some(owner) => Some(owner.0),
-                None => return,
+                Ok(owner) => Some(owner.0),
+                Err(_) => return,
             }
         }
     };

@@ -308,9 +308,8 @@ fn shutdown_script(globals: &mut Globals, context: &mut Context<'_>, line: &Line
 }
 
 fn script_user(_: &mut Globals, context: &mut Context<'_>, line: &Line) {
-    if let Some(owner) = context.owner_of(line) {
-        context.script_user = Some(owner);
-    }
+    // No account: the scripts that rely on it do not run, least of all as root.
+    context.script_user = Some(context.owner_of(line));
 }
 
 pub(super) static LVS_TIMEOUTS: Table<LvsTimeouts> = Table {

@@ -68,8 +68,11 @@ const LATER: &[Keyword<Group>] = &[
     ),
     Keyword::idle(
         "track_bfd",
-        Takes::List { entry: |g, context, line| track_bfd(&mut g.track, context, line) },
-    ),
+        Takes::List {
+            entry: |g: &mut Group, context, line| track_bfd(&mut g.track, context, line),
+        },
+    )
+    .needed("track-bfd", super::tracking::WITHOUT_BFD),
     Keyword::idle("smtp_alert", Takes::Switch(|g, on| g.smtp_alert = Some(on))),
     Keyword::idle(
         "notify_priority_changes",

@@ -26,16 +26,18 @@ impl<B: AsMut<Router> + 'static> Shared<B> {
             "use_ipvlan",
             Takes::Words {
                 words: 0,
-                read: |b, context, line| use_ipvlan(b.as_mut(), context, line),
+                read: |b: &mut B, context, line| use_ipvlan(b.as_mut(), context, line),
             },
-        ),
+        )
+        .needed("use-ipvlan", "advertisements and addresses would be on the interface below"),
         Keyword::idle(
             "vrf",
             Takes::Words {
                 words: 1,
-                read: |b, context, line| b.as_mut().vrf = context.interface(line, 1),
+                read: |b: &mut B, context, line| b.as_mut().vrf = context.interface(line, 1),
             },
-        ),
+        )
+        .needed("vrf", "advertisements would leave and be heard outside of the VRF"),
         Keyword::new("promote_secondaries", Takes::Flag(|b| b.as_mut().promote_secondaries = true)),
         Keyword::idle(
             "linkbeat_use_polling",

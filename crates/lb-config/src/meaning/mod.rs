@@ -54,7 +54,7 @@ use crate::statement::{Statement, What};
 use crate::syntax::{Kind, Line, Reader, Word};
 use crate::system::System;
 use global::Globals;
-use script::Owner;
+use script::NamedOwner;
 use statements::Recorder;
 use table::{Keyword, Table, Takes};
 use uses::Uses;
@@ -68,7 +68,7 @@ pub(crate) struct Context<'a> {
     pub(crate) options: &'a Options,
     pub(crate) globals: Globals,
     /// `script_user`
-    pub(crate) script_user: Option<Owner>,
+    pub(crate) script_user: Option<NamedOwner>,
     /// Scripts defined so far, with their default weight and direction.
     pub(crate) scripts: HashMap<String, (i16, bool)>,
     /// Interfaces named, and where first, in that order.

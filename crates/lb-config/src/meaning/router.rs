@@ -279,9 +279,10 @@ impl<B: AsMut<Router> + 'static> Shared<B> {
         Keyword::idle(
             "track_bfd",
             Takes::List {
-                entry: |b, context, line| track_bfd(&mut b.as_mut().track, context, line),
+                entry: |b: &mut B, context, line| track_bfd(&mut b.as_mut().track, context, line),
             },
-        ),
+        )
+        .needed("track-bfd", super::tracking::WITHOUT_BFD),
         Keyword::idle(
             "virtual_routes",
             Takes::List {

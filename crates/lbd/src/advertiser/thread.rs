@@ -5,7 +5,7 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
 use std::mem;
 use std::sync::{Arc, PoisonError, mpsc};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use lb_config::model::Scheduling;
@@ -175,9 +175,21 @@ impl Thread {
     }
 
     /// Handles one wake-up: first what has arrived, then what has changed, then the time.
+    ///
+    /// The clock is read before the sockets, so that nothing that had arrived by then is unread when
+    /// the timers of that time fire, even if the process was stopped between any two lines here.
     fn turn(&mut self) -> io::Result<()> {
-        let ready = mem::take(&mut self.ready);
         let now = Instant::now();
+        let mut fired = self.ready.contains(&TIMER);
+        if self.node.deadline().is_some_and(|deadline| deadline <= now) {
+            self.ready.clear();
+            self.ready.extend(self.poller.wait(Some(Duration::ZERO))?);
+            fired |= self.ready.contains(&TIMER);
+        }
+        if fired {
+            self.timer.fired();
+        }
+        let ready = mem::take(&mut self.ready);
         let Self { node, tape, actions, sockets, kernel, .. } = self;
         let mut tell = |input: Input<'_>| {
             tape.note(now, &input, node);
@@ -192,9 +204,6 @@ impl Thread {
         }
         if ready.contains(&KERNEL) {
             kernel.drain(&mut tell)?;
-        }
-        if ready.contains(&TIMER) {
-            self.timer.fired();
         }
         tell(Input::Timer);
         self.warn_if_not_opened()?;

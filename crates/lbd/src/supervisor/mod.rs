@@ -36,7 +36,6 @@ use crate::balancer::{self, Balancer};
 use crate::cli::Args;
 use crate::dump::{self, Dump};
 use crate::engine::EventSink;
-use crate::script;
 use config::Configuration;
 use control::{Command, Control};
 use maintenance::Register;
@@ -700,14 +699,17 @@ fn exit_status(error: &anyhow::Error) -> u8 {
 }
 
 async fn run_hook(name: &str, script: &lb_config::model::Script, limit: Duration) {
-    let outcome = match script::start(script, &[]) {
-        Ok(running) => running.wait_at_most(limit).await,
-        Err(error) => Err(error),
+    let mut running = match lb_script::start(script, &[]) {
+        Ok(running) => running,
+        Err(error) => {
+            tracing::error!("cannot run {name} `{}`: {error}", script.argv.join(" "));
+            return;
+        }
     };
-    match outcome {
+    match running.wait_at_most(limit).await {
         Ok(outcome) if outcome.success() => tracing::info!("{name} done"),
         Ok(outcome) => tracing::warn!("{name} ended with {outcome}"),
-        Err(error) => tracing::error!("cannot run {name} `{}`: {error}", script.argv.join(" ")),
+        Err(error) => tracing::error!("cannot wait for {name}: {error}"),
     }
 }
 
@@ -723,6 +725,7 @@ fn log_event(event: &EventKind, carp_log: u8) {
             tracing::warn!(target: "lbd::balancer", "{event}");
         }
         EventKind::VrrpLate { .. }
+        | EventKind::VrrpListensAgain { .. }
         | EventKind::VrrpPacketError { .. }
         | EventKind::CarpPacketError { .. }
         | EventKind::Conflict { began: true, .. } => {
