@@ -303,6 +303,10 @@ fn interfaces_must_exist_unless_they_come_and_go() {
     assert!(loaded.is_refused());
     assert!(loaded.render(false).contains("interface `eth9` does not exist"));
     assert_eq!(loaded.diagnostics.exit_code_of_check(), 5);
+    // keepalived does not come to look at its scripts then.
+    let notified = text.replace("interface eth0", "interface eth0\nnotify /bin/true");
+    let loaded = parse_str("t", &notified, &Options::default(), &system);
+    assert_eq!(loaded.diagnostics.exit_code_of_check(), 5);
     let text = format!("global_defs {{\ndynamic_interfaces\n}}\n{text}");
     assert!(!parse_str("t", &text, &Options::default(), &system).is_refused());
 }

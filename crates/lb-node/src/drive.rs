@@ -281,14 +281,17 @@ impl Node {
         }
     }
 
-    /// A lower priority believed it were MASTER, perhaps in every instance of the group.
+    /// A lower priority believed it were MASTER, perhaps in every instance of the group: what one of
+    /// them heard is answered by all. Each is announced once for what is said in an interval, however
+    /// many say it.
     fn announce_lower(&mut self, now: Instant, id: InstanceId, out: &mut Vec<Action>) {
         let Self { slots, groups, deadlines, .. } = self;
         let group = slots[id.index()].as_ref().and_then(|slot| slot.group);
         let members = group.map_or(std::slice::from_ref(&id), |group| &groups[group].members);
         for member in members {
             let Some(slot) = slots[member.index()].as_mut() else { continue };
-            if slot.role() == Role::Master {
+            let pause = slot.protocol.interval() / 2;
+            if slot.role() == Role::Master && slot.lower_announced.pass_every(pause, now) {
                 slot.garp.lower(now, &slot.config.router().garp);
                 slot.announce(*member, slot.config.router().garp.lower_prio_repeat, out);
                 deadlines.arm(*member, slot.deadline(), &mut slot.armed);

@@ -9,7 +9,7 @@ use lb_vrrp::{Priority, Reason};
 
 use crate::Action;
 use crate::protocol::{self, Advert, Protocol};
-use crate::slot::{SHORTEST, Slot};
+use crate::slot::Slot;
 
 impl Slot {
     /// What brought a VRRP instance to a role that it is about to enter, if keepalived logs a line of
@@ -44,7 +44,7 @@ impl Slot {
         advert: Advert,
     ) -> Option<Action> {
         let Advert::Vrrp(priority) = advert else { return None };
-        self.lower.pass(now, SHORTEST).then(|| {
+        self.lower.pass(now).then(|| {
             Action::event(EventKind::VrrpMasterRxLowerPri {
                 name: self.config.name().to_owned(),
                 from: from.to_string(),
@@ -62,7 +62,7 @@ impl Slot {
         advert: Advert,
     ) -> Option<Action> {
         let Advert::Vrrp(priority) = advert else { return None };
-        self.discarded.pass(now, self.protocol.interval() / 2).then(|| {
+        self.discarded.pass_every(self.protocol.interval() / 2, now).then(|| {
             Action::event(EventKind::VrrpBackupRxLowerPri {
                 name: self.config.name().to_owned(),
                 from: from.to_string(),
@@ -74,7 +74,7 @@ impl Slot {
     /// As BACKUP it heard that the master stops. At most twice an advertisement interval.
     pub(crate) fn heard_stop(&mut self, now: Instant) -> Option<Action> {
         let name = self.config.name();
-        let passes = self.stops.pass(now, self.protocol.interval() / 2);
+        let passes = self.stops.pass_every(self.protocol.interval() / 2, now);
         passes.then(|| Action::event(EventKind::VrrpBackupRxStop { name: name.to_owned() }))
     }
 

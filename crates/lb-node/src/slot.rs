@@ -24,7 +24,7 @@ use super::{LinkIndex, Vip};
 pub(crate) const MAX_SLACK: Duration = Duration::from_millis(1);
 
 /// The shortest advertisement interval there is.
-pub(crate) const SHORTEST: Duration = Duration::from_millis(10);
+const SHORTEST: Duration = Duration::from_millis(10);
 
 /// Lets things pass at most once an interval: whoever sends advertisements by the thousand fills no
 /// queue and starts no thousand scripts.
@@ -33,7 +33,12 @@ pub(crate) struct Limit(Option<Instant>);
 
 impl Limit {
     /// Whether one more may pass at `now`; it has by that.
-    pub(crate) fn pass(&mut self, now: Instant, interval: Duration) -> bool {
+    pub(crate) fn pass(&mut self, now: Instant) -> bool {
+        self.pass_every(SHORTEST, now)
+    }
+
+    /// The same with an interval of its own.
+    pub(crate) fn pass_every(&mut self, interval: Duration, now: Instant) -> bool {
         let due = self.0.is_none_or(|last| now.duration_since(last) >= interval);
         if due {
             self.0 = Some(now);
@@ -81,6 +86,8 @@ pub(crate) struct Slot {
     pub(crate) discarded: Limit,
     /// Of masters that stop.
     pub(crate) stops: Limit,
+    /// Of announcements after lower priorities.
+    pub(crate) lower_announced: Limit,
     /// Time of its entry in the heap of deadlines.
     pub(crate) armed: Option<Instant>,
     /// It was MASTER when its engine failed, and resumes so.
@@ -220,6 +227,7 @@ impl Slot {
             lower: Limit::default(),
             discarded: Limit::default(),
             stops: Limit::default(),
+            lower_announced: Limit::default(),
             armed: None,
             resume: false,
         }

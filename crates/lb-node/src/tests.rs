@@ -392,9 +392,8 @@ fn a_lower_priority_that_believed_it_were_master_is_announced_over() {
 fn a_flood_of_lower_priorities_is_told_a_hundred_times_a_second() {
     let mut limit = super::slot::Limit::default();
     let start = Instant::now();
-    let told = (0..100_000_u64)
-        .filter(|n| limit.pass(start + Duration::from_micros(n * 10), super::slot::SHORTEST))
-        .count();
+    let told =
+        (0..100_000_u64).filter(|n| limit.pass(start + Duration::from_micros(n * 10))).count();
     assert_eq!(told, 100);
 }
 
