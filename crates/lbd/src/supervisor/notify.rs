@@ -208,7 +208,7 @@ mod tests {
     }
 
     fn instance(state: State) -> EventKind {
-        EventKind::VrrpInstance { name: "VI_1".into(), state, priority: 150 }
+        EventKind::VrrpInstance { name: "VI_1".into(), state, priority: 150, reason: String::new() }
     }
 
     fn notifications(notify: Notify) -> Notifications {
