@@ -763,6 +763,10 @@ fn log_event(event: &EventKind, carp_log: u8) {
             tracing::warn!("{event}");
         }
         EventKind::Reloaded { .. } => tracing::info!("{event}"),
+        // What keepalived logs with -D only.
+        EventKind::VrrpAdvertTimeout { .. }
+        | EventKind::VrrpBackupRxStop { .. }
+        | EventKind::VrrpTxStop { .. } => tracing::debug!(target: "lbd::advertiser", "{event}"),
         EventKind::Checker { .. }
         | EventKind::RealServer { .. }
         | EventKind::Quorum { .. }
@@ -774,7 +778,9 @@ fn log_event(event: &EventKind, carp_log: u8) {
         | EventKind::Conflict { .. }
         | EventKind::VrrpGroup { .. }
         | EventKind::VrrpPriority { .. }
+        | EventKind::VrrpMasterRxHigherPri { .. }
         | EventKind::VrrpMasterRxLowerPri { .. }
+        | EventKind::VrrpBackupRxLowerPri { .. }
         | EventKind::Script { .. }
         | EventKind::TrackedFile { .. }
         | EventKind::Process { .. }

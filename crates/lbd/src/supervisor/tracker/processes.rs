@@ -323,7 +323,7 @@ mod tests {
             let results = Findings::default();
             if listening {
                 if let Err(error) = Connector::open(Buffer::default()) {
-                    eprintln!("skipped: no connector: {error}");
+                    lb_skip::skip(format_args!("no connector: {error}"));
                     return None;
                 }
                 tokio::spawn(start(receiver, Buffer::default(), results.clone()));
