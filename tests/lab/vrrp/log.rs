@@ -15,7 +15,7 @@ use crate::config::{Daemon, Router, Vrrp};
 use crate::stage::{Stage, stage};
 
 /// Lines of keepalived that tell of itself: its files, sockets and processes.
-const OWN: [&str; 13] = [
+const OWN: [&str; 14] = [
     "Starting Keepalived",
     "Running on Linux",
     "Command line:",
@@ -23,6 +23,7 @@ const OWN: [&str; 13] = [
     "Opening file",
     "NOTICE: setting config option max_auto_priority",
     "Registering ",
+    "Child process ",
     "Assigned address",
     "VRRP sockpool:",
     "CPU usage",
