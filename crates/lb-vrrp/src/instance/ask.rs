@@ -62,6 +62,12 @@ impl Instance {
         self.down_interval()
     }
 
+    /// Advertisement interval of the master it knows; its own until it has heard one.
+    #[must_use]
+    pub fn master_interval(&self) -> Duration {
+        self.master_adver_int
+    }
+
     /// What it counted.
     #[must_use]
     pub fn counters(&self) -> &Counters {
