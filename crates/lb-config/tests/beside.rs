@@ -179,13 +179,13 @@ fn compare(files: &[PathBuf], explained: impl Fn(&Path) -> bool) {
 #[test]
 fn other_peoples_files_have_the_same_status() {
     if let Some(missing) = keepalived::missing() {
-        eprintln!("skipped: {missing} is not here");
+        lb_skip::skip(format_args!("{missing} is not here"));
         return;
     }
     let beside = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/corpus"));
     let corpus = std::env::var_os("LB_CORPUS").map_or(beside, PathBuf::from);
     let Ok(entries) = corpus.read_dir() else {
-        eprintln!("skipped: the corpus is not here");
+        lb_skip::skip("the corpus is not here");
         return;
     };
     let paths = entries.filter_map(|entry| Some(entry.ok()?.path()));
@@ -212,7 +212,7 @@ fn compare_keywords(
     explained: impl Fn(&str) -> bool,
 ) {
     if let Some(missing) = keepalived::missing() {
-        eprintln!("skipped: {missing} is not here");
+        lb_skip::skip(format_args!("{missing} is not here"));
         return;
     }
     let examples = common::examples();
@@ -272,7 +272,7 @@ fn each_keyword_without_its_words_has_the_same_status() {
 #[test]
 fn each_construct_has_the_same_status() {
     if let Some(missing) = keepalived::missing() {
-        eprintln!("skipped: {missing} is not here");
+        lb_skip::skip(format_args!("{missing} is not here"));
         return;
     }
     let dir = tempfile::tempdir().unwrap();
