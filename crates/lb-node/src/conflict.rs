@@ -214,6 +214,7 @@ impl Node {
         out: &mut Vec<Action>,
     ) {
         for id in self.vip_users.of(address).collect::<Vec<_>>() {
+            self.announced(id, link, address);
             let links = &self.links;
             let slot = self.slots.get_mut(id.index()).and_then(Option::as_mut);
             let Some(slot) = slot.filter(|slot| slot.answers(now, links, link, address, mac))

@@ -31,7 +31,7 @@ impl Node {
         self.recount_state_sync(now, out);
         self.evaluate(now, self.order.clone(), out);
         self.mark_resuming();
-        self.remove_leftovers(out);
+        self.remove_leftovers(now, out);
         self.phase = Phase::Running;
         for id in self.order.clone() {
             let listen_at = now + self.startup_delay;
@@ -70,12 +70,13 @@ impl Node {
     }
 
     /// Removes VIPs of an earlier life, except an owner's, which may be there by right.
-    fn remove_leftovers(&mut self, out: &mut Vec<Action>) {
+    fn remove_leftovers(&mut self, now: Instant, out: &mut Vec<Action>) {
         let present = self.links.addresses();
         // Of an instance with several vhids they stay if one of these resumes.
         let resuming = self.living().filter(|slot| slot.resume);
         let resuming: HashSet<String> =
             resuming.map(|slot| slot.config.router().name.clone()).collect();
+        let mut left = Vec::new();
         for id in &self.order {
             let Some(slot) = self.slot(*id).filter(|slot| !slot.owner()) else { continue };
             if resuming.contains(&slot.config.router().name) {
@@ -88,8 +89,10 @@ impl Node {
             }
             if !vips.is_empty() {
                 out.push(Action::RemoveVips { instance: *id, vips });
+                left.push(*id);
             }
         }
+        left.into_iter().for_each(|id| self.owe_last_word(id, now));
     }
 
     pub(crate) fn packet(
@@ -103,6 +106,7 @@ impl Node {
             self.notice_lateness(now, id, out);
             self.inspect(now, id, &packet, out);
             self.drive(now, id, Input::Packet(packet), out);
+            self.last_word_heard(now, id, packet.source, out);
             if self.somebody_leaves() {
                 self.part(id, out);
                 self.conclude(out);
@@ -126,6 +130,7 @@ impl Node {
             self.drive(now, id, Input::Timer, out);
             self.announce_due(now, id, out);
             self.release_due(now, id, out);
+            self.last_word_due(now, id, out);
             if let Some(slot) = self.slot_mut(id) {
                 slot.conflicts_due(now, out);
             }
@@ -177,6 +182,12 @@ impl Node {
         slot.protocol.handle(now, input, &mut actions);
         let stays = leaving && slot.role() == Role::Master && !slot.protocol.leaving();
         let moved = role != slot.role();
+        let yields = moved && role == Role::Master && slot.role() != Role::Init;
+        if yields {
+            self.yielded(now, id);
+        } else if moved && matches!(slot.role(), Role::Master | Role::Init) {
+            slot.last_word = None;
+        }
         let mut group_cares = false;
         for action in actions.drain(..) {
             group_cares |=
@@ -218,8 +229,11 @@ impl Node {
             | protocol::Action::ReleaseVips
             | protocol::Action::Announce
             | protocol::Action::AnnounceAgain
+            | protocol::Action::AnnounceAlone
                 if shared => {}
-            protocol::Action::Send(advert) => out.push(Action::Send { instance: id, advert }),
+            protocol::Action::Send(advert) => {
+                out.push(Action::Send { instance: id, advert, to: None })
+            }
             protocol::Action::AddVips => self.add_vips(id, out),
             protocol::Action::RemoveVips => self.remove_vips(id, out),
             protocol::Action::ReleaseVips => self.release_vips(now, id, out),
@@ -229,7 +243,10 @@ impl Node {
                 slot.garp.start_extra(now, router.garp_extra);
                 slot.announce(id, slot.config.router().garp.repeat, out);
             }
-            protocol::Action::AnnounceAgain => self.announce_lower(now, id, out),
+            protocol::Action::AnnounceAgain => self.announce_lower(now, id, 0, out),
+            // Who has just become MASTER is not done with its announcements.
+            protocol::Action::AnnounceAlone if slot.garp.echo_at().is_some() => {}
+            protocol::Action::AnnounceAlone => self.announce_lower(now, id, 1, out),
             protocol::Action::Notify(role) => {
                 slot.since = Some(Since::new(now));
                 slot.resume = false;
@@ -268,8 +285,9 @@ impl Node {
         }
     }
 
-    /// A lower priority believed it were MASTER, perhaps in every instance of the group.
-    fn announce_lower(&mut self, now: Instant, id: InstanceId, out: &mut Vec<Action>) {
+    /// Another router believed it were MASTER, perhaps in every instance of the group. `least`
+    /// rounds, even if none are configured.
+    fn announce_lower(&mut self, now: Instant, id: InstanceId, least: u32, out: &mut Vec<Action>) {
         let Self { slots, groups, deadlines, .. } = self;
         let group = slots[id.index()].as_ref().and_then(|slot| slot.group);
         let members = group.map_or(std::slice::from_ref(&id), |group| &groups[group].members);
@@ -277,7 +295,8 @@ impl Node {
             let Some(slot) = slots[member.index()].as_mut() else { continue };
             if slot.role() == Role::Master {
                 slot.garp.lower(now, &slot.config.router().garp);
-                slot.announce(*member, slot.config.router().garp.lower_prio_repeat, out);
+                let rounds = slot.config.router().garp.lower_prio_repeat.max(least);
+                slot.announce(*member, rounds, out);
                 deadlines.arm(*member, slot.deadline(), &mut slot.armed);
             }
         }

@@ -25,6 +25,7 @@ mod drive;
 mod followed;
 pub mod group;
 mod kernel;
+mod last_word;
 mod lateness;
 mod links;
 mod message;
@@ -298,14 +299,15 @@ impl Node {
         [self.deadlines.first(), self.followed.deadline()].into_iter().flatten().min()
     }
 
-    /// Appends one advertisement of an instance: its octets to `payload`, and to `datagrams` one
-    /// entry a destination. Appends nothing when the instance cannot send: no link or source, or a
+    /// Appends one advertisement of an instance, to everybody or `to` one router: its octets to
+    /// `payload`, and to `datagrams` one entry a destination. Appends nothing when the instance cannot send: no link or source, or a
     /// link that is down. The kernel would keep what goes to a peer until the link is up again, and
     /// then an old "I stop" would be believed.
     pub fn emit(
         &self,
         instance: InstanceId,
         advert: Advert,
+        to: Option<IpAddr>,
         payload: &mut Vec<u8>,
         datagrams: &mut Vec<Datagram>,
     ) {
@@ -317,7 +319,9 @@ impl Node {
                 return;
             }
         }
-        let through = slot.speaks_through(&self.links);
+        // The switch must not believe that a virtual MAC is here because of what is said to the one
+        // that has it.
+        let through = slot.speaks_through(&self.links).filter(|_| to.is_none());
         let mut send = |source: IpAddr, destination: IpAddr, ttl: Option<u8>| {
             let start = payload.len();
             slot.protocol.emit(advert, source, destination, payload);
@@ -325,6 +329,16 @@ impl Node {
             let (link, protocol) = (slot.link, slot.config.kind());
             datagrams.push(Datagram { link, through, source, destination, protocol, ttl, payload });
         };
+        if let Some(to) = to {
+            if let Some(source) = slot.sources.to(to) {
+                let ttl = match &router.peers {
+                    Peers::Unicast { ttl, .. } => ttl.or(to.is_ipv4().then_some(255)),
+                    Peers::Multicast { .. } => Some(255),
+                };
+                send(source, to, ttl);
+            }
+            return;
+        }
         for family in slot.config.families() {
             let Some(source) = slot.sources.of(family) else { continue };
             match (slot.config.group(family), &router.peers) {
@@ -359,11 +373,12 @@ impl Node {
         Some(self.slot(instance)?.config.name())
     }
 
-    /// Addresses that this host alone should answer for, and where.
+    /// Addresses whose claims by others are to be told, and where: those that this host alone
+    /// should answer for, and those that it did until a moment ago.
     #[must_use]
     pub fn held(&self) -> Vec<(LinkIndex, IpAddr)> {
-        let masters = self.living().filter(|slot| slot.role() == Role::Master);
-        let alone = masters.filter(|slot| shares::balanced(slot).is_none());
+        let held = |slot: &&Slot| slot.role() == Role::Master || slot.last_word.is_some();
+        let alone = self.living().filter(held).filter(|slot| shares::balanced(slot).is_none());
         let vips = alone.flat_map(|slot| slot.vips(&self.links));
         vips.map(|(link, vip)| (link, vip.address)).collect()
     }

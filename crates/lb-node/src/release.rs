@@ -11,7 +11,7 @@ use super::{Action, InstanceId, Node, Phase, Vip};
 /// How long addresses stay after the successor was heard: it adds and announces them only after its
 /// advertisement, on a busy host some milliseconds later. Its last echo has to come after that, in
 /// case our kernel still answered somebody.
-const LINGER: Duration = Duration::from_millis(25);
+pub(crate) const LINGER: Duration = Duration::from_millis(25);
 
 /// Addresses that stay a little longer than their instance is MASTER.
 #[derive(Debug)]
@@ -106,6 +106,7 @@ impl Node {
         let again = self.phase == Phase::Stopping;
         self.phase = Phase::Stopping;
         for id in self.order.iter().chain(&self.departing).copied().collect::<Vec<_>>() {
+            self.say_last_word(now, id, out);
             if again {
                 self.apply(now, id, Input::Demote, out);
                 self.remove_lingering(id, out);
@@ -131,6 +132,7 @@ impl Node {
             slot.group = None;
         }
         self.departing.push(id);
+        self.say_last_word(now, id, out);
         self.apply(now, id, Input::Shutdown, out);
         self.part(id, out);
     }

@@ -13,6 +13,7 @@ use lb_election::Role;
 
 use super::config::InstanceConfig;
 use super::conflict::Ongoing;
+use super::last_word::LastWord;
 use super::links::Links;
 use super::protocol::{Protocol, Sources, Together};
 use super::release::Lingering;
@@ -64,6 +65,8 @@ pub(crate) struct Slot {
     pub(crate) garp: GarpTimers,
     /// Addresses that go a moment after it ceased to be MASTER.
     pub(crate) lingering: Option<Box<Lingering>>,
+    /// What is still to be said to the router that is MASTER now.
+    pub(crate) last_word: Option<Box<LastWord>>,
     pub(crate) history: History,
     /// Who put it into maintenance.
     pub(crate) maintenance: Option<Box<Maintenance>>,
@@ -181,7 +184,8 @@ impl GarpTimers {
         timers.into_iter().flatten().min()
     }
 
-    fn echo_at(&self) -> Option<Instant> {
+    /// When it is announced next because of becoming MASTER just now.
+    pub(crate) fn echo_at(&self) -> Option<Instant> {
         let (start, over) = self.echo?;
         ECHOES.get(over).map(|millis| start + Duration::from_millis(*millis))
     }
@@ -205,6 +209,7 @@ impl Slot {
             waits: Vec::new(),
             garp: GarpTimers::default(),
             lingering: None,
+            last_word: None,
             history: History::default(),
             maintenance: None,
             ongoing: Vec::new(),
@@ -228,7 +233,8 @@ impl Slot {
     /// Everything it is timed by.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         let own = [self.protocol.deadline(), self.garp.deadline(), self.release_at()];
-        own.into_iter().chain([self.conflict_deadline()]).flatten().min()
+        let others = [self.conflict_deadline(), self.last_word_at()];
+        own.into_iter().chain(others).flatten().min()
     }
 
     /// Its VIPs, the advertised ones first, on links that exist.

@@ -339,3 +339,21 @@ fn becoming_master_again_within_the_linger_keeps_the_addresses() {
     net.run_until(11_000);
     assert_eq!(net.holders(VIP), [0]);
 }
+
+#[test]
+fn when_a_partition_heals_clients_find_the_master() {
+    // Whoever advertises first after it: the moment decides.
+    for moment in 0..20 {
+        let mut net = pair();
+        net.cut(0, 1, true);
+        net.run_until(20_000 + 50 * moment);
+        assert_eq!(net.holders(VIP), [0, 1]);
+        net.cut(0, 1, false);
+        // An interval until one hears the other, 25 ms of patience, and the answer.
+        net.run_until(21_050 + 50 * moment);
+        assert_eq!(net.holders(VIP), [0]);
+        net.lost = Duration::ZERO;
+        net.run_until(40_000);
+        assert_eq!(net.lost, Duration::ZERO, "moment {moment}");
+    }
+}
