@@ -82,6 +82,8 @@ pub enum State {
         down_at: [Option<Instant>; 2],
         /// Would be MASTER but for the sync group.
         willing: bool,
+        /// A timer came late by an interval or more, and a second time is waited for.
+        late: bool,
     },
     /// Holds the addresses.
     Master {
@@ -246,10 +248,18 @@ impl Instance {
             }
 
             // Nothing heard in one of the families.
-            (State::Backup { down_at, .. }, Event::Timer) => {
+            (State::Backup { down_at, late, .. }, Event::Timer) => {
                 let silent =
                     |family: &Family| down_at[*family as usize].is_some_and(|at| now >= at);
                 let Some(family) = Family::ALL.into_iter().find(silent) else { return };
+                // This host stood still, perhaps with its network, so that silence says nothing of
+                // the master: listens once more.
+                let due_at = down_at[family as usize].unwrap_or(now);
+                if !late && now >= due_at + self.interval() {
+                    let down_at = self.down_at(now + self.master_down());
+                    self.state = State::Backup { down_at, willing: false, late: true };
+                    return;
+                }
                 let reason = match (self.reason, self.master) {
                     (Reason::VipLost, None) => Reason::Retaken,
                     _ => {
@@ -276,7 +286,7 @@ impl Instance {
                 let mut down_at = down_at;
                 let family = Family::of(from);
                 down_at[family as usize] = self.counts(family).then(|| now + self.master_down());
-                self.state = State::Backup { down_at, willing: false };
+                self.state = State::Backup { down_at, willing: false, late: false };
             }
             (State::Backup { .. }, Event::Standing(before) | Event::Return(before)) => {
                 self.shift(now, before.pace.master_down(self.config.dead_ratio));
@@ -463,7 +473,7 @@ impl Instance {
         if self.config.grouped {
             self.wish = reason;
             let down_at = self.down_at(now + self.master_down());
-            self.state = State::Backup { down_at, willing: true };
+            self.state = State::Backup { down_at, willing: true, late: false };
             out.extend([Action::Willing]);
         } else {
             self.become_master(now, reason, out);
@@ -472,7 +482,7 @@ impl Instance {
 
     fn become_backup(&mut self, at: Instant, reason: Reason, out: &mut impl Extend<Action>) {
         let down_at = self.down_at(at);
-        self.enter(State::Backup { down_at, willing: false }, reason, out);
+        self.enter(State::Backup { down_at, willing: false, late: false }, reason, out);
     }
 
     fn become_master(&mut self, now: Instant, reason: Reason, out: &mut impl Extend<Action>) {
@@ -613,12 +623,12 @@ impl Instance {
 
     /// Starts the timer of a family that came, and stops that of one that went.
     fn follow_families(&mut self, now: Instant) {
-        let State::Backup { mut down_at, willing } = self.state else { return };
+        let State::Backup { mut down_at, willing, late } = self.state else { return };
         let fresh = self.down_at(self.patience_ends(now));
         for (at, fresh) in down_at.iter_mut().zip(fresh) {
             *at = fresh.map(|fresh| at.unwrap_or(fresh));
         }
-        self.state = State::Backup { down_at, willing };
+        self.state = State::Backup { down_at, willing, late };
     }
 
     /// Moves the running timers by the difference of two patiences; never before `now`.

@@ -4,6 +4,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+/// A program, its arguments and who runs it.
+pub use lb_config::model::Script as Command;
+
 /// One checker.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Spec {
@@ -120,10 +123,8 @@ pub struct Url {
 /// A program whose exit status is the result: 0 is success.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Script {
-    /// Program and arguments, never empty.
-    pub argv: Vec<String>,
-    /// User and group; `None` for the daemon's own.
-    pub owner: Option<(u32, u32)>,
+    /// What runs, and as whom.
+    pub command: Command,
     /// Run time before it is stopped and counts as failed.
     pub timeout: Duration,
     /// Exit status 2 to 255 is success too and asks for a weight of status − 2.

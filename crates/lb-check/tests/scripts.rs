@@ -6,12 +6,12 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use lb_check::schedule::Memory;
-use lb_check::{Checks, Failure, Outcome, Probe, Report, Script, Spec, Timing};
+use lb_check::{Checks, Command, Failure, Outcome, Probe, Report, Script, Spec, Timing};
+use lb_config::model::ScriptOwner;
 
 fn script(command: &str) -> Script {
     Script {
-        argv: ["/bin/sh", "-c", command].map(str::to_owned).to_vec(),
-        owner: None,
+        command: Command::new(["/bin/sh", "-c", command]),
         timeout: Duration::from_secs(10),
         dynamic: false,
     }
@@ -65,11 +65,9 @@ async fn the_exit_status_is_the_result() {
 
 #[tokio::test]
 async fn a_program_that_is_not_there_is_a_failure() {
-    let argv = vec!["/nonexistent/check".to_owned()];
-    let report = run(Script { argv, ..script("") }).await;
-    let Outcome::Down(failure @ Failure::Spawn { .. }) = report.outcome else {
-        panic!("{report:?}")
-    };
+    let command = Command::new(["/nonexistent/check"]);
+    let report = run(Script { command, ..script("") }).await;
+    let Outcome::Down(failure @ Failure::Spawn(_)) = report.outcome else { panic!("{report:?}") };
     assert!(failure.to_string().starts_with("/nonexistent/check: "), "{failure}");
 }
 
@@ -149,7 +147,9 @@ async fn a_script_runs_as_its_owner_with_a_clean_slate() {
         "{{ id -u; id -G; ps -o pgid= -p $$ | tr -d ' '; echo $$; readlink /proc/self/fd/0; }} >{}",
         note.display()
     );
-    let report = run(Script { owner: Some((65_534, 65_533)), ..script(&command) }).await;
+    let mut script = script(&command);
+    script.command.owner = Some(ScriptOwner { uid: 65_534, gid: 65_533 });
+    let report = run(script).await;
     assert_eq!(report.outcome, Outcome::Up { weight: None });
     let text = fs::read_to_string(&note).expect("note");
     let [uid, groups, pgid, pid, stdin] = text.lines().collect::<Vec<_>>()[..] else {

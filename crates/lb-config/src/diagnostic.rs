@@ -16,6 +16,8 @@ pub enum Severity {
 /// What keepalived would call it, for the exit status of `-t`. Ordered as there: the largest counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Class {
+    /// keepalived has it, and it is not built here: refused unless it is allowed.
+    Unbuilt,
     /// keepalived says nothing, or only logs it.
     Note,
     /// A file is missing.
@@ -55,7 +57,7 @@ impl Class {
     /// documented).
     pub fn exit_code(self) -> u8 {
         match self {
-            Class::Note => 0,
+            Class::Unbuilt | Class::Note => 0,
             Class::FileNotFound | Class::BadInterface | Class::Fatal => 4,
             Class::Security | Class::IncludeCheck => 6,
             Class::MissingArgument => 2,
@@ -179,6 +181,28 @@ impl Diagnostics {
         self.push(Severity::Warning, Class::Note, id, place.into(), message.into())
     }
 
+    /// Where the next complaint will be, and the worst class before it.
+    pub(crate) fn mark(&mut self) -> (usize, Option<Class>) {
+        self.settle();
+        (self.kept.len(), self.worst)
+    }
+
+    /// Takes complaints of a class, after a mark, for what keepalived does not get to.
+    pub(crate) fn forgive(&mut self, class: Class, (from, worst): (usize, Option<Class>)) {
+        self.settle();
+        let mut later = worst;
+        for found in self.kept.iter_mut().skip(from) {
+            if found.class == class {
+                found.class = Class::Note;
+            }
+            later = later.max(Some(found.class));
+        }
+        // Those that were counted only are of unknown classes.
+        if !self.is_full() {
+            self.worst = later;
+        }
+    }
+
     /// Says what is good to know.
     pub(crate) fn remark(
         &mut self,
@@ -235,18 +259,33 @@ impl Diagnostics {
         self.kept.len() >= MOST_KEPT
     }
 
-    /// Drops warnings and notes that are not wanted. What `-t` exits with stays.
+    /// Drops warnings and notes that are not wanted, and makes notes of errors about what is not built.
+    /// What `-t` exits with stays.
     pub(crate) fn silence(&mut self, mut unwanted: impl FnMut(&Diagnostic) -> bool) {
         self.settle();
-        let (warnings, notes) = (&mut self.warnings, &mut self.notes);
-        self.kept.retain(|diagnostic| {
-            let drop = diagnostic.severity != Severity::Error && unwanted(diagnostic);
-            if drop && diagnostic.severity == Severity::Warning {
-                *warnings -= 1;
-            } else if drop {
-                *notes -= 1;
+        let Diagnostics { kept, errors, warnings, notes, .. } = self;
+        kept.retain_mut(|diagnostic| {
+            if !unwanted(diagnostic) {
+                return true;
             }
-            !drop
+            match (diagnostic.severity, diagnostic.class) {
+                (Severity::Error, Class::Unbuilt) => {
+                    diagnostic.severity = Severity::Note;
+                    diagnostic.hint = None;
+                    *errors -= 1;
+                    *notes += 1;
+                    true
+                }
+                (Severity::Error, _) => true,
+                (Severity::Warning, _) => {
+                    *warnings -= 1;
+                    false
+                }
+                (Severity::Note, _) => {
+                    *notes -= 1;
+                    false
+                }
+            }
         });
     }
 

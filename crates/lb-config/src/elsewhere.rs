@@ -20,6 +20,15 @@ impl System for AnyInterface {
     fn resolve(&self, path: &Path) -> io::Result<PathBuf> {
         RealSystem.resolve(path)
     }
+    fn link_status(&self, path: &Path) -> io::Result<FileStatus> {
+        RealSystem.link_status(path)
+    }
+    fn read_link(&self, path: &Path) -> io::Result<PathBuf> {
+        RealSystem.read_link(path)
+    }
+    fn beginning(&self, path: &Path) -> io::Result<Vec<u8>> {
+        RealSystem.beginning(path)
+    }
     fn glob(&self, pattern: &str) -> Vec<PathBuf> {
         RealSystem.glob(pattern)
     }

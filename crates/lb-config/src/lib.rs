@@ -15,6 +15,7 @@ mod meaning;
 pub mod model;
 mod reference;
 mod render;
+pub mod security;
 mod source;
 mod statement;
 mod syntax;
@@ -48,8 +49,11 @@ pub struct Options {
     pub record_uses: bool,
     /// Every line is kept, with what it was understood as, in [`Loaded::statements`].
     pub record_statements: bool,
-    /// Ids of warnings and notes to leave out.
+    /// Ids of warnings and notes to leave out, and of what is refused only because it is not built yet and may run all
+    /// the same.
     pub allow: Vec<String>,
+    /// The configuration is shown, compared or converted, not run: what is not built yet is no reason to refuse it.
+    pub only_read: bool,
 }
 
 /// A configuration that was read.
@@ -107,6 +111,9 @@ fn finish(
 /// Whether the caller or a comment `allow(ID)` wants to hear nothing of it.
 fn is_allowed(diagnostic: &Diagnostic, options: &Options, sources: &Sources) -> bool {
     if options.allow.iter().any(|id| id == diagnostic.id) {
+        return true;
+    }
+    if options.only_read && diagnostic.class == Class::Unbuilt {
         return true;
     }
     let Some(span) = diagnostic.span else { return false };

@@ -118,13 +118,36 @@ impl Model {
     }
 }
 
-/// A command and who runs it. It has been found and is executable.
+/// A command and who runs it. It was found and executable when the configuration was read, but for
+/// tracked scripts and checks, which fail at run time instead.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
 pub struct Script {
     /// Program and arguments; never empty. `argv[0]` is a path.
     pub argv: Vec<String>,
     /// Runs as this user and group; `None` for the daemon's own.
     pub owner: Option<ScriptOwner>,
+    /// Before each run it is checked that nobody but root could have put another program in its place
+    /// ([`security::check`](crate::security::check)): `enable_script_security`.
+    #[serde(skip)]
+    pub secure: bool,
+    /// Why it cannot be run, whatever changes on this machine. It is a failed script then.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unusable: Option<String>,
+}
+
+impl Script {
+    /// A command that the daemon's own user runs, unchecked.
+    #[must_use]
+    pub fn new(argv: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        let argv = argv.into_iter().map(Into::into).collect();
+        Script { argv, owner: None, secure: false, unusable: None }
+    }
+
+    /// Whether both run the same command as the same user.
+    #[must_use]
+    pub fn is_same_command(&self, other: &Self) -> bool {
+        self.argv == other.argv && self.owner == other.owner
+    }
 }
 
 /// User and group of a script, resolved.
@@ -137,7 +160,7 @@ pub struct ScriptOwner {
 }
 
 /// Address family.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub enum Family {
     /// IPv4.
     Inet,

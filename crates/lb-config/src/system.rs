@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::io::{self, Read as _};
 use std::net::{IpAddr, ToSocketAddrs};
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Component, Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::model::ScriptOwner;
@@ -16,6 +16,8 @@ pub struct FileStatus {
     pub is_file: bool,
     /// A directory.
     pub is_dir: bool,
+    /// A symbolic link.
+    pub is_link: bool,
     /// Permission bits, with set-id and sticky bits.
     pub mode: u32,
     /// Owner.
@@ -33,6 +35,9 @@ pub struct Interface {
 
 /// Bytes of the largest file that is read.
 pub(crate) const LARGEST: usize = 256 * 1024 * 1024;
+
+/// Length of the beginning of a file that says how it is run, bytes. `execve(2)`.
+const BEGINNING: usize = 256;
 
 /// The machine, as far as reading a configuration needs it.
 pub trait System {
@@ -53,6 +58,33 @@ pub trait System {
     /// # Errors
     /// As `realpath(3)`.
     fn resolve(&self, path: &Path) -> io::Result<PathBuf>;
+
+    /// Kind, mode and owner; of a symbolic link its own. Where there are no links, as [`Self::status`].
+    ///
+    /// # Errors
+    /// As `lstat(2)`.
+    fn link_status(&self, path: &Path) -> io::Result<FileStatus> {
+        self.status(path)
+    }
+
+    /// Where a symbolic link points to.
+    ///
+    /// # Errors
+    /// As `readlink(2)`.
+    fn read_link(&self, path: &Path) -> io::Result<PathBuf> {
+        let _ = path;
+        Err(io::ErrorKind::InvalidInput.into())
+    }
+
+    /// The first 256 bytes of a file, which is what the kernel looks at for `#!`.
+    ///
+    /// # Errors
+    /// As `read(2)`.
+    fn beginning(&self, path: &Path) -> io::Result<Vec<u8>> {
+        let mut bytes = self.read(path)?;
+        bytes.truncate(BEGINNING);
+        Ok(bytes)
+    }
 
     /// Paths that match a pattern of `*`, `?` and `[]`, sorted. Braces mean nothing here.
     fn glob(&self, pattern: &str) -> Vec<PathBuf>;
@@ -116,14 +148,24 @@ impl System for RealSystem {
     }
 
     fn status(&self, path: &Path) -> io::Result<FileStatus> {
-        let found = std::fs::metadata(path)?;
-        Ok(FileStatus {
-            is_file: found.is_file(),
-            is_dir: found.is_dir(),
-            mode: found.mode() & 0o7777,
-            uid: found.uid(),
-            gid: found.gid(),
-        })
+        std::fs::metadata(path).map(|found| file_status(&found))
+    }
+
+    fn link_status(&self, path: &Path) -> io::Result<FileStatus> {
+        std::fs::symlink_metadata(path).map(|found| file_status(&found))
+    }
+
+    fn read_link(&self, path: &Path) -> io::Result<PathBuf> {
+        std::fs::read_link(path)
+    }
+
+    fn beginning(&self, path: &Path) -> io::Result<Vec<u8>> {
+        // A pipe with nobody at its other end must not hold this up.
+        let file =
+            std::fs::File::options().read(true).custom_flags(nix::libc::O_NONBLOCK).open(path)?;
+        let mut bytes = Vec::with_capacity(BEGINNING);
+        file.take(BEGINNING as u64).read_to_end(&mut bytes)?;
+        Ok(bytes)
     }
 
     fn resolve(&self, path: &Path) -> io::Result<PathBuf> {
@@ -207,11 +249,26 @@ impl System for RealSystem {
     }
 }
 
+fn file_status(found: &std::fs::Metadata) -> FileStatus {
+    FileStatus {
+        is_file: found.is_file(),
+        is_dir: found.is_dir(),
+        is_link: found.is_symlink(),
+        mode: found.mode() & 0o7777,
+        uid: found.uid(),
+        gid: found.gid(),
+    }
+}
+
 /// A machine made up for tests: files in memory, and every interface there unless said otherwise.
 #[derive(Clone, Debug, Default)]
 pub struct MemorySystem {
     /// Files by absolute path.
     pub files: BTreeMap<PathBuf, MemoryFile>,
+    /// Symbolic links and where they point to.
+    pub links: BTreeMap<PathBuf, PathBuf>,
+    /// Mode and owner of directories; of those not named here 0755 and root.
+    pub directories: BTreeMap<PathBuf, (u32, ScriptOwner)>,
     /// Interfaces; `None`: every name is one.
     pub interfaces: Option<BTreeMap<String, Interface>>,
     /// Addresses of interfaces with their prefix lengths.
@@ -257,9 +314,38 @@ impl MemorySystem {
         self
     }
 
+    /// Adds a symbolic link that belongs to root.
+    #[must_use]
+    pub fn with_link(mut self, path: &str, target: &str) -> Self {
+        self.links.insert(PathBuf::from(path), PathBuf::from(target));
+        self
+    }
+
     fn is_dir(&self, path: &Path) -> bool {
+        let holds = |file: &PathBuf| file != path && file.starts_with(path);
         path == Path::new("/")
-            || self.files.keys().any(|file| file != path && file.starts_with(path))
+            || self.directories.contains_key(path)
+            || self.files.keys().chain(self.links.keys()).any(holds)
+    }
+
+    /// The path without links, `.` and `..`.
+    fn follow(&self, path: &Path, links: usize) -> io::Result<PathBuf> {
+        let mut reached = PathBuf::from("/");
+        for component in path.components() {
+            match component {
+                Component::ParentDir => drop(reached.pop()),
+                Component::Normal(name) => reached.push(name),
+                Component::RootDir | Component::CurDir | Component::Prefix(_) => continue,
+            }
+            if let Some(target) = self.links.get(&reached) {
+                if links == 0 {
+                    return Err(io::Error::from_raw_os_error(nix::libc::ELOOP));
+                }
+                let target = reached.parent().unwrap_or(Path::new("/")).join(target);
+                reached = self.follow(&target, links - 1)?;
+            }
+        }
+        Ok(reached)
     }
 }
 
@@ -273,18 +359,39 @@ impl System for MemorySystem {
     }
 
     fn status(&self, path: &Path) -> io::Result<FileStatus> {
+        self.link_status(&self.follow(path, 40)?)
+    }
+
+    fn link_status(&self, path: &Path) -> io::Result<FileStatus> {
+        let status = |is_dir: bool, is_link: bool, mode, ScriptOwner { uid, gid }| FileStatus {
+            is_file: !is_dir && !is_link,
+            is_dir,
+            is_link,
+            mode,
+            uid,
+            gid,
+        };
+        let root = ScriptOwner { uid: 0, gid: 0 };
         if let Some(file) = self.files.get(path) {
-            let (uid, gid) = (file.owner.uid, file.owner.gid);
-            return Ok(FileStatus { is_file: true, is_dir: false, mode: file.mode, uid, gid });
+            return Ok(status(false, false, file.mode, file.owner));
+        }
+        if self.links.contains_key(path) {
+            return Ok(status(false, true, 0o777, root));
         }
         if self.is_dir(path) {
-            return Ok(FileStatus { is_file: false, is_dir: true, mode: 0o755, uid: 0, gid: 0 });
+            let (mode, owner) = self.directories.get(path).copied().unwrap_or((0o755, root));
+            return Ok(status(true, false, mode, owner));
         }
         Err(io::ErrorKind::NotFound.into())
     }
 
+    fn read_link(&self, path: &Path) -> io::Result<PathBuf> {
+        self.links.get(path).cloned().ok_or_else(|| io::ErrorKind::InvalidInput.into())
+    }
+
     fn resolve(&self, path: &Path) -> io::Result<PathBuf> {
-        self.status(path).map(|_| path.to_path_buf())
+        let resolved = self.follow(path, 40)?;
+        self.link_status(&resolved).map(|_| resolved)
     }
 
     fn glob(&self, pattern: &str) -> Vec<PathBuf> {

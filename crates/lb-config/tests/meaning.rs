@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lb_config::model::*;
-use lb_config::{Interface, Loaded, MemorySystem, Options, parse_str};
+use lb_config::{Diagnostic, Interface, Loaded, MemorySystem, Options, Severity, parse_str};
 
 fn system() -> MemorySystem {
     MemorySystem::default()
@@ -303,6 +303,10 @@ fn interfaces_must_exist_unless_they_come_and_go() {
     assert!(loaded.is_refused());
     assert!(loaded.render(false).contains("interface `eth9` does not exist"));
     assert_eq!(loaded.diagnostics.exit_code_of_check(), 5);
+    // keepalived does not come to look at its scripts then.
+    let notified = text.replace("interface eth0", "interface eth0\nnotify /bin/true");
+    let loaded = parse_str("t", &notified, &Options::default(), &system);
+    assert_eq!(loaded.diagnostics.exit_code_of_check(), 5);
     let text = format!("global_defs {{\ndynamic_interfaces\n}}\n{text}");
     assert!(!parse_str("t", &text, &Options::default(), &system).is_refused());
 }
@@ -326,13 +330,55 @@ fn an_unknown_block_ends_the_block_around_it() {
 fn what_nothing_acts_on_is_in_the_model_and_said_once() {
     let found = instance(
         "virtual_routes {\n10.1.0.0/16 via 10.0.0.9 dev eth0\n10.2.0.0/16 via 10.0.0.9 dev eth0\n}\n\
-         use_ipvlan\nuse_ipvlan vrrp.1\npriority 7",
+         debug 1\ndebug 2\npriority 7",
         &["not-acted-on", "not-acted-on"],
     );
     assert_eq!(found.priority, 7);
     assert_eq!(found.router.routes.len(), 2);
     assert_eq!(found.router.routes[1].gateway, Some([10, 0, 0, 9].into()));
-    assert_eq!(found.router.ipvlan.and_then(|ipvlan| ipvlan.name).as_deref(), Some("vrrp.1"));
+    assert_eq!(found.router.debug, 2);
+}
+
+#[test]
+fn what_places_or_guards_and_is_not_built_is_refused_until_it_is_allowed() {
+    let instance = "vrrp_instance VI_1 {\ninterface eth0\nvirtual_router_id 51\n\
+        virtual_ipaddress {\n10.0.0.1\n}\nHOLE\n}\n";
+    let key = "auth_hmac {\nkey 1 abcdefghijklmnopqrstuvwxyz0123456789\nactive_key 1\n}";
+    let bfd = "bfd_instance B {\nneighbor_ip 10.0.0.9\n}\n";
+    let group = "vrrp_sync_group G {\ngroup {\nVI_1\nVI_2\n}\ntrack_bfd {\nB\n}\n}\n";
+    let second = instance.replace("HOLE", "").replace("VI_1", "VI_2").replace("51", "52");
+    let carp = "carp_instance C {\ninterface eth0\nvhid 51\nvirtual_ipaddress {\n10.0.0.1\n}\nuse_ipvlan\n}\n";
+    for (id, line, text) in [
+        ("net-namespace", 1, "net_namespace blue\n".to_owned() + &instance.replace("HOLE", "")),
+        ("net-namespace-ipvs", 1, "net_namespace_ipvs blue\n".to_owned()),
+        ("use-ipvlan", 7, instance.replace("HOLE", "use_ipvlan")),
+        ("use-ipvlan", 7, carp.to_owned()),
+        ("auth-hmac", 7, instance.replace("HOLE", key)),
+        ("track-bfd", 10, bfd.to_owned() + &instance.replace("HOLE", "track_bfd {\nB\n}")),
+        ("track-bfd", 25, bfd.to_owned() + &instance.replace("HOLE", "") + &second + group),
+        (
+            "vrf",
+            6,
+            "vrrp_instance VI_1 {\nunicast_src_ip 10.0.0.7\nunicast_peer {\n10.0.0.8\n}\nvrf red\n\
+             virtual_router_id 51\nvirtual_ipaddress {\n10.0.0.1 dev eth0\n}\n}\n"
+                .to_owned(),
+        ),
+    ] {
+        let loaded = load(&text);
+        let found: Vec<_> = loaded.diagnostics.iter().filter(|found| found.id == id).collect();
+        assert!(loaded.is_refused() && found.len() == 1, "{id}: {}", loaded.render(false));
+        assert_eq!(loaded.sources.position(found[0].span.unwrap()).line, line, "{id}");
+        // keepalived's status stays.
+        assert_eq!(loaded.diagnostics.exit_code_of_check(), 0, "{id}: {}", loaded.render(false));
+        let options = Options { allow: vec![id.to_owned()], ..Options::default() };
+        let allowed = parse_str("test.conf", &text, &options, &system());
+        assert!(!allowed.is_refused(), "{id}: {}", allowed.render(false));
+        // It is said all the same, and is no complaint any more.
+        let said = |found: &Diagnostic| found.id == id && found.severity == Severity::Note;
+        assert!(allowed.diagnostics.iter().any(said) && allowed.diagnostics.errors() == 0, "{id}");
+    }
+    let commented = instance.replace("HOLE", "use_ipvlan # allow(use-ipvlan)");
+    assert!(!load(&commented).is_refused());
 }
 
 #[test]
@@ -387,10 +433,7 @@ fn tracked_things_have_weights() {
         found.vrrp_scripts,
         [VrrpScript {
             name: "chk".into(),
-            script: Script {
-                argv: vec!["/usr/bin/check".into(), "-a".into(), "b c".into()],
-                owner
-            },
+            script: Script { owner, secure: true, ..Script::new(["/usr/bin/check", "-a", "b c"]) },
             interval: half,
             timeout: half,
             rise: 2,
@@ -445,33 +488,69 @@ fn members_of_a_group_have_no_weights_and_share_its_trackers() {
 #[test]
 fn scripts_must_be_there_and_safe() {
     let secure = "global_defs {\nscript_user root\nenable_script_security\n}\n";
-    let of = |command: &str| format!("vrrp_script chk {{\nscript {command}\n}}\n");
-    assert_eq!(model(&of("\"/bin/true\""), &["script-security"]).vrrp_scripts.len(), 1);
-    assert_eq!(model(&(secure.to_owned() + &of("/bin/true")), &[]).vrrp_scripts.len(), 1);
-    assert_eq!(
-        model(&(secure.to_owned() + &of("check")), &[]).vrrp_scripts[0].script.argv,
-        ["/usr/bin/check"]
-    );
-    assert_eq!(
-        model(&(secure.to_owned() + &of("/usr/bin/text")), &["script-missing"]).vrrp_scripts.len(),
-        0
-    );
-    assert_eq!(
-        model(&(secure.to_owned() + &of("/tmp/anyone")), &["script-security"]).vrrp_scripts.len(),
-        0
-    );
-    assert_eq!(
-        model(&of("/tmp/anyone"), &["script-security", "script-security"]).vrrp_scripts.len(),
-        1
-    );
-    assert_eq!(
-        model(&of("/bin/true --flag"), &["unknown-user", "script-empty"]).vrrp_scripts.len(),
-        0
-    );
+    let of = |command: &str| {
+        format!(
+            "vrrp_instance A {{\ninterface eth0\nvirtual_router_id 5\nvirtual_ipaddress {{\n10.0.0.1\n}}\n\
+             notify_master {command}\n}}\n"
+        )
+    };
+    let runs = |text: &str, complaints: &[&str]| {
+        model(text, complaints).vrrp_instances[0].router.notify.master.clone()
+    };
+    assert!(runs(&of("\"/bin/true\""), &["script-security"]).is_some());
+    assert!(runs(&(secure.to_owned() + &of("/bin/true")), &[]).is_some());
+    let found = runs(&(secure.to_owned() + &of("check")), &[]).unwrap();
+    assert_eq!(found.argv, ["/usr/bin/check"]);
+    assert!(runs(&(secure.to_owned() + &of("/usr/bin/text")), &["script-missing"]).is_none());
+    assert!(runs(&(secure.to_owned() + &of("/tmp/anyone")), &["script-security"]).is_none());
+    assert!(runs(&of("/tmp/anyone"), &["script-security", "script-security"]).is_some());
+    assert!(runs(&of("/bin/true --flag"), &["unknown-user"]).is_none());
     let unowned = "global_defs {\nenable_script_security\n}\n".to_owned() + &of("/bin/true");
-    assert_eq!(model(&unowned, &["script-security"]).vrrp_scripts.len(), 0);
-    assert_eq!(load(&of("/bin/true")).diagnostics.exit_code_of_check(), 6);
-    assert_eq!(load(&of("/missing")).diagnostics.exit_code_of_check(), 5);
+    assert!(runs(&unowned, &["script-security"]).is_none());
+    let chk = |command: &str| format!("vrrp_script chk {{\nscript {command}\n}}\n");
+    assert_eq!(load(&chk("/bin/true")).diagnostics.exit_code_of_check(), 6);
+    assert_eq!(load(&chk("/missing")).diagnostics.exit_code_of_check(), 5);
+}
+
+#[test]
+fn a_tracked_script_that_cannot_run_stays_and_fails() {
+    let secure = "global_defs {\nscript_user root\nenable_script_security\n}\n";
+    let of = |head: &str, command: &str, complaints: &[&str]| {
+        let text = format!(
+            "{head}vrrp_script chk {{\nscript {command}\n}}\n\
+             vrrp_instance A {{\ninterface eth0\nvirtual_router_id 5\nvirtual_ipaddress {{\n10.0.0.1\n}}\n\
+             track_script {{\nchk\n}}\n}}"
+        );
+        let found = model(&text, complaints);
+        assert_eq!(found.vrrp_instances[0].router.track_scripts.len(), 1, "{text}");
+        found.vrrp_scripts[0].script.clone()
+    };
+    // What the machine can cure is tried at every run; the rest is said once and for all.
+    for (command, complaint) in
+        [("/usr/bin/text", "script-missing"), ("/tmp/anyone", "script-security")]
+    {
+        let script = of(secure, command, &[complaint]);
+        assert_eq!((script.argv, script.unusable), (vec![command.to_owned()], None));
+        assert!(script.secure);
+    }
+    let unusable = |head: &str, command: &str, complaints: &[&str]| {
+        of(head, command, complaints).unusable.unwrap()
+    };
+    assert!(unusable(secure, "nowhere", &["script-missing"]).contains("PATH"));
+    let user = "/bin/true\nuser nobody-here";
+    assert!(unusable(secure, user, &["unknown-user"]).contains("nobody-here"));
+    let head = "global_defs {\nscript_user nobody-here\n}\n";
+    assert!(unusable(head, "/bin/true", &["unknown-user"]).contains("nobody-here"));
+    let head = "global_defs {\nenable_script_security\n}\n";
+    assert!(unusable(head, "/bin/true", &["script-security"]).contains("keepalived_script"));
+}
+
+#[test]
+fn a_check_that_cannot_run_stays_and_fails() {
+    let text = "global_defs {\nscript_user root\nenable_script_security\n}\n\
+        virtual_server 10.0.0.1 80 {\nprotocol TCP\nlb_algo wlc\nlb_kind NAT\nreal_server 10.0.0.2 80 {\nMISC_CHECK {\nmisc_path /missing\n}\n}\n}";
+    let found = model(text, &["script-missing"]);
+    assert_eq!(found.virtual_servers[0].real_servers[0].checkers.len(), 1);
 }
 
 #[test]
@@ -581,6 +660,36 @@ fn ports_follow_the_method() {
 }
 
 #[test]
+fn checks_go_to_the_port_as_written() {
+    let checked = |service: &str, real: &str, method: &str| {
+        let text = format!(
+            "virtual_server {service} {{\nlb_algo rr\nlb_kind {method}\nreal_server 10.0.0.2 {real} {{\nTCP_CHECK {{\n}}\n}}\n}}"
+        );
+        let loaded = load(&text);
+        let model = loaded.model.expect("accepted");
+        let checker = &model.virtual_servers[0].real_servers[0].checkers[0];
+        let CheckerKind::Tcp { connection } = &checker.kind else { panic!("TCP") };
+        connection.to.port()
+    };
+    // (service, server's port, method, port that is checked)
+    for (service, real, method, port) in [
+        ("fwmark 1", "80", "DR", 80),
+        ("fwmark 1", "80", "NAT", 80),
+        ("fwmark 1", "80", "TUN", 80),
+        ("10.0.0.1 0", "80", "DR", 80),
+        ("10.0.0.1 0", "80", "TUN", 80),
+        ("10.0.0.1 80", "8080", "DR", 8080),
+        ("10.0.0.1 80", "8080", "TUN", 8080),
+        ("10.0.0.1 80", "8080", "NAT", 8080),
+        // Nothing written is the service's.
+        ("10.0.0.1 80", "", "DR", 80),
+        ("10.0.0.1 80", "", "NAT", 80),
+    ] {
+        assert_eq!(checked(service, real, method), port, "{service} {real} {method}");
+    }
+}
+
+#[test]
 fn persistence_is_implied_by_port_0_and_granularity() {
     let every = "virtual_server 10.0.0.1 {\nlb_algo rr\nlb_kind NAT\nprotocol TCP\nreal_server 10.0.0.2 {\n}\n}";
     let found = model(every, &["port-zero"]).virtual_servers.remove(0);
@@ -633,9 +742,24 @@ fn tunnels_have_options() {
         LvsMethod::Gue { port: 6080, checksum: TunnelChecksum::Checksum }
     );
     assert_eq!(method("TUN type gre csum", &[]), LvsMethod::Gre { checksum: true });
-    assert_eq!(method("TUN type gue", &["tunnel"]), LvsMethod::Nat);
-    assert_eq!(method("TUN csum", &["tunnel"]), LvsMethod::Nat);
+    for broken in ["type gue", "type gre remcsum", "type gre port 8", "type x", "csum"] {
+        assert_eq!(method(&format!("TUN {broken}"), &["tunnel"]), LvsMethod::Ipip, "{broken}");
+    }
+    let gue = LvsMethod::Gue { port: 6080, checksum: TunnelChecksum::None };
+    assert_eq!(method("TUN type gue port 6080\nlvs_method TUN type gue", &["tunnel"]), gue);
     assert_eq!(method("dr", &["method"]), LvsMethod::Nat);
+}
+
+#[test]
+fn a_lower_threshold_needs_an_upper_one() {
+    let thresholds = |text: &str, complaints: &[&str]| {
+        let real = format!("lvs_method DR\nreal_server 10.0.0.2 80 {{\n{text}\n}}");
+        let real = &server(&real, complaints).real_servers[0];
+        (real.lower_threshold, real.upper_threshold)
+    };
+    assert_eq!(thresholds("lthreshold 5", &["lower-threshold"]), (0, 0));
+    assert_eq!(thresholds("lthreshold 5\nuthreshold 4", &["lower-threshold"]), (0, 4));
+    assert_eq!(thresholds("lthreshold 4\nuthreshold 4", &[]), (4, 4));
 }
 
 #[test]
@@ -673,7 +797,23 @@ fn servers_that_make_no_sense_are_left_out() {
         []
     );
     let twice = format!("virtual_server 10.0.0.1 80 {body}virtual_server 10.0.0.1 80 {body}");
-    assert_eq!(model(&twice, &["duplicate-virtual-server"]).virtual_servers.len(), 1);
+    let servers = model(&twice, &["duplicate-virtual-server"]).virtual_servers;
+    assert_eq!(servers.len(), 2, "keepalived serves the real servers of both");
+}
+
+#[test]
+fn a_mark_or_a_group_is_served_once_per_family() {
+    let server = |head: &str, real: &str| {
+        format!("virtual_server {head} {{\nlb_algo rr\nlb_kind DR\nreal_server {real} {{\n}}\n}}\n")
+    };
+    let group = "virtual_server_group G {\nfwmark 8\n}\n";
+    for (head, protocol) in [("fwmark 7", false), ("group G", true)] {
+        let text = format!("{group}{}{}", server(head, "10.0.0.2"), server(head, "2001:db8::2"));
+        let text = if protocol { text.replace("lb_kind", "protocol TCP\nlb_kind") } else { text };
+        let families: Vec<Family> =
+            model(&text, &[]).virtual_servers.iter().map(|server| server.family).collect();
+        assert_eq!(families, [Family::Inet, Family::Inet6], "{head}");
+    }
 }
 
 #[test]

@@ -136,6 +136,17 @@ pub enum EventKind {
         /// How often it advertises, in milliseconds.
         interval_ms: u64,
     },
+    /// The timer that would have made a backup MASTER came late by an interval or more: this host
+    /// stood still, and the backup listens again before it takes over. Said once a second at most,
+    /// of one instance.
+    VrrpListensAgain {
+        /// Name in the configuration.
+        name: String,
+        /// How late, in milliseconds.
+        late_ms: u64,
+        /// How long it listens, in milliseconds.
+        listens_ms: u64,
+    },
     /// Packets of one kind of error began to arrive; said once until the state changes.
     VrrpPacketError {
         /// Name in the configuration.
@@ -333,6 +344,11 @@ impl fmt::Display for EventKind {
                 "({name}) advertises {late_ms} ms late, with an interval of {interval_ms} ms: the machine did \
                  not run lbd in time, and a peer may have taken over; give the machine more CPU, or lbd a \
                  priority with vrrp_rt_priority"
+            ),
+            Self::VrrpListensAgain { name, late_ms, listens_ms } => write!(
+                f,
+                "({name}) would take over {late_ms} ms late: the machine did not run lbd in time, and silence \
+                 says nothing of the master; it listens for {listens_ms} ms first"
             ),
             Self::VrrpPacketError { name, from, reason }
             | Self::CarpPacketError { name, from, reason, .. } => {

@@ -1,5 +1,6 @@
 //! The socket that advertisements leave and arrive through.
 
+use std::cell::Cell;
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -9,7 +10,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use nix::sys::socket::{setsockopt, sockopt};
 use socket2::{Domain, InterfaceIndexOrAddress, Protocol, Socket, Type};
 
-use crate::mmsg::{Batch, Outbox};
+use crate::mmsg::{Batch, Outbox, RECEIVE_MAX};
 use crate::{Envelope, Error, VridSet, filter, packet};
 
 /// Address family.
@@ -47,8 +48,12 @@ pub struct Interface {
     pub name: String,
 }
 
-/// Room for a burst of all 255 instances of an interface, many times over.
-const RECEIVE_BUFFER: usize = 4 << 20;
+/// Room for ten bursts of all 255 instances of an interface. In a flood that is not read as fast as
+/// it comes, what is read has waited for as long as the buffer takes to read: milliseconds.
+const RECEIVE_BUFFER: usize = 1 << 20;
+/// The kernel counts at least so much of the buffer for a packet, however short: what it keeps of
+/// one beside its octets (`SKB_TRUESIZE` of `skbuff.h`).
+const SMALLEST: usize = 512;
 /// `TC_PRIO_CONTROL` of `pkt_sched.h`: queueing disciplines send it first.
 const PRIORITY: u32 = 6;
 
@@ -62,6 +67,8 @@ pub struct AdvertSocket {
     interface: Option<Interface>,
     outbox: Addressed,
     next_id: u16,
+    /// Size of the receive buffer as the kernel counts it, bytes.
+    room: Cell<usize>,
 }
 
 enum Addressed {
@@ -93,6 +100,7 @@ impl AdvertSocket {
                     Family::Inet6 => Addressed::Inet6(Outbox::new()),
                 },
                 next_id: 1,
+                room: Cell::new(2 * RECEIVE_BUFFER),
             })
             .map_err(Error::system(format!("opening {place}"), "CAP_NET_RAW"))
     }
@@ -153,12 +161,15 @@ impl AdvertSocket {
             .map_err(Error::system("filtering advertisements", "CAP_NET_RAW"))
     }
 
-    /// Gives it a receive buffer of so many bytes, or of 4 MiB if that is more.
+    /// Gives it a receive buffer of so many bytes, or of 1 MiB if that is more.
     ///
     /// # Errors
     /// When the kernel refuses.
     pub fn reserve(&self, bytes: usize) -> Result<(), Error> {
-        reserve(&self.socket, bytes.clamp(RECEIVE_BUFFER, i32::MAX as usize))
+        // The kernel doubles it, for what it keeps beside the octets.
+        let bytes = bytes.clamp(RECEIVE_BUFFER, i32::MAX as usize / 2);
+        self.room.set(2 * bytes);
+        reserve(&self.socket, bytes)
             .map_err(Error::system("enlarging the buffer of advertisements", "CAP_NET_ADMIN"))
     }
 
@@ -255,6 +266,13 @@ impl AdvertSocket {
             Addressed::Inet(outbox) => outbox.flush(&self.socket, failed),
             Addressed::Inet6(outbox) => outbox.flush(&self.socket, failed),
         }
+    }
+
+    /// How many times [`AdvertSocket::receive`] takes at most until it has taken everything that had
+    /// arrived before the first of them: the buffer holds no more.
+    #[must_use]
+    pub fn batches(&self) -> usize {
+        self.room.get().div_ceil(SMALLEST * RECEIVE_MAX)
     }
 
     /// Replaces what the inbox holds by what has arrived, perhaps nothing, without waiting. Returns

@@ -142,7 +142,7 @@ impl<A: SocketAddress> Outbox<A> {
 }
 
 /// Packets received at once, at most.
-const RECEIVE_MAX: usize = 64;
+pub(crate) const RECEIVE_MAX: usize = 64;
 /// The longest advertisement, 255 IPv6 addresses and a trailer, is 4,124 octets.
 const PACKET_MAX: usize = 4224;
 const CONTROL_MAX: usize = 128;

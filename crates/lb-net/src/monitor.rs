@@ -39,6 +39,9 @@ pub enum Event {
 /// A thousand addresses that come at once.
 const RECEIVE_BUFFER: usize = 4 << 20;
 
+/// Datagrams read at once, each with one notification as a rule.
+const BATCH: usize = 1024;
+
 /// Listens to the kernel's notifications about links and addresses.
 #[derive(Debug)]
 pub struct Monitor {
@@ -66,12 +69,13 @@ impl Monitor {
         open().map_err(Error::system("opening a netlink socket for notifications", "CAP_NET_ADMIN"))
     }
 
-    /// Reads everything that waits, in the kernel's order, without blocking.
+    /// Reads what waits, in the kernel's order, without blocking. In a storm it leaves some for the
+    /// next time: the descriptor stays readable.
     ///
     /// # Errors
     /// When the socket itself fails; never because nothing waits.
     pub fn drain(&mut self, mut each: impl FnMut(Event)) -> io::Result<()> {
-        loop {
+        for _ in 0..BATCH {
             match receive(&self.socket, &mut self.datagram, 0) {
                 Ok(()) => netlink::messages(&self.datagram)
                     .filter_map(|message| self.event(message))
@@ -83,6 +87,7 @@ impl Monitor {
                 },
             }
         }
+        Ok(())
     }
 
     fn event(&self, message: Message<'_>) -> Option<Event> {

@@ -8,14 +8,15 @@ use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
-/// Descriptors that become ready at once are reported together, up to this many.
-const BATCH: usize = 256;
+/// Descriptors that become ready at once are reported together, up to this many: both sockets of
+/// two thousand interfaces. More than that are reported in turn.
+const BATCH: usize = 4096;
 
 /// Waits until a descriptor is readable. `epoll(7)`.
 #[derive(Debug)]
 pub struct Poller {
     epoll: Epoll,
-    ready: [EpollEvent; BATCH],
+    ready: Vec<EpollEvent>,
 }
 
 impl Poller {
@@ -25,7 +26,7 @@ impl Poller {
     /// When the process is out of descriptors.
     pub fn new() -> io::Result<Self> {
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
-        Ok(Self { epoll, ready: [EpollEvent::empty(); BATCH] })
+        Ok(Self { epoll, ready: vec![EpollEvent::empty(); BATCH] })
     }
 
     /// Reports `token` for as long as there is something to read.
@@ -54,8 +55,9 @@ impl Poller {
         Ok(self.epoll.delete(fd)?)
     }
 
-    /// Sleeps until something is ready or the time is over, then yields the tokens; a signal ends
-    /// the sleep early with none. Without a timeout it may sleep for ever.
+    /// Sleeps until something is ready or the time is over, then yields the tokens. A signal, or
+    /// that the process was stopped and goes on, ends the sleep early with what is ready by then,
+    /// perhaps nothing. Without a timeout it may sleep for ever.
     ///
     /// # Errors
     /// Never in practice: the descriptor is ours and the buffer is valid.
@@ -67,7 +69,12 @@ impl Poller {
             EpollTimeout::try_from(timeout).unwrap_or(EpollTimeout::MAX)
         });
         let ready = match self.epoll.wait(&mut self.ready, timeout) {
-            Err(Errno::EINTR) => 0,
+            // Of what is ready the kernel says nothing in that case: packets that came while the
+            // process was stopped have to be asked for.
+            Err(Errno::EINTR) => match self.epoll.wait(&mut self.ready, EpollTimeout::ZERO) {
+                Err(Errno::EINTR) => 0,
+                other => other?,
+            },
             other => other?,
         };
         Ok(self.ready[..ready].iter().map(EpollEvent::data))

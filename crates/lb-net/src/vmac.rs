@@ -122,6 +122,14 @@ impl Vmacs {
         let names: HashSet<_> = wanted.iter().map(|spec| spec.name.as_str()).collect();
         let there = self.route.link_details()?;
         let by_name = by_name(&there);
+        // Somebody gave it another name: nobody would find it again, so it goes.
+        let renamed: Vec<u32> = (self.made.iter())
+            .filter_map(|(name, Made { index, spec, .. })| {
+                let link =
+                    there.iter().find(|it| it.link.index == *index && it.link.name != *name)?;
+                link.is_macvlan(spec.base, spec.hardware, spec.mode).then_some(*index)
+            })
+            .collect();
         self.made.retain(|name, made| {
             by_name.get(name.as_str()).is_some_and(|it| it.link.index == made.index)
         });
@@ -129,7 +137,7 @@ impl Vmacs {
         let gone = self.made.iter().filter(|(name, _)| !names.contains(name.as_str()));
         let tells = gone.clone().map(|(_, made)| &made.spec).filter(|spec| spec.tells_of_base);
         let mut told_of: BTreeSet<u32> = tells.map(|spec| spec.base).collect();
-        let mut leaving: Vec<u32> = gone.map(|(_, made)| made.index).collect();
+        let mut leaving: Vec<u32> = gone.map(|(_, made)| made.index).chain(renamed).collect();
         let mut found: Vec<Result<(), Error>> = Vec::with_capacity(wanted.len());
         let mut missing = Vec::new();
         for (place, spec) in wanted.iter().enumerate() {

@@ -69,17 +69,21 @@ impl Node {
         }
     }
 
-    /// Removes VIPs of an earlier life, except an owner's, which may be there by right.
-    fn remove_leftovers(&mut self, now: Instant, out: &mut Vec<Action>) {
+    /// Removes VIPs that are here although nobody of this host is MASTER, at the start and after a
+    /// reload: of an earlier life, or put there by somebody. An owner's may be there by right.
+    pub(crate) fn remove_leftovers(&mut self, now: Instant, out: &mut Vec<Action>) {
         let present = self.links.addresses();
-        // Of an instance with several vhids they stay if one of these resumes.
-        let resuming = self.living().filter(|slot| slot.resume);
-        let resuming: HashSet<String> =
-            resuming.map(|slot| slot.config.router().name.clone()).collect();
+        // Of an instance with several vhids they stay if one of these resumes or takes part.
+        let has = |slot: &&Slot| {
+            let takes_part = self.phase != Phase::New && shares::balanced(slot).is_some();
+            slot.resume || slot.holds() || takes_part
+        };
+        let having: HashSet<String> =
+            self.living().filter(has).map(|slot| slot.config.router().name.clone()).collect();
         let mut left = Vec::new();
-        for id in &self.order {
-            let Some(slot) = self.slot(*id).filter(|slot| !slot.owner()) else { continue };
-            if resuming.contains(&slot.config.router().name) {
+        for id in self.order.clone() {
+            let Some(slot) = self.slot(id).filter(|slot| !slot.owner()) else { continue };
+            if having.contains(&slot.config.router().name) {
                 continue;
             }
             let mut vips = slot.owned_vips(&self.links);
@@ -88,9 +92,9 @@ impl Node {
                 self.links.set_address(vip.link, vip.address.address, false);
             }
             if !vips.is_empty() {
-                out.push(Action::RemoveVips { instance: *id, vips });
-                left.push(*id);
+                left.push(id);
             }
+            self.drop_vips(id, vips, out);
         }
         left.into_iter().for_each(|id| self.owe_last_word(id, now));
     }
@@ -127,7 +131,7 @@ impl Node {
                 continue; // a stale entry
             }
             self.notice_lateness(now, id, out);
-            self.drive(now, id, Input::Timer, out);
+            self.time_passes(now, id, out);
             self.announce_due(now, id, out);
             self.release_due(now, id, out);
             self.last_word_due(now, id, out);
@@ -149,6 +153,19 @@ impl Node {
         }
         if self.phase == Phase::Stopping || !self.departed.is_empty() {
             self.conclude(out);
+        }
+    }
+
+    /// Gives an instance the time.
+    fn time_passes(&mut self, now: Instant, id: InstanceId, out: &mut Vec<Action>) {
+        let protocol = |node: &Self| {
+            let slot = node.slot(id)?;
+            Some((slot.protocol.listens_again(), slot.protocol.deadline()?))
+        };
+        let before = protocol(self);
+        self.drive(now, id, Input::Timer, out);
+        if let (Some((false, due)), Some((true, _))) = (before, protocol(self)) {
+            self.notice_listening(now, id, due, out);
         }
     }
 
@@ -285,15 +302,17 @@ impl Node {
         }
     }
 
-    /// Another router believed it were MASTER, perhaps in every instance of the group. `least`
-    /// rounds, even if none are configured.
+    /// Another router believed it were MASTER, perhaps in every instance of the group: what one of
+    /// them heard is answered by all, in `least` rounds if none are configured. Each is announced once
+    /// for what is said in an interval, however many say it.
     fn announce_lower(&mut self, now: Instant, id: InstanceId, least: u32, out: &mut Vec<Action>) {
         let Self { slots, groups, deadlines, .. } = self;
         let group = slots[id.index()].as_ref().and_then(|slot| slot.group);
         let members = group.map_or(std::slice::from_ref(&id), |group| &groups[group].members);
         for member in members {
             let Some(slot) = slots[member.index()].as_mut() else { continue };
-            if slot.role() == Role::Master {
+            let pause = slot.protocol.interval() / 2;
+            if slot.role() == Role::Master && slot.lower_announced.pass_every(pause, now) {
                 slot.garp.lower(now, &slot.config.router().garp);
                 let rounds = slot.config.router().garp.lower_prio_repeat.max(least);
                 slot.announce(*member, rounds, out);

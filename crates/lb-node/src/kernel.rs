@@ -14,7 +14,7 @@ use crate::track;
 use super::demux::Demux;
 use super::shares;
 use super::slot::Slot;
-use super::{Action, InstanceId, LinkIndex, Node, Phase, ProtocolKind, Socket};
+use super::{Action, InstanceId, LinkIndex, Node, Phase, ProtocolKind, Socket, Vip};
 
 impl Node {
     /// Links of these names are other ones now, or in another state.
@@ -33,27 +33,46 @@ impl Node {
             return;
         }
         self.mind_vmacs(names);
+        // Its socket is still open: a link with another name carries the last word of its master.
+        let renamed = affected.iter().copied().filter(|id| self.lost_its_name(*id)).collect();
+        self.evaluate(now, renamed, out);
         self.refresh_links(out);
         self.evaluate(now, affected.iter().copied().collect(), out);
         for id in affected {
-            self.restore_vips(id, names, out);
+            self.reseat_vips(id, names, out);
         }
         self.miss_shared_vips(names);
     }
 
-    /// A link came up under a master that did not mind its absence: its VIPs belong there.
-    fn restore_vips(&self, id: InstanceId, names: &[String], out: &mut Vec<Action>) {
-        let alone = |slot: &&Slot| slot.role() == Role::Master && shares::balanced(slot).is_none();
-        let Some(slot) = self.slot(id).filter(alone) else { return };
-        let mut vips = slot.owned_vips(&self.links);
-        vips.retain(|vip| {
-            let link = self.links.get(vip.link);
+    /// Whether no link has the name of an instance's interface any more, but that link is still there.
+    fn lost_its_name(&self, id: InstanceId) -> bool {
+        self.slot(id).is_some_and(|slot| {
+            let name = slot.config.router().interface.as_deref();
+            let link = slot.link.and_then(|link| self.links.get(link));
+            link.is_some() && name.is_some_and(|name| self.links.named(name).is_none())
+        })
+    }
+
+    /// A link changed under a master that did not mind: its VIPs go where the name went from, and
+    /// belong where it is now. The kernel may have dropped them from a link that came up.
+    fn reseat_vips(&mut self, id: InstanceId, names: &[String], out: &mut Vec<Action>) {
+        let links = &self.links;
+        let alone =
+            |slot: &&mut Slot| slot.role() == Role::Master && shares::balanced(slot).is_none();
+        let slot = self.slots.get_mut(id.index()).and_then(Option::as_mut);
+        let Some(slot) = slot.filter(alone) else { return };
+        let mut vips = slot.owned_vips(links);
+        let came_up = |vip: &Vip| {
+            let link = links.get(vip.link);
             link.is_some_and(|link| link.up && names.contains(&link.name))
-        });
-        if !vips.is_empty() {
-            out.push(Action::AddVips { instance: id, vips });
-            slot.announce(id, slot.config.router().garp.repeat, out);
-        }
+        };
+        let came: Vec<Vip> = vips.iter().filter(|vip| came_up(vip)).cloned().collect();
+        vips.retain(|vip| came.contains(vip) || slot.held.vips().contains(vip));
+        let (gone, _) = slot.hold(vips);
+        self.drop_vips(id, gone, out);
+        let Some(slot) = self.slot(id).filter(|_| !came.is_empty()) else { return };
+        out.push(Action::AddVips { instance: id, vips: came });
+        slot.announce(id, slot.config.router().garp.repeat, out);
     }
 
     /// Finds the link and the source of every instance anew, and the sockets for them.
@@ -65,6 +84,7 @@ impl Node {
                 slot.config.router().interface.as_deref().and_then(|name| self.links.named(name));
             let link = link.map(|(index, _)| index);
             if let Some(slot) = self.slot_mut(id) {
+                slot.left = link.is_none().then_some(slot.link.or(slot.left)).flatten();
                 slot.link = link;
             }
             self.refresh_source(id);
@@ -118,9 +138,15 @@ impl Node {
             }
             self.miss_shared_vip(link, address);
         }
-        // VIPs are no sources, except for their owner. They are many: do not even keep them.
+        // VIPs are no sources, except for their owner. They are many: of those that are here by our
+        // will not even keep a note.
         let owned = vip_of.iter().any(|id| self.slot(*id).is_some_and(|slot| slot.owner()));
         if self.phase == Phase::Running && !vip_of.is_empty() && !owned {
+            let held =
+                |id: &InstanceId| self.slot(*id).is_some_and(|slot| slot.held.has(link, address));
+            if !(vip_of.iter().any(held) || self.balance.has(link, address)) {
+                self.links.set_address(link, address, present);
+            }
             return;
         }
         let before = self.sources(link);

@@ -313,8 +313,9 @@ impl Node {
     ) {
         let Some(slot) = self.slot(instance) else { return };
         let router = slot.config.router();
+        let on = slot.link.or(slot.left);
         if router.interface.is_some() {
-            let link = slot.link.and_then(|link| self.links.get(link));
+            let link = on.and_then(|link| self.links.get(link));
             if !link.is_some_and(|link| link.up || router.dont_track_primary) {
                 return;
             }
@@ -326,7 +327,7 @@ impl Node {
             let start = payload.len();
             slot.protocol.emit(advert, source, destination, payload);
             let payload = start..payload.len();
-            let (link, protocol) = (slot.link, slot.config.kind());
+            let (link, protocol) = (on, slot.config.kind());
             datagrams.push(Datagram { link, through, source, destination, protocol, ttl, payload });
         };
         if let Some(to) = to {
@@ -377,10 +378,14 @@ impl Node {
     /// should answer for, and those that it did until a moment ago.
     #[must_use]
     pub fn held(&self) -> Vec<(LinkIndex, IpAddr)> {
-        let held = |slot: &&Slot| slot.role() == Role::Master || slot.last_word.is_some();
-        let alone = self.living().filter(held).filter(|slot| shares::balanced(slot).is_none());
-        let vips = alone.flat_map(|slot| slot.vips(&self.links));
-        vips.map(|(link, vip)| (link, vip.address)).collect()
+        let alone = || self.living().filter(|slot| shares::balanced(slot).is_none());
+        let masters = alone().filter(|slot| slot.role() == Role::Master);
+        let held = masters.flat_map(|slot| slot.held.vips());
+        let held = held.map(|vip| (vip.link, vip.address.address));
+        let yielded = alone()
+            .filter(|slot| slot.role() != Role::Master && slot.last_word.is_some())
+            .flat_map(|slot| slot.vips(&self.links));
+        held.chain(yielded.map(|(link, vip)| (link, vip.address))).collect()
     }
 
     /// The sockets to have open now.

@@ -31,7 +31,10 @@ impl Links {
             Some(link) if link.name == name && link.up == up => return changed,
             Some(link) => {
                 if link.name != name {
-                    self.names.remove(&link.name);
+                    // Another link may have taken the name in between.
+                    if self.names.get(&link.name) == Some(&index) {
+                        self.names.remove(&link.name);
+                    }
                     changed.push(std::mem::replace(&mut link.name, name.to_owned()));
                 }
                 link.up = up;

@@ -162,6 +162,18 @@ impl Protocol {
         }
     }
 
+    /// It listens a second time, because the timer that would have made it MASTER came late.
+    pub(crate) fn listens_again(&self) -> bool {
+        match self {
+            Self::Vrrp(instance) => {
+                matches!(instance.state(), lb_vrrp::State::Backup { late: true, .. })
+            }
+            Self::Carp(instance) => {
+                matches!(instance.state(), lb_carp::State::Backup { late: true, .. })
+            }
+        }
+    }
+
     /// Its strength as scripts are told it: the priority, for CARP 254 less the
     /// advskew it says.
     pub(crate) fn priority(&self) -> u8 {

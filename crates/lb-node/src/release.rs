@@ -1,34 +1,64 @@
 //! Letting go of virtual addresses: at once, or when a successor has them.
 
+use std::collections::HashSet;
+use std::mem;
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use lb_control::{EventKind, State};
 use lb_election::{Input, Role};
 
 use super::slot::Slot;
-use super::{Action, InstanceId, Node, Phase, Vip};
+use super::{Action, InstanceId, LinkIndex, Node, Phase, Vip};
 
 /// How long addresses stay after the successor was heard: it adds and announces them only after its
 /// advertisement, on a busy host some milliseconds later. Its last echo has to come after that, in
 /// case our kernel still answered somebody.
 pub(crate) const LINGER: Duration = Duration::from_millis(25);
 
-/// Addresses that stay a little longer than their instance is MASTER.
-#[derive(Debug)]
-pub(crate) struct Lingering {
-    until: Instant,
+/// Addresses that an instance has put on this host.
+///
+/// They are known by the index of their link and not by what the configuration says now: a link that
+/// is renamed takes them with it.
+#[derive(Debug, Default)]
+pub(crate) struct Held {
     vips: Vec<Vip>,
+    /// When they go: of an instance that is MASTER no longer.
+    until: Option<Instant>,
+}
+
+impl Held {
+    /// The addresses, as the kernel has them.
+    pub(crate) fn vips(&self) -> &[Vip] {
+        &self.vips
+    }
+
+    /// Whether this address of this link is one of them.
+    pub(crate) fn has(&self, link: LinkIndex, address: IpAddr) -> bool {
+        self.vips.iter().any(|vip| (vip.link, vip.address.address) == (link, address))
+    }
 }
 
 impl Slot {
     /// When its addresses go.
     pub(crate) fn release_at(&self) -> Option<Instant> {
-        self.lingering.as_ref().map(|lingering| lingering.until)
+        self.held.until
     }
 
     /// Whether it still has addresses: as MASTER, as one that leaves, or a little longer.
     pub(crate) fn holds(&self) -> bool {
-        self.role() == Role::Master || self.lingering.is_some()
+        self.role() == Role::Master || self.held.until.is_some()
+    }
+
+    /// Makes these the addresses of a MASTER. Returns what it held and does no longer, and what it
+    /// did not hold yet.
+    pub(crate) fn hold(&mut self, vips: Vec<Vip>) -> (Vec<Vip>, Vec<Vip>) {
+        let before = mem::replace(&mut self.held, Held { vips, until: None });
+        let without = |vips: &[Vip], others: &[Vip]| -> Vec<Vip> {
+            let others: HashSet<&Vip> = others.iter().collect();
+            vips.iter().filter(|vip| !others.contains(vip)).cloned().collect()
+        };
+        (without(&before.vips, &self.held.vips), without(&self.held.vips, &before.vips))
     }
 }
 
@@ -38,12 +68,9 @@ impl Node {
         let links = &self.links;
         let Some(slot) = self.slots.get_mut(id.index()).and_then(Option::as_mut) else { return };
         let vips = slot.owned_vips(links);
-        // It had not let go of them yet; another configuration may have others.
-        let mut gone = slot.lingering.take().map(|lingering| lingering.vips).unwrap_or_default();
-        gone.retain(|vip| !vips.contains(vip));
-        if !gone.is_empty() {
-            out.push(Action::RemoveVips { instance: id, vips: gone });
-        }
+        // It may not have let go of them yet; another configuration may have others.
+        let (gone, _) = slot.hold(vips.clone());
+        self.drop_vips(id, gone, out);
         if !vips.is_empty() {
             out.push(Action::AddVips { instance: id, vips });
         }
@@ -53,48 +80,41 @@ impl Node {
     pub(crate) fn remove_vips(&mut self, id: InstanceId, out: &mut Vec<Action>) {
         let Some(slot) = self.slot_mut(id) else { return };
         slot.garp = Default::default();
-        let lingering = slot.lingering.take();
-        let vips = match (lingering, self.slot(id)) {
-            (Some(lingering), _) => lingering.vips,
-            (None, Some(slot)) => slot.owned_vips(&self.links),
-            (None, None) => return,
-        };
-        self.drop_vips(id, vips, out);
+        let held = mem::take(&mut slot.held);
+        self.drop_vips(id, held.vips, out);
     }
 
     /// Removes them when the announcements of the successor have arrived. A virtual MAC goes over
     /// at once: two hosts that answer for it would fight for the port of the switch.
     pub(crate) fn release_vips(&mut self, now: Instant, id: InstanceId, out: &mut Vec<Action>) {
-        let links = &self.links;
-        let Some(slot) = self.slots.get_mut(id.index()).and_then(Option::as_mut) else { return };
+        let Some(slot) = self.slot_mut(id) else { return };
         if !slot.config.router().handover || slot.has_vmacs() {
             return self.remove_vips(id, out);
         }
         slot.garp = Default::default();
-        let vips = slot.owned_vips(links);
-        slot.lingering = Some(Box::new(Lingering { until: now + LINGER, vips }));
+        slot.held.until = Some(now + LINGER);
     }
 
     /// Removes what has stayed long enough.
     pub(crate) fn release_due(&mut self, now: Instant, id: InstanceId, out: &mut Vec<Action>) {
         let Some(slot) = self.slot_mut(id) else { return };
-        if let Some(lingering) = slot.lingering.take_if(|lingering| lingering.until <= now) {
-            self.drop_vips(id, lingering.vips, out);
+        if slot.held.until.is_some_and(|until| until <= now) {
+            let held = mem::take(&mut slot.held);
+            self.drop_vips(id, held.vips, out);
         }
     }
 
-    /// Removes addresses, except those that another instance of this host holds by now.
+    /// Removes addresses, except those that another instance of this host holds by now, and those
+    /// that have gone with their link.
     pub(crate) fn drop_vips(&self, id: InstanceId, mut vips: Vec<Vip>, out: &mut Vec<Action>) {
         vips.retain(|vip| {
-            let mut others = self.vip_users.of(vip.address.address).filter(|user| *user != id);
-            !others.any(|other| {
-                self.slot(other).is_some_and(|slot| {
-                    slot.role() == Role::Master
-                        && slot.vips(&self.links).any(|(link, address)| {
-                            link == vip.link && address.address == vip.address.address
-                        })
-                })
-            })
+            let (link, address) = (vip.link, vip.address.address);
+            let mut others = self.vip_users.of(address).filter(|user| *user != id);
+            let held = others.any(|other| {
+                let slot = self.slot(other).filter(|slot| slot.role() == Role::Master);
+                slot.is_some_and(|slot| slot.held.has(link, address))
+            });
+            self.links.get(link).is_some() && !held && !self.balance.has(link, address)
         });
         if !vips.is_empty() {
             out.push(Action::RemoveVips { instance: id, vips });
@@ -121,7 +141,7 @@ impl Node {
     }
 
     fn remove_lingering(&mut self, id: InstanceId, out: &mut Vec<Action>) {
-        if self.slot(id).is_some_and(|slot| slot.lingering.is_some()) {
+        if self.slot(id).is_some_and(|slot| slot.held.until.is_some()) {
             self.remove_vips(id, out);
         }
     }

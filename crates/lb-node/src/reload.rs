@@ -5,14 +5,14 @@ use std::mem;
 use std::net::IpAddr;
 use std::time::Instant;
 
-use lb_config::model::{Family, Peers, VirtualAddress, VirtualRouter};
+use lb_config::model::{Family, Peers, VirtualRouter};
 use lb_election::Input;
 use lb_election::Role;
 
 use super::protocol::Together;
 use super::shares;
 use super::slot::{Since, Slot};
-use super::{Action, Group, InstanceConfig, InstanceId, Node, ProtocolKind, Vip};
+use super::{Action, Group, InstanceConfig, InstanceId, Node, ProtocolKind};
 use crate::plan::Plan;
 
 /// What makes an instance the same one in another configuration. Its name does not.
@@ -52,20 +52,16 @@ impl Node {
         for id in self.order.clone() {
             self.apply(now, id, Input::Advertise, out);
         }
-        let alone = |id: &InstanceId| {
-            let slot = self.slot(*id).filter(|slot| shares::balanced(slot).is_none())?;
-            Some((*id, slot.owned_vips(&self.links)))
-        };
-        let before: HashMap<InstanceId, Vec<Vip>> = self.order.iter().filter_map(alone).collect();
         let removed = self.install(plan);
         for id in removed {
             self.depart(now, id, out);
         }
         self.refresh_links(out);
         for id in self.order.clone() {
-            self.exchange_vips(now, id, before.get(&id).map_or(&[], Vec::as_slice), out);
+            self.exchange_vips(now, id, out);
             self.admit(now, id, out);
         }
+        self.remove_leftovers(now, out);
         for id in self.order.clone() {
             self.reconfigure(now, id);
         }
@@ -192,32 +188,20 @@ impl Node {
     }
 
     /// A master's VIPs: removes what is gone, adds what is new, announces what is there.
-    fn exchange_vips(
-        &mut self,
-        now: Instant,
-        id: InstanceId,
-        before: &[Vip],
-        out: &mut Vec<Action>,
-    ) {
+    fn exchange_vips(&mut self, now: Instant, id: InstanceId, out: &mut Vec<Action>) {
         let links = &self.links;
         let Some(slot) = self.slots[id.index()].as_mut() else { return };
         if slot.role() != Role::Master {
             return;
         }
-        let after = slot.owned_vips(links);
         let garp = slot.config.router().garp;
         slot.garp.start_extra(now, slot.config.router().garp_extra);
-        let without = |vips: &[Vip], others: &[Vip]| -> Vec<Vip> {
-            let key = |vip: &Vip| Vip { address: tracked(&vip.address), ..vip.clone() };
-            let others: HashSet<Vip> = others.iter().map(key).collect();
-            vips.iter().filter(|vip| !others.contains(&key(vip))).cloned().collect()
-        };
-        let (gone, new) = (without(before, &after), without(&after, before));
+        // One that is balanced now may have been alone before.
+        let balanced = shares::balanced(slot).is_some();
+        let vips = if balanced { Vec::new() } else { slot.owned_vips(links) };
+        let (gone, new) = slot.hold(vips);
         self.drop_vips(id, gone, out);
-        let Some(slot) = self.slot_mut(id) else { return };
-        if shares::balanced(slot).is_some() {
-            return;
-        }
+        let Some(slot) = self.slot_mut(id).filter(|_| !balanced) else { return };
         if !new.is_empty() {
             out.push(Action::AddVips { instance: id, vips: new });
             slot.garp.start(now, &garp);
@@ -236,11 +220,6 @@ impl Node {
         }
         self.arm(id);
     }
-}
-
-/// An address as the kernel has it: whether we track it is our own affair.
-pub(crate) fn tracked(address: &VirtualAddress) -> VirtualAddress {
-    VirtualAddress { no_track: false, ..address.clone() }
 }
 
 /// Names of all links an instance depends on; some may come twice.

@@ -27,7 +27,7 @@ impl Scripts {
         for definition in definitions {
             let (rise, fall) = (definition.rise, definition.fall);
             let verdict = match old.remove(&definition.name) {
-                Some(old) if old.definition.script == definition.script => {
+                Some(old) if old.definition.script.is_same_command(&definition.script) => {
                     old.verdict.with(rise, fall)
                 }
                 _ => track::Script::new(rise, fall, definition.init_fail),

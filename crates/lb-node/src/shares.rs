@@ -14,7 +14,6 @@ use lb_config::model::Balancing;
 use lb_election::Role;
 
 use super::config::{Carp, InstanceConfig};
-use super::reload::tracked;
 use super::slot::Slot;
 use super::{Action, InstanceId, LinkIndex, Node, Phase, Vip};
 
@@ -59,6 +58,11 @@ impl Balance {
     pub(crate) fn fault(&self, slot: &Slot) -> Option<String> {
         let failure = self.failure.as_ref().filter(|_| balanced(slot).is_some())?;
         Some(format!("cannot balance: {failure}"))
+    }
+
+    /// Whether this address is there for its balanced instance.
+    pub(crate) fn has(&self, link: LinkIndex, address: IpAddr) -> bool {
+        self.vips.iter().any(|(_, vip)| (vip.link, vip.address.address) == (link, address))
     }
 
     /// Asks again for what has failed.
@@ -200,7 +204,7 @@ impl Node {
         let teams = self.teams().into_iter().filter(|team| team.members.iter().any(takes_part));
         let vips = teams.flat_map(|team| {
             let vips = team.slot.owned_vips(&self.links).into_iter();
-            vips.map(move |vip| (team.first, Vip { address: tracked(&vip.address), ..vip }))
+            vips.map(move |vip| (team.first, vip))
         });
         vips.collect()
     }

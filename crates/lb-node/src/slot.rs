@@ -16,7 +16,7 @@ use super::conflict::Ongoing;
 use super::last_word::LastWord;
 use super::links::Links;
 use super::protocol::{Protocol, Sources, Together};
-use super::release::Lingering;
+use super::release::Held;
 use super::vmac::Named;
 use super::why::History;
 use super::{LinkIndex, Vip};
@@ -35,7 +35,12 @@ pub(crate) struct Limit(Option<Instant>);
 impl Limit {
     /// Whether one more may pass at `now`; it has by that.
     pub(crate) fn pass(&mut self, now: Instant) -> bool {
-        let due = self.0.is_none_or(|last| now.duration_since(last) >= SHORTEST);
+        self.pass_every(SHORTEST, now)
+    }
+
+    /// The same with an interval of its own.
+    pub(crate) fn pass_every(&mut self, interval: Duration, now: Instant) -> bool {
+        let due = self.0.is_none_or(|last| now.duration_since(last) >= interval);
         if due {
             self.0 = Some(now);
         }
@@ -52,6 +57,8 @@ pub(crate) struct Slot {
     pub(crate) sources: Sources,
     /// The link of its interface, while that exists.
     pub(crate) link: Option<LinkIndex>,
+    /// The link that had the name of its interface before, while none has it: that of its last word.
+    pub(crate) left: Option<LinkIndex>,
     /// Its virtual MACs.
     pub(crate) vmacs: Vec<Named>,
     /// Its sync group: an index into the node's.
@@ -63,8 +70,8 @@ pub(crate) struct Slot {
     /// What it waits for before it can start or leave FAULT, a sentence each.
     pub(crate) waits: Vec<String>,
     pub(crate) garp: GarpTimers,
-    /// Addresses that go a moment after it ceased to be MASTER.
-    pub(crate) lingering: Option<Box<Lingering>>,
+    /// Addresses that it has put on this host.
+    pub(crate) held: Held,
     /// What is still to be said to the router that is MASTER now.
     pub(crate) last_word: Option<Box<LastWord>>,
     pub(crate) history: History,
@@ -78,6 +85,8 @@ pub(crate) struct Slot {
     pub(crate) since: Option<Since>,
     /// Of lower priorities that are told.
     pub(crate) lower: Limit,
+    /// Of announcements after lower priorities.
+    pub(crate) lower_announced: Limit,
     /// Time of its entry in the heap of deadlines.
     pub(crate) armed: Option<Instant>,
     /// It was MASTER when its engine failed, and resumes so.
@@ -202,13 +211,14 @@ impl Slot {
             config,
             sources: Sources::default(),
             link: None,
+            left: None,
             vmacs: Vec::new(),
             group: None,
             faults: Vec::new(),
             unfit: 0,
             waits: Vec::new(),
             garp: GarpTimers::default(),
-            lingering: None,
+            held: Held::default(),
             last_word: None,
             history: History::default(),
             maintenance: None,
@@ -216,6 +226,7 @@ impl Slot {
             told: State::Init,
             since: None,
             lower: Limit::default(),
+            lower_announced: Limit::default(),
             armed: None,
             resume: false,
         }
@@ -268,9 +279,13 @@ impl Slot {
         })
     }
 
-    /// All its VIPs, to be handed out.
+    /// All its VIPs as the kernel has them: whether we track one is our own affair.
     pub(crate) fn owned_vips(&self, links: &Links) -> Vec<Vip> {
-        self.vips(links).map(|(link, address)| Vip { link, address: address.clone() }).collect()
+        let vip = |(link, address): (LinkIndex, &VirtualAddress)| Vip {
+            link,
+            address: VirtualAddress { no_track: false, ..address.clone() },
+        };
+        self.vips(links).map(vip).collect()
     }
 
     /// Finds where its advertisements come from, as the links are now.
@@ -292,7 +307,7 @@ impl Slot {
         if let Some(source) = router.source.filter(|source| is_family(*source, family)) {
             return Some(source);
         }
-        let link = links.get(self.link?)?;
+        let link = links.get(self.link.or(self.left)?)?;
         // The owner's own address may be the VIP itself.
         link.source(family, is_vip).or_else(|| link.source(family, |_| !self.protocol.owner()))
     }

@@ -8,6 +8,7 @@ mod carp;
 mod conflicts;
 mod followed;
 mod handover;
+mod held;
 mod lines;
 mod network;
 mod vmac;
@@ -239,7 +240,7 @@ fn checked(priority: u8, weight: i16) -> Plan {
     let mut plan = plan([config]);
     plan.scripts = vec![VrrpScript {
         name: "chk".to_owned(),
-        script: Script { argv: vec!["/bin/true".to_owned()], owner: None },
+        script: Script::new(["/bin/true"]),
         interval: Duration::from_secs(1),
         timeout: Duration::from_secs(1),
         rise: 2,
@@ -589,6 +590,24 @@ fn a_master_that_misses_an_advertisement_says_so_once_a_second() {
     // A second later it advertises in time, and then is late again.
     assert_eq!(late(0), None);
     assert_eq!(late(60_000), told(60_000));
+}
+
+#[test]
+fn a_backup_whose_host_stood_still_listens_and_says_so() {
+    let mut net = pair();
+    net.story();
+    let node = &mut net.hosts[1].node;
+    let late = node.deadline().expect("a backup has a timer") + Duration::from_secs(60);
+    let mut actions = Vec::new();
+    node.handle(late, Input::Timer, &mut actions);
+    let [Action::Event(told)] = &actions[..] else { panic!("{actions:?}") };
+    assert!(told.to_string().contains("late"), "{told}");
+    // For a master-down time, no longer.
+    let until = late + Duration::from_secs(3) + Duration::from_secs(1) * (256 - 100) / 256;
+    assert!(node.deadline().is_some_and(|deadline| deadline <= until));
+    actions.clear();
+    node.handle(until, Input::Timer, &mut actions);
+    assert!(actions.iter().any(|action| matches!(action, Action::AddVips { .. })), "{actions:?}");
 }
 
 #[test]

@@ -32,8 +32,8 @@ pub(crate) struct Host {
     pub(crate) crashed: (Time, bool),
     /// Tracked scripts that fail, by name.
     pub(crate) failing: BTreeSet<String>,
-    /// Until when the process does not run.
-    pub(crate) stalled: Option<Time>,
+    /// The process does not run.
+    pub(crate) stalled: Option<Stall>,
     /// When it went on after the last stall, or was started.
     pub(crate) awake_since: Time,
     /// It ignores what it hears until then.
@@ -52,6 +52,16 @@ pub(crate) struct Host {
     pub(crate) changes: VecDeque<Change>,
     /// What the operator has to tell.
     pub(crate) commands: VecDeque<Command>,
+}
+
+/// A time in which a process does not run.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Stall {
+    pub(crate) until: Time,
+    /// Its host does not run either: what is sent to it is lost.
+    pub(crate) host: bool,
+    /// It concerns nobody as long as the network is not disturbed once more than this often.
+    pub(crate) unnoticed: Option<u32>,
 }
 
 /// What the kernel tells a process.

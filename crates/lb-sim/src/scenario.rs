@@ -164,6 +164,14 @@ pub enum What {
         /// How long.
         time: Duration,
     },
+    /// The whole host does not run for a while, as a virtual machine that is paused: packets for
+    /// it are lost.
+    Pause {
+        /// Which.
+        router: usize,
+        /// How long.
+        time: Duration,
+    },
     /// Another configuration is put in force.
     Reload {
         /// Of which.

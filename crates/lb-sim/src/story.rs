@@ -227,6 +227,9 @@ impl Story<'_> {
             What::Stall { router, time } => {
                 format!("{} stalls for {}", name(router), seconds(*time))
             }
+            What::Pause { router, time } => {
+                format!("{} is paused with its host for {}", name(router), seconds(*time))
+            }
             What::Reload { router, plan } => {
                 let terms = plan
                     .instances

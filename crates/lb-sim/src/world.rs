@@ -180,10 +180,14 @@ impl<'s> World<'s> {
             }
             Event::GoesOn { router, life } => {
                 let host = &mut self.hosts[router];
-                if host.life == life && host.stalled.take_if(|until| *until == self.now).is_some() {
+                if host.life == life
+                    && let Some(stall) = host.stalled.take_if(|stall| stall.until == self.now)
+                {
                     host.awake_since = self.now;
                     self.note(|| Note::GoesOn { router });
-                    self.disturb();
+                    if stall.unnoticed != Some(self.disturbed) {
+                        self.disturb();
+                    }
                     self.turn(router);
                 }
             }

@@ -65,6 +65,8 @@ pub enum State {
         preempt_at: Option<Instant>,
         /// Would be MASTER but for the sync group.
         willing: bool,
+        /// The timer came late by an interval or more, and a second time is waited for.
+        late: bool,
     },
     /// Holds the addresses.
     Master {
@@ -216,6 +218,15 @@ impl Instance {
                 self.become_master(now, Reason::Promoted, out);
             }
 
+            // Not in the RFC: this host stood still, perhaps with its network, so that silence says
+            // nothing of the master. Listens once more, but for an owner that starts.
+            (State::Backup { down_at, preempt_at, late: false, .. }, Event::Timer)
+                if now >= down_at + self.master_adver_int
+                    && self.why_take_over() != Reason::Owner =>
+            {
+                let down_at = now + self.down_interval();
+                self.state = State::Backup { down_at, preempt_at, willing: false, late: true };
+            }
             // §6.4.2: nothing heard for Active_Down_Interval.
             (State::Backup { down_at, preempt_at, .. }, Event::Timer) if now >= down_at => {
                 let reason = self.why_take_over();
@@ -224,7 +235,8 @@ impl Instance {
                     // A preempt_delay that is over stays so: begun anew, it would make this one
                     // unwilling again before the others of the group are through with theirs.
                     let down_at = now + self.down_interval();
-                    self.state = State::Backup { down_at, preempt_at, willing: true };
+                    let late = false;
+                    self.state = State::Backup { down_at, preempt_at, willing: true, late };
                     out.extend([Action::Willing]);
                 } else {
                     self.become_master(now, reason, out);
@@ -239,7 +251,7 @@ impl Instance {
                 self.master = Some(Sender { address: from, priority: advert.priority });
                 self.lower = None;
                 let down_at = now + self.skew();
-                self.state = State::Backup { down_at, preempt_at, willing: false };
+                self.state = State::Backup { down_at, preempt_at, willing: false, late: false };
             }
             (State::Backup { preempt_at, .. }, Event::Advert(advert, from)) => {
                 let lower = advert.priority < self.effective_priority();
@@ -259,19 +271,19 @@ impl Instance {
                 // §6.4.2: a master we respect; from now on its interval counts, not ours.
                 self.respect(&advert, from);
                 let down_at = now + self.down_interval();
-                self.state = State::Backup { down_at, preempt_at, willing: false };
+                self.state = State::Backup { down_at, preempt_at, willing: false, late: false };
             }
-            (State::Backup { down_at, preempt_at, willing }, Event::Priority(priority)) => {
+            (State::Backup { down_at, preempt_at, willing, late }, Event::Priority(priority)) => {
                 let before = self.down_interval();
                 self.tracked = priority;
                 let down_at = shift(now, down_at, before, self.down_interval());
-                self.state = State::Backup { down_at, preempt_at, willing };
+                self.state = State::Backup { down_at, preempt_at, willing, late };
             }
-            (State::Backup { down_at, preempt_at, willing }, Event::Maintenance(on)) => {
+            (State::Backup { down_at, preempt_at, willing, late }, Event::Maintenance(on)) => {
                 let before = self.down_interval();
                 self.maintain(on);
                 let down_at = shift(now, down_at, before, self.down_interval());
-                self.state = State::Backup { down_at, preempt_at, willing };
+                self.state = State::Backup { down_at, preempt_at, willing, late };
             }
 
             // §6.4.3: the interval is over.
@@ -561,7 +573,8 @@ impl Instance {
     }
 
     fn become_backup(&mut self, down_at: Instant, reason: Reason, out: &mut impl Extend<Action>) {
-        self.enter(State::Backup { down_at, preempt_at: None, willing: false }, reason, out);
+        let (preempt_at, willing, late) = (None, false, false);
+        self.enter(State::Backup { down_at, preempt_at, willing, late }, reason, out);
     }
 
     fn become_master(&mut self, now: Instant, reason: Reason, out: &mut impl Extend<Action>) {

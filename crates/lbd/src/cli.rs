@@ -37,6 +37,9 @@ pub struct Args {
     /// Refuse a configuration that draws warnings
     #[arg(long, help_heading = "Configuration")]
     pub strict: bool,
+    /// Start although something that the configuration asks for is not built yet; may be repeated
+    #[arg(long, value_name = "ID", help_heading = "Configuration")]
+    pub allow: Vec<String>,
     /// Identity for the `@ID` lines of the configuration (default: the host name)
     #[arg(short = 'i', long, value_name = "ID", help_heading = "Configuration")]
     pub config_id: Option<String>,

@@ -8,5 +8,4 @@ pub mod dump;
 pub mod engine;
 pub mod log;
 pub mod names;
-pub mod script;
 pub mod supervisor;

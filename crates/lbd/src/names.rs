@@ -58,10 +58,14 @@ pub fn virtual_servers(model: &Model) -> impl Iterator<Item = (Name<'_>, &Virtua
     places(model).map(|(place, server)| (Name::new(server, place), &**server))
 }
 
-/// `[10.0.0.1]:tcp:80`
+/// `[10.0.0.1]:tcp:80`; `[10.0.0.1]:none:0` behind a firewall mark, which has no protocol.
 #[must_use]
-pub fn real_server(of: Protocol, address: IpAddr, port: u16) -> String {
-    format!("[{address}]:{}:{port}", protocol(of))
+pub fn real_server(of: &VirtualServer, address: IpAddr, port: u16) -> String {
+    let protocol = match of.key {
+        VirtualServerKey::Fwmark(_) => "none",
+        VirtualServerKey::Address(_) | VirtualServerKey::Group(_) => protocol(of.protocol),
+    };
+    format!("[{address}]:{protocol}:{port}")
 }
 
 /// `tcp`, `udp` or `sctp`.

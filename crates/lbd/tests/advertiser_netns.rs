@@ -2,7 +2,9 @@
 
 use std::fs::{self, File};
 use std::net::IpAddr;
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::thread;
@@ -13,8 +15,9 @@ use lb_net::{Monitor, Poller, RouteSocket};
 use lb_node::Plan;
 use lbd::advertiser::{Advertiser, Options};
 use lbd::engine::EventSink;
+use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, setns, unshare};
-use nix::sys::signal::{Signal, killpg};
+use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::{Pid, gettid};
 
 const VIP: [u8; 4] = [192, 0, 2, 50];
@@ -317,6 +320,103 @@ fn backup_of_v3_takes_over_from_one_that_stops() {
 #[test]
 fn backup_of_v2_with_a_password_takes_over_from_one_that_dies() {
     we_are_backup_until_the_peer_goes(V2_PASSWORD, Signal::SIGKILL, V2.master_down(100));
+}
+
+/// Our daemon in a process of its own, which can be stopped; killed when the test ends.
+struct Daemon {
+    child: Child,
+    log: PathBuf,
+}
+
+impl Daemon {
+    /// Starts it in the namespace of the caller.
+    fn start(site: &Site, configuration: &str) -> Self {
+        let directory = tempfile::tempdir_in(&site.directory).unwrap().keep();
+        let (file, log) = (directory.join("lbd.conf"), directory.join("log"));
+        fs::write(&file, configuration).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_lbd"));
+        command.args(["-n", "-l", "-D", "-P", "-f"]).arg(file);
+        for (option, name) in [("-p", "pid"), ("-r", "vrrp.pid"), ("--socket", "sock")] {
+            command.arg(option).arg(directory.join(name));
+        }
+        let child = command.stderr(File::create(&log).unwrap()).spawn().unwrap();
+        Self { child, log }
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill(Pid::from_raw(self.child.id().cast_signed()), signal).unwrap();
+    }
+
+    fn log(&self) -> String {
+        fs::read_to_string(&self.log).unwrap()
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn a_backup_that_was_stopped_leaves_a_healthy_master_alone() {
+    with_site(|site| {
+        let peer = site.keepalived(&V3.configuration("b", 200));
+        site.peer_alone(PATIENCE);
+        let us = Daemon::start(site, &V3.configuration("a", 100));
+        site.wait(PATIENCE, "we are BACKUP", |_| us.log().contains("BACKUP STATE"));
+        for round in 0..10 {
+            thread::sleep(V3.interval() * 3);
+            us.signal(Signal::SIGSTOP);
+            // Longer than a master may be silent, ended at another moment each time.
+            thread::sleep(V3.master_down(100) * 2 + Duration::from_millis(7) * round);
+            us.signal(Signal::SIGCONT);
+        }
+        thread::sleep(V3.interval() * 3);
+        assert!(!us.log().contains("MASTER STATE"), "{}", us.log());
+        // It is no worse for that: the peer goes, and it takes over.
+        drop(peer);
+        site.wait(V3.master_down(100) + SLACK, "we take over", |site| site.holders()[0]);
+    });
+}
+
+/// For the calling thread and those that it starts, `nft` hangs from now on.
+fn hang_nft(site: &Site) {
+    unshare(CloneFlags::CLONE_NEWNS).unwrap();
+    let none: Option<&str> = None;
+    mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none).unwrap();
+    let script = site.directory.path().join("nft");
+    fs::write(&script, "#!/bin/sh\nexec sleep 1000\n").unwrap();
+    fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
+    mount(Some(&script), "/usr/sbin/nft", none, MsFlags::MS_BIND, none).unwrap();
+}
+
+#[test]
+fn an_nft_that_hangs_holds_up_neither_other_instances_nor_status_nor_stop() {
+    with_site(|site| {
+        let plain = V3.configuration("a", 100);
+        let with_vmac = plain.clone()
+            + "vrrp_instance VI_2 {\n state BACKUP\n interface a\n virtual_router_id 52\n use_vmac\n \
+               priority 100\n advert_int 0.1\n virtual_ipaddress {\n 192.0.2.60/24\n }\n}\n";
+        hang_nft(site);
+        let us = advertiser(&plain);
+        site.we_alone(V3.master_down(100) + SLACK);
+        // The virtual MAC of another instance needs nft.
+        let applied = us.apply(plan(&with_vmac));
+        thread::sleep(Duration::from_millis(100));
+        let asked = Instant::now();
+        let status = us.status().blocking_recv().unwrap();
+        assert_eq!(status.vrrp[0].state, State::Master);
+        applied.blocking_recv().unwrap().unwrap();
+        // A better peer comes, and we let go.
+        let _peer = site.keepalived(&V3.configuration("b", 200));
+        site.peer_alone(PATIENCE);
+        assert!(asked.elapsed() < Duration::from_secs(5), "{:?}", asked.elapsed());
+        let stop = Instant::now();
+        us.stop().blocking_recv().unwrap();
+        assert!(stop.elapsed() < Duration::from_secs(15), "{:?}", stop.elapsed());
+    });
 }
 
 #[test]

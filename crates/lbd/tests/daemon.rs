@@ -193,6 +193,36 @@ fn a_reload_that_is_refused_changes_nothing_and_says_why() {
 }
 
 #[test]
+fn what_places_or_guards_and_is_not_built_neither_starts_nor_reloads_unless_allowed() {
+    let server = server();
+    let good = balanced(&server, "");
+    let house = House::new(&format!("{good}net_namespace_ipvs blue\n"));
+    let start = house.command(NO_DATAPLANE).arg("-n").output().unwrap();
+    let said = String::from_utf8(start.stderr).unwrap();
+    assert_eq!(start.status.code(), Some(2), "{said}");
+    let line = good.lines().count() + 1;
+    assert!(said.contains("`net_namespace_ipvs` is not built yet"), "{said}");
+    assert!(said.contains(&format!("lbd.conf:{line}:")), "{said}");
+    assert!(said.contains("lbd --allow net-namespace-ipvs"), "{said}");
+    // keepalived finds nothing wrong, so neither does the status; what is said is the same.
+    let check = house.command(&["-t"]).output().unwrap();
+    assert_eq!(check.status.code(), Some(0));
+    assert!(String::from_utf8(check.stderr).unwrap().contains("is not built yet"));
+    house.write("lbd.conf", &good);
+    let daemon = house.start(NO_DATAPLANE);
+    daemon.house.write("lbd.conf", &format!("{good}net_namespace_ipvs blue\n"));
+    let answer = daemon.house.ask(RequestBody::Reload);
+    let ResponseBody::Error { message } = answer else { panic!("{answer:?}") };
+    assert!(message.contains(&format!("lbd.conf:{line}:")), "{message}");
+    assert_eq!(daemon.house.status().virtual_servers.len(), 1);
+    daemon.stop();
+    let house = House::new(&format!("{good}net_namespace_ipvs blue\n"));
+    let allow = ["--dataplane", "none", "--allow", "vrf", "--allow", "net-namespace-ipvs"];
+    let log = house.start(&allow).stop();
+    assert!(log.contains("`net_namespace_ipvs` is not built yet"), "{log}");
+}
+
+#[test]
 fn toml_is_read_and_the_configuration_in_force_is_told() {
     let server = server();
     let toml = |vip: &str| {

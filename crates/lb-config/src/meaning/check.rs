@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::check_more::More;
 use super::lvs::{Inherited, Real};
-use super::script::{Command, Owner};
+use super::script::{Command, NamedOwner};
 use super::table::{Keyword, Table, Takes};
 use super::{Context, exact, push_single};
 use crate::diagnostic::{Class, Place};
@@ -42,7 +42,7 @@ struct Web {
 #[derive(Default)]
 struct Program {
     command: Option<Box<Command>>,
-    owner: Option<Owner>,
+    owner: Option<NamedOwner>,
     timeout: Duration,
     dynamic: bool,
 }
@@ -168,7 +168,7 @@ pub(super) static HTTPS: Table<Check> = Table {
 pub(super) static MISC: Table<Check> = Table {
     block: "MISC_CHECK",
     keywords: &[
-        Keyword::new("misc_path", Takes::Command(|c, command| c.script().command = Some(command))),
+        Keyword::new("misc_path", Takes::Program(|c, command| c.script().command = Some(command))),
         Keyword::or(
             "misc_timeout",
             "delay_loop of the virtual server",
@@ -319,7 +319,7 @@ pub(crate) fn misc(real: &mut Real, context: &mut Context<'_>, line: &Line) {
 }
 
 fn user(check: &mut Check, context: &mut Context<'_>, line: &Line) {
-    check.script().owner = context.owner_of(line);
+    check.script().owner = Some(context.owner_of(line));
 }
 
 fn http_protocol(check: &mut Check, context: &mut Context<'_>, line: &Line) {
@@ -394,7 +394,9 @@ fn digest(url: &mut Url, context: &mut Context<'_>, line: &Line) {
     });
     let valid = text.len() == 32
         && digest.iter_mut().zip(pairs).all(|(to, byte)| byte.map(|byte| *to = byte).is_some());
-    if valid {
+    if url.digest.is_some() {
+        context.given_before(line);
+    } else if valid {
         url.digest = Some(digest);
     } else {
         let message = "this digest is not 32 hexadecimal digits and is ignored";
@@ -464,7 +466,7 @@ pub(crate) fn finish(
         Kind::Misc => {
             let program = check.script.map(|program| *program).unwrap_or_default();
             let command = program.command.map(|command| command.owned_by(program.owner));
-            let script = context.check(command, Class::Note)?;
+            let script = context.check_tracked(command, Class::Note)?;
             // The virtual server's period bounds it, whatever the checker's own is.
             let timeout = match program.timeout {
                 Duration::ZERO => server.delay_loop.unwrap_or(Duration::from_secs(60)),

@@ -33,25 +33,27 @@ pub(crate) fn finish(
             places.push(place);
         }
     }
-    let repeated = repeated(&done);
-    for (again, first) in &repeated {
-        let title = Title(done[*again].key.clone());
-        let message = format!("virtual server {title} is defined before; this one is ignored");
-        let diagnostic = context.diags.note("duplicate-virtual-server", places[*again], message);
-        diagnostic.label(places[*first], "the first");
+    for (again, first) in repeated(&done) {
+        let title = Title(done[again].key.clone());
+        let message = format!(
+            "virtual server {title} is defined before; its real servers join those of the first, \
+             whose scheduler and persistence count"
+        );
+        let diagnostic = context.diags.note("duplicate-virtual-server", places[again], message);
+        diagnostic.label(places[first], "the first");
     }
-    let mut index = 0..;
-    done.retain(|_| index.next().is_none_or(|at| !repeated.contains_key(&at)));
     done
 }
 
 /// Virtual servers that are defined before, and which of the others that one is. Sorted, not hashed:
 /// most files are sorted already.
+///
+/// A mark or a group may be served once per family, a group and an address once per protocol.
 fn repeated(servers: &[Arc<VirtualServer>]) -> BTreeMap<usize, usize> {
     let identity = |at: usize| {
-        let VirtualServer { key, protocol, .. } = &*servers[at];
-        // Marks have no protocol; a group may be used once per protocol.
-        (key, (!matches!(key, VirtualServerKey::Fwmark(_))).then_some(protocol))
+        let VirtualServer { key, protocol, family, .. } = &*servers[at];
+        let is_mark = matches!(key, VirtualServerKey::Fwmark(_));
+        (key, (!is_mark).then_some(protocol), *family)
     };
     let mut sorted: Vec<usize> = (0..servers.len()).collect();
     sorted.sort_by_key(|at| identity(*at));
@@ -215,16 +217,12 @@ fn family(draft: &Server, group: Option<&VirtualServerGroup>, method: LvsMethod)
             GroupEntry::Fwmark { family, .. } => *family,
         })
     };
-    let direct = |real: &&Real| !is_tunnel(real.method.unwrap_or(method));
+    let direct = |real: &&Real| !real.method.unwrap_or(method).is_tunnel();
     let of_servers = || {
         let first = draft.real_servers.iter().find(direct).or(draft.real_servers.first());
         first.map(|real| family_of(real.address))
     };
     draft.family.or_else(of_group).or_else(of_servers).unwrap_or(Family::Inet)
-}
-
-fn is_tunnel(method: LvsMethod) -> bool {
-    matches!(method, LvsMethod::Ipip | LvsMethod::Gue { .. } | LvsMethod::Gre { .. })
 }
 
 /// A service for every port must be persistent, or each connection could go elsewhere.
@@ -316,7 +314,7 @@ impl Ports {
             context
                 .diags
                 .warn("port-mismatch", place, message)
-                .hint("only NAT can change the port");
+                .hint("only NAT can change the port; checks go to the port that is written here");
         }
         address.set_port(port);
         address
@@ -341,7 +339,7 @@ fn real_servers(
     let mut done: Vec<RealServer> = Vec::with_capacity(drafts.len());
     for real in drafts {
         let method = real.method.unwrap_or(method);
-        if family_of(real.address) != family && !is_tunnel(method) {
+        if family_of(real.address) != family && !method.is_tunnel() {
             let message = format!(
                 "real server {} is of another family than {title} and is ignored",
                 real.address
@@ -364,9 +362,22 @@ fn real_servers(
             context.diags.warn("duplicate-real-server", real.place, message);
             continue;
         }
+        let mut lower_threshold = real.lower_threshold;
+        if lower_threshold > real.upper_threshold {
+            let message = format!(
+                "real server {address} of {title} has an `lthreshold` above its `uthreshold`; the \
+                 kernel would refuse the server, so `lthreshold` is ignored"
+            );
+            let diagnostic = context.diags.note("lower-threshold", real.place, message);
+            diagnostic.hint("set `uthreshold` to more connections than `lthreshold`");
+            lower_threshold = 0;
+        }
         let mut more = real.more;
         let inherited = more.as_deref().map(|more| &more.inherited);
-        let above = Above { real: inherited, server: &server.inherited, address };
+        // Checks go to the port as written: the destination alone takes the virtual server's.
+        let port = if real.address.port() == 0 { address.port() } else { real.address.port() };
+        let checked = SocketAddr::new(address.ip(), port);
+        let above = Above { real: inherited, server: &server.inherited, address: checked };
         let checks = real.checks.into_iter();
         let checkers = exact(checks.filter_map(|check| check::finish(context, check, &above)));
         done.push(RealServer {
@@ -374,7 +385,7 @@ fn real_servers(
             weight: real.weight.unwrap_or(server.weight),
             method,
             upper_threshold: real.upper_threshold,
-            lower_threshold: real.lower_threshold,
+            lower_threshold,
             inhibit_on_failure: real.inhibit_on_failure.unwrap_or(server.inhibit_on_failure),
             notify_up: context.notify_script(more.as_mut().and_then(|more| more.notify_up.take())),
             notify_down: context
@@ -397,7 +408,7 @@ fn finish_sorry(
     title: &Title,
 ) -> Option<SorryServer> {
     let method = sorry.method.unwrap_or(method);
-    if family_of(sorry.address) != family && !is_tunnel(method) {
+    if family_of(sorry.address) != family && !method.is_tunnel() {
         let message = format!(
             "sorry server {} is of another family than {title} and is ignored",
             sorry.address

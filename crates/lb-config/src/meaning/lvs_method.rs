@@ -7,11 +7,11 @@ use crate::model::{LvsMethod, TunnelChecksum};
 use crate::syntax::Line;
 
 pub(super) fn server_method(server: &mut Server, context: &mut Context<'_>, line: &Line) {
-    server.method = method(context, line).or(server.method);
+    server.method = method(context, line, server.method).or(server.method);
 }
 
 pub(super) fn real_method(real: &mut Real, context: &mut Context<'_>, line: &Line) {
-    real.method = method(context, line).or(real.method);
+    real.method = method(context, line, real.method).or(real.method);
 }
 
 /// Options of `TUN` as far as they are read.
@@ -38,7 +38,13 @@ pub(super) static TUNNEL: Table<Tunnel> = Table {
 };
 
 /// `NAT | DR | TUN [type ipip|gue|gre] [port N] [nocsum|csum|remcsum]`
-pub(super) fn method(context: &mut Context<'_>, line: &Line) -> Option<LvsMethod> {
+///
+/// `TUN` with options that do not fit is a tunnel all the same: the one that was set before, else ipip.
+pub(super) fn method(
+    context: &mut Context<'_>,
+    line: &Line,
+    before: Option<LvsMethod>,
+) -> Option<LvsMethod> {
     match line.str(1) {
         "NAT" => return Some(LvsMethod::Nat),
         "DR" => return Some(LvsMethod::Dr),
@@ -74,6 +80,9 @@ pub(super) fn method(context: &mut Context<'_>, line: &Line) -> Option<LvsMethod
         ("gre", ..) => "a gre tunnel takes `csum` or `nocsum` only",
         _ => "the tunnel's type must be ipip, gue or gre",
     };
-    context.diags.warn("tunnel", line.place_from(1), format!("{problem}; the method is ignored"));
-    None
+    let tunnel = before.filter(|method| method.is_tunnel()).unwrap_or(LvsMethod::Ipip);
+    let kept =
+        if tunnel == LvsMethod::Ipip { "an ipip tunnel is used" } else { "the one before is used" };
+    context.diags.warn("tunnel", line.place_from(1), format!("{problem}; {kept}"));
+    Some(tunnel)
 }

@@ -142,7 +142,7 @@ pub(super) fn sorry_server_inhibit(server: &mut Server, context: &mut Context<'_
 }
 
 pub(super) fn sorry_server_method(server: &mut Server, context: &mut Context<'_>, line: &Line) {
-    let method = method(context, line);
+    let method = method(context, line, None);
     match &mut server.sorry {
         Some(sorry) => sorry.method = method.or(sorry.method),
         None => no_sorry_server(context, line),

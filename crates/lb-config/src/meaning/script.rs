@@ -1,11 +1,12 @@
 //! Commands: their words, who runs them, and whether they can and may be run.
 
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::Context;
 use crate::diagnostic::{Class, Place};
 use crate::model::{Script, ScriptOwner};
+use crate::security;
 use crate::syntax::{Line, Word, command_words};
 use crate::system::FileStatus;
 
@@ -13,9 +14,12 @@ use crate::system::FileStatus;
 #[derive(Clone, Debug)]
 pub(crate) struct Command {
     argv: Vec<String>,
-    owner: Option<Owner>,
+    owner: Option<NamedOwner>,
     place: Place,
 }
+
+/// The account that a command names, or why there is none.
+pub(crate) type NamedOwner = Result<Owner, String>;
 
 /// Who runs a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,8 +29,54 @@ pub(crate) struct Owner(pub(crate) ScriptOwner);
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 impl Context<'_> {
-    /// The command of a line: word 1 is all of it, 2 and 3 are user and group.
-    pub(crate) fn command(&mut self, line: &Line) -> Option<Box<Command>> {
+    /// The command of a line that names its user too: word 1 is all of it, 2 and 3 are user and group.
+    ///
+    /// Without such an account the command is never run, as under keepalived; `class` is what it calls
+    /// that.
+    pub(crate) fn command(&mut self, line: &Line, class: Class) -> Option<Box<Command>> {
+        let (words, argv) = self.command_words(line, class)?;
+        let owner = match words.get(2) {
+            Some(user) => {
+                let hint = "a command with arguments must be one quoted word";
+                let group = words.get(3).map(String::as_str);
+                Some(Ok(self.owner(user, group, line.place_from(1), hint, class).ok()?))
+            }
+            None => self.default_owner(),
+        };
+        Some(Box::new(Command { argv, owner, place: line.place_from(1) }))
+    }
+
+    /// The command of a line unless there is one already: the first counts.
+    pub(crate) fn first_command(
+        &mut self,
+        line: &Line,
+        slot: &mut Option<Box<Command>>,
+        class: Class,
+    ) {
+        let Some(first) = slot else {
+            *slot = self.command(line, class);
+            return;
+        };
+        let place = first.place;
+        self.given_before(line).label(place, "the first");
+    }
+
+    /// The command of a line whose user has a keyword of its own: word 1 is all of it.
+    pub(crate) fn command_alone(&mut self, line: &Line) -> Option<Box<Command>> {
+        let (words, argv) = self.command_words(line, Class::General)?;
+        if let Some(second) = words.get(2) {
+            let message =
+                format!("`{second}` and what follows it is ignored: the command is `{}`", words[1]);
+            self.diags
+                .note("command-words", line.place_from(1), message)
+                .hint("quote a command with arguments: `\"COMMAND ARGUMENT\"`");
+        }
+        let owner = self.default_owner();
+        Some(Box::new(Command { argv, owner, place: line.place_from(1) }))
+    }
+
+    /// The words of a line of the second grammar, and those of the command in the first of them.
+    fn command_words(&mut self, line: &Line, class: Class) -> Option<(Vec<String>, Vec<String>)> {
         let words = line.command(&mut self.diags);
         let text = words.get(1).map(String::as_str).unwrap_or_default();
         let argv = command_words(text, true).unwrap_or_else(|words| {
@@ -37,56 +87,43 @@ impl Context<'_> {
             words
         });
         if argv.first().is_none_or(String::is_empty) {
-            self.diags.warn(
-                "script-empty",
-                line.place(),
-                format!("`{}` has no command", line.str(0)),
-            );
+            let message = format!("`{}` has no command", line.str(0));
+            self.diags.warn("script-empty", line.place(), message).class(class);
             return None;
         }
-        let owner = match words.get(2) {
-            Some(user) => {
-                let hint = "a command with arguments must be one quoted word";
-                Some(self.owner(
-                    user,
-                    words.get(3).map(String::as_str),
-                    line.place_from(1),
-                    hint,
-                )?)
-            }
-            None => self.default_owner(),
-        };
-        Some(Box::new(Command { argv, owner, place: line.place_from(1) }))
+        Some((words, argv))
     }
 
-    /// The account of a user and perhaps a group, or a complaint.
+    /// The account of a user and perhaps a group, or the complaint that has been made.
     pub(crate) fn owner(
         &mut self,
         user: &str,
         group: Option<&str>,
         place: Place,
         hint: &str,
-    ) -> Option<Owner> {
+        class: Class,
+    ) -> NamedOwner {
         let number = || user.parse().ok().map(|uid| ScriptOwner { uid, gid: uid });
         let Some(account) = self.system.user(user).or_else(number) else {
-            self.diags.warn("unknown-user", place, format!("there is no user `{user}`")).hint(hint);
-            return None;
+            let message = format!("there is no user `{user}`");
+            self.diags.warn("unknown-user", place, message.clone()).class(class).hint(hint);
+            return Err(message);
         };
-        let Some(group) = group else { return Some(Owner(account)) };
+        let Some(group) = group else { return Ok(Owner(account)) };
         // A leading colon asks for the user's supplementary groups as well.
         let name = group.strip_prefix(':').unwrap_or(group);
         let Some(gid) = self.system.group(name).or_else(|| name.parse().ok()) else {
-            self.diags
-                .warn("unknown-group", place, format!("there is no group `{name}`"))
-                .hint(hint);
-            return None;
+            let message = format!("there is no group `{name}`");
+            self.diags.warn("unknown-group", place, message.clone()).class(class).hint(hint);
+            return Err(message);
         };
-        Some(Owner(ScriptOwner { gid, ..account }))
+        Ok(Owner(ScriptOwner { gid, ..account }))
     }
 
     /// `script_user`, else the account `keepalived_script`, else the daemon's own.
-    pub(crate) fn default_owner(&self) -> Option<Owner> {
-        self.script_user.or_else(|| self.system.user("keepalived_script").map(Owner))
+    pub(crate) fn default_owner(&self) -> Option<NamedOwner> {
+        let usual = || self.system.user("keepalived_script").map(|owner| Ok(Owner(owner)));
+        self.script_user.clone().or_else(usual)
     }
 
     /// The script of a `notify*` or `quorum_*`, of whose absence keepalived says nothing.
@@ -95,7 +132,8 @@ impl Context<'_> {
         Some(Arc::new(script))
     }
 
-    /// Finds the program and checks that it can be run, and by whom it could be replaced.
+    /// Finds the program and checks that it can be run, and by whom it could be replaced. `None` for
+    /// one that cannot or must not run: it is disabled.
     ///
     /// `missing` says what keepalived calls a script that is missing.
     pub(crate) fn check(
@@ -103,50 +141,80 @@ impl Context<'_> {
         command: Option<Box<Command>>,
         missing: Class,
     ) -> Option<Script> {
-        let Command { mut argv, owner, place } = *command?;
-        let owner = owner.map(|Owner(owner)| owner);
-        if let Some(path) = argv[0].strip_prefix('<') {
-            let argv = vec!["/bin/sh".to_owned(), "-c".to_owned(), format!("<{path}")];
-            return Some(Script { argv, owner });
+        let (script, able) = self.examine(*command?, missing, "is disabled");
+        able.then_some(script)
+    }
+
+    /// The same for a script whose result decides something. One that cannot run is kept: it fails at
+    /// every run, and tells why, so that nothing counts as healthy for want of a check.
+    pub(crate) fn check_tracked(
+        &mut self,
+        command: Option<Box<Command>>,
+        missing: Class,
+    ) -> Option<Script> {
+        Some(self.examine(*command?, missing, "counts as failed").0)
+    }
+
+    /// Whether a command can and may run; `consequence` is what becomes of one that cannot.
+    fn examine(&mut self, command: Command, missing: Class, consequence: &str) -> (Script, bool) {
+        let Command { argv, owner, place } = command;
+        let mut script = Script { secure: self.globals.script_security, ..Script::new(argv) };
+        let owner = match owner.transpose() {
+            Ok(owner) => owner,
+            // The complaint has been made.
+            Err(reason) => {
+                script.unusable = Some(reason);
+                return (script, false);
+            }
+        };
+        script.owner = owner.map(|Owner(owner)| owner);
+        if let Some(path) = script.argv[0].strip_prefix('<') {
+            script.argv = vec!["/bin/sh".to_owned(), "-c".to_owned(), format!("<{path}")];
+            return (script, true);
         }
+        let name = script.argv[0].clone();
         if self.globals.script_security && owner.is_none() && self.system.own().uid == 0 {
-            let message = format!(
-                "`{}` is disabled: there is no user `keepalived_script` to run it",
-                argv[0]
-            );
+            let reason = "there is no user `keepalived_script` to run it";
             self.diags
-                .warn("script-security", place, message)
+                .warn("script-security", place, format!("`{name}` {consequence}: {reason}"))
                 .hint("create the account, or name a user after the command or with `script_user`");
-            return None;
+            script.unusable = Some(reason.to_owned());
+            return (script, false);
         }
-        let runs_as = owner.unwrap_or_else(|| self.system.own());
-        let Some(path) = self.program(&argv[0], runs_as) else {
-            let message =
-                format!("`{}` is not found or cannot be run by user {}", argv[0], runs_as.uid);
+        let runs_as = script.owner.unwrap_or_else(|| self.system.own());
+        let Some(path) = self.program(&name, runs_as) else {
+            let message = format!("`{name}` is not found or cannot be run by user {}", runs_as.uid);
             self.diags
                 .warn("script-missing", place, message)
                 .class(missing)
-                .hint("the script is disabled");
-            return None;
-        };
-        if let Some(problem) = self.insecurity(&path, runs_as) {
-            if self.globals.script_security {
-                self.diags
-                    .warn(
-                        "script-security",
-                        place,
-                        format!("`{}` is disabled: {problem}", path.display()),
-                    )
-                    .class(Class::Security);
-                return None;
+                .hint(format!("the script {consequence}"));
+            if name.contains('/') {
+                // It may be there when it is to run.
+                let path = self.system.current_dir().join(&name);
+                script.argv[0] = path.to_string_lossy().into_owned();
+            } else {
+                script.unusable = Some(format!("`{name}` was not found in PATH"));
             }
-            self.diags
-                .warn("script-security", place, format!("`{}`: {problem}", path.display()))
-                .class(Class::Security);
+            return (script, false);
+        };
+        script.argv[0] = path.to_string_lossy().into_owned();
+        if let Err(problem) = security::check(self.system, &path, runs_as) {
+            // keepalived looks at the path without its links only.
+            let resolved = self.system.resolve(&path).unwrap_or_default();
+            let class = match security::check_directories(self.system, &resolved, runs_as) {
+                Ok(()) => Class::Note,
+                Err(_) => Class::Security,
+            };
+            let path = path.display();
+            if self.globals.script_security {
+                let message = format!("`{path}` {consequence}: {problem}");
+                self.diags.warn("script-security", place, message).class(class);
+                return (script, false);
+            }
+            self.diags.warn("script-security", place, format!("`{path}`: {problem}")).class(class);
         }
-        argv[0] = path.to_string_lossy().into_owned();
         self.globals.runs_scripts = true;
-        Some(Script { argv, owner })
+        (script, true)
     }
 
     /// The path of an executable file.
@@ -168,45 +236,6 @@ impl Context<'_> {
             .find(runs)
     }
 
-    /// Who but root could put another program in the place of one that root runs.
-    fn insecurity(&self, path: &Path, runs_as: ScriptOwner) -> Option<String> {
-        let path = self.system.resolve(path).unwrap_or_else(|_| path.to_path_buf());
-        let file = self.system.status(&path).ok()?;
-        let as_root = runs_as.uid == 0
-            || runs_as.gid == 0
-            || (file.mode & 0o4000 != 0 && file.uid == 0)
-            || (file.mode & 0o2000 != 0 && file.gid == 0);
-        if !as_root {
-            return None;
-        }
-        let mut part = PathBuf::new();
-        for component in path.components() {
-            part.push(component);
-            if component == Component::CurDir {
-                continue;
-            }
-            let status = self.system.status(&part).ok()?;
-            let sticky_dir = status.is_dir && status.mode & 0o1000 != 0;
-            let place = part.display();
-            if status.uid != 0 {
-                return Some(format!(
-                    "it runs as root, but `{place}` belongs to user {}",
-                    status.uid
-                ));
-            }
-            if status.mode & 0o002 != 0 && !sticky_dir {
-                return Some(format!("it runs as root, but anyone may write `{place}`"));
-            }
-            if status.mode & 0o020 != 0 && status.gid != 0 && !sticky_dir {
-                return Some(format!(
-                    "it runs as root, but group {} may write `{place}`",
-                    status.gid
-                ));
-            }
-        }
-        None
-    }
-
     /// keepalived says once that scripts run without its checks being binding.
     pub(crate) fn complain_of_security(&mut self) {
         if self.globals.runs_scripts && !self.globals.script_security {
@@ -224,15 +253,21 @@ impl Context<'_> {
     }
 
     /// `script_user` and `user`: a user and perhaps a group.
-    pub(crate) fn owner_of(&mut self, line: &Line) -> Option<Owner> {
+    pub(crate) fn owner_of(&mut self, line: &Line) -> NamedOwner {
         let group = line.word(2).map(|word: Word<'_>| word.text.to_owned());
-        self.owner(line.str(1), group.as_deref(), line.place_from(1), "create the account first")
+        self.owner(
+            line.str(1),
+            group.as_deref(),
+            line.place_from(1),
+            "create the account first",
+            Class::General,
+        )
     }
 }
 
 impl Command {
     /// The same command, run by somebody else.
-    pub(crate) fn owned_by(mut self: Box<Self>, owner: Option<Owner>) -> Box<Self> {
+    pub(crate) fn owned_by(mut self: Box<Self>, owner: Option<NamedOwner>) -> Box<Self> {
         self.owner = owner.or(self.owner);
         self
     }

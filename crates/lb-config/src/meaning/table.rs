@@ -46,6 +46,17 @@ pub(crate) struct Keyword<B: 'static> {
     pub(crate) deprecated: &'static [&'static str],
     /// Whether the daemon acts on it; if not it is in the model for who reads that.
     pub(crate) acted_on: bool,
+    /// Why nothing may run without it, of a keyword that nothing acts on.
+    pub(crate) needed: Option<Needed>,
+}
+
+/// Why a configuration must not run as if a keyword were not there: it says where or whether we run, or it guards.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Needed {
+    /// Id of the complaint, which `--allow` takes.
+    pub(crate) id: &'static str,
+    /// What would happen without it: a whole sentence's end, after "without it".
+    pub(crate) without: &'static str,
 }
 
 impl<B> Keyword<B> {
@@ -56,7 +67,15 @@ impl<B> Keyword<B> {
 
     /// A keyword, and what holds without it.
     pub(crate) const fn or(name: &'static str, default: &'static str, takes: Takes<B>) -> Self {
-        Keyword { name, takes, default, aliases: &[], deprecated: &[], acted_on: true }
+        Keyword {
+            name,
+            takes,
+            default,
+            aliases: &[],
+            deprecated: &[],
+            acted_on: true,
+            needed: None,
+        }
     }
 
     /// Gives it other names.
@@ -75,7 +94,20 @@ impl<B> Keyword<B> {
         default: &'static str,
         takes: Takes<B>,
     ) -> Self {
-        Keyword { name, takes, default, aliases: &[], deprecated: &[], acted_on: false }
+        Keyword {
+            name,
+            takes,
+            default,
+            aliases: &[],
+            deprecated: &[],
+            acted_on: false,
+            needed: None,
+        }
+    }
+
+    /// Refuses a configuration that uses it, as long as nothing acts on it.
+    pub(crate) const fn needed(self, id: &'static str, without: &'static str) -> Self {
+        Keyword { needed: Some(Needed { id, without }), ..self }
     }
 
     /// Gives it names of the past.
@@ -108,8 +140,10 @@ pub(crate) enum Takes<B: 'static> {
     Word(Read<B>),
     /// An address.
     Address(fn(&mut B, IpAddr)),
-    /// A command, its user and group.
-    Command(fn(&mut B, Box<Command>)),
+    /// A command, its user and group, and the place of the first: later ones are ignored.
+    Command(fn(&mut B) -> &mut Option<Box<Command>>),
+    /// A command alone: its user has a keyword of its own.
+    Program(fn(&mut B, Box<Command>)),
     /// Words in a form of their own; `words` are needed after the keyword.
     Words { words: usize, read: Read<B> },
     /// Words within a line of options; `words` are needed after the keyword.

@@ -48,8 +48,14 @@ pub(super) const KEYWORDS: &[Keyword<Draft>] = &[
     Keyword::idle("interface_up_down_delays", Takes::List { entry: delays }),
     Keyword::idle("SSL", Takes::Block { words: 0, read: tls }),
     Keyword::idle("linkbeat_use_polling", Takes::Words { words: 0, read: use_polling }),
-    Keyword::idle("net_namespace", Takes::Words { words: 1, read: namespace }),
-    Keyword::idle("net_namespace_ipvs", Takes::Words { words: 0, read: namespace_ipvs }),
+    Keyword::idle("net_namespace", Takes::Words { words: 1, read: namespace }).needed(
+        "net-namespace",
+        "everything would run in the network namespace that lbd is started in; `lbd -s NAME` chooses another",
+    ),
+    Keyword::idle("net_namespace_ipvs", Takes::Words { words: 0, read: namespace_ipvs }).needed(
+        "net-namespace-ipvs",
+        "the virtual servers would be in the network namespace that lbd runs in",
+    ),
     Keyword::idle("namespace_with_ipsets", Takes::Words { words: 0, read: with_ipsets }),
     Keyword::idle("use_pid_dir", Takes::Words { words: 0, read: pid_dir }),
     Keyword::idle("instance", Takes::Words { words: 1, read: instance }),
@@ -78,6 +84,10 @@ fn pid_dir(_: &mut Draft, context: &mut Context<'_>, _: &Line) {
 }
 
 fn instance(_: &mut Draft, context: &mut Context<'_>, line: &Line) {
+    if context.globals.model.placement.instance.is_some() {
+        context.given_before(line);
+        return;
+    }
     let placement = &mut context.globals.model.placement;
     placement.use_pid_dir = true;
     placement.instance = Some(line.str(1).to_owned());
@@ -237,5 +247,8 @@ pub(super) static SSL: Table<TlsFiles> = Table {
 fn tls(draft: &mut Draft, context: &mut Context<'_>, line: &Line) {
     let mut tls = TlsFiles::default();
     context.block(&SSL, &mut tls, line);
-    draft.top.tls = Some(tls);
+    if draft.top.tls.replace(tls).is_some() {
+        let message = "`SSL` is given before; this block replaces it";
+        context.diags.warn("given-before", line.place(), message);
+    }
 }

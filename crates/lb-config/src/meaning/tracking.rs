@@ -67,6 +67,9 @@ pub(super) static INTERFACE: Table<Effect> =
 pub(super) static SCRIPT: Table<Effect> = table("track_script");
 pub(super) static FILE: Table<Effect> = table("track_file");
 pub(super) static PROCESS: Table<Effect> = table("track_process");
+/// What happens as long as nothing acts on `track_bfd`.
+pub(super) const WITHOUT_BFD: &str = "a session that is down would be no reason to step down";
+
 pub(super) static BFD: Table<Effect> = table("track_bfd");
 
 /// An entry of `track_interface`.

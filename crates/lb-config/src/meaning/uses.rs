@@ -2,9 +2,9 @@
 
 use std::collections::HashMap;
 
-use super::table::Keyword;
+use super::table::{Keyword, Needed};
 use crate::Options;
-use crate::diagnostic::{Diagnostics, Place};
+use crate::diagnostic::{Class, Diagnostics, Place};
 use crate::source::Span;
 
 /// Blocks and lines nothing acts on, whatever they say.
@@ -54,6 +54,7 @@ pub struct Use {
 pub(crate) struct Uses {
     all: Vec<Use>,
     idle: Vec<Idle>,
+    needed: Vec<(&'static str, &'static str, Needed, Place)>,
     known: HashMap<(&'static str, &'static str), usize>,
 }
 
@@ -91,6 +92,10 @@ impl Uses {
         if said {
             return;
         }
+        if let Some(needed) = keyword.needed {
+            self.needed.push((block, name, needed, place));
+            return;
+        }
         let next = self.idle.len();
         let index = *self.known.entry((block, name)).or_insert(next);
         match self.idle.get_mut(index) {
@@ -99,8 +104,15 @@ impl Uses {
         }
     }
 
-    /// Says of each keyword nothing acts on, once, that it is so.
+    /// Says of each keyword nothing acts on, once, that it is so; refuses the configuration for each that is needed.
     pub(crate) fn report(&self, diags: &mut Diagnostics) {
+        for (block, keyword, Needed { id, without }, place) in &self.needed {
+            let of = if block.is_empty() { String::new() } else { format!(" of `{block}`") };
+            let message = format!("`{keyword}`{of} is not built yet, and without it {without}");
+            diags.error(id, *place, message).class(Class::Unbuilt).hint(format!(
+                "keepalived is needed for this file; `lbd --allow {id}` runs it without `{keyword}`"
+            ));
+        }
         for Idle { block, keyword, count, first } in &self.idle {
             let place = if block.is_empty() { String::new() } else { format!(" of `{block}`") };
             let often = if *count == 1 { String::new() } else { format!(" ({count} times)") };

@@ -146,7 +146,8 @@ pub(super) static TABLE: Table<Instance> = Table {
 const LATER: &[Keyword<Instance>] = &[
     Keyword::idle("timer_expired_backup", Takes::Words { words: 0, read: timer_expired })
         .deprecated(&["thread_timer_expired"]),
-    Keyword::idle("auth_hmac", Takes::Block { words: 0, read: hmac::read }),
+    Keyword::idle("auth_hmac", Takes::Block { words: 0, read: hmac::read })
+        .needed("auth-hmac", "advertisements would be neither signed nor checked"),
 ];
 
 pub(super) static AUTHENTICATION: Table<Authentication> = Table {

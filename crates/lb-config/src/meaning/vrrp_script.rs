@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::script::{Command, Owner};
+use super::script::{Command, NamedOwner};
 use super::table::{Keyword, Table, Takes};
 use super::{Context, Draft, lint, track};
 use crate::diagnostic::{Class, Place};
@@ -14,7 +14,7 @@ pub(crate) struct Script {
     name: String,
     place: Place,
     command: Option<Box<Command>>,
-    owner: Option<Owner>,
+    owner: Option<NamedOwner>,
     interval: Duration,
     timeout: Option<Duration>,
     weight: i16,
@@ -33,7 +33,7 @@ fn not_zero(time: Duration) -> Duration {
 pub(super) static TABLE: Table<Script> = Table {
     block: "vrrp_script",
     keywords: &[
-        Keyword::new("script", Takes::Command(|s, command| s.command = Some(command))),
+        Keyword::new("script", Takes::Program(|s, command| s.command = Some(command))),
         Keyword::or(
             "interval",
             "1 second",
@@ -81,7 +81,7 @@ fn weight(script: &mut Script, context: &mut Context<'_>, line: &Line) {
 }
 
 fn user(script: &mut Script, context: &mut Context<'_>, line: &Line) {
-    script.owner = context.owner_of(line);
+    script.owner = Some(context.owner_of(line));
 }
 
 /// Reads a block.
@@ -115,12 +115,12 @@ pub(crate) fn read(draft: &mut Draft, context: &mut Context<'_>, line: &Line) {
     draft.scripts.push(script);
 }
 
-/// Finds the programs; a script that cannot run is left out, with all its uses.
+/// Finds the programs; a script that cannot run stays, and fails.
 pub(crate) fn finish(context: &mut Context<'_>, scripts: Vec<Script>) -> Vec<VrrpScript> {
     let mut done = Vec::with_capacity(scripts.len());
     for script in scripts {
         let command = script.command.map(|command| command.owned_by(script.owner));
-        let Some(checked) = context.check(command, Class::General) else { continue };
+        let Some(checked) = context.check_tracked(command, Class::General) else { continue };
         let finished = VrrpScript {
             name: script.name,
             script: checked,

@@ -111,6 +111,14 @@ pub enum LvsMethod {
     },
 }
 
+impl LvsMethod {
+    /// Whether packets travel inside others, which may be of another address family.
+    #[must_use]
+    pub fn is_tunnel(self) -> bool {
+        matches!(self, LvsMethod::Ipip | LvsMethod::Gue { .. } | LvsMethod::Gre { .. })
+    }
+}
+
 /// Checksum of a GUE tunnel.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub enum TunnelChecksum {
@@ -196,7 +204,7 @@ pub struct RealServer {
     pub method: LvsMethod,
     /// `uthreshold`, 0 for none.
     pub upper_threshold: u32,
-    /// `lthreshold`, 0 for none.
+    /// `lthreshold`, 0 for none; at most `upper_threshold`.
     pub lower_threshold: u32,
     /// `inhibit_on_failure`: weight 0 instead of removal.
     pub inhibit_on_failure: bool,

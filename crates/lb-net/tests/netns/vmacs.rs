@@ -123,6 +123,21 @@ fn virtual_macs_come_and_go_and_the_settings_around_them_are_restored() {
 }
 
 #[test]
+fn a_virtual_mac_that_somebody_renamed_goes() {
+    with_cable(|_: &Cable| {
+        let mut vmacs = Vmacs::open().unwrap();
+        let wanted = [spec("v7", 7), spec("v8", 8)];
+        vmacs.reconcile(&wanted).unwrap();
+        ip("link set dev v7 name mine7");
+        ip("link set dev v8 name mine8");
+        vmacs.reconcile(&wanted[..1]).unwrap();
+        let links = shown("-br link show type macvlan");
+        let names: Vec<_> = links.lines().filter_map(|line| line.split('@').next()).collect();
+        assert_eq!(names, ["v7"]);
+    });
+}
+
+#[test]
 fn a_link_group_is_that_of_the_base_or_one_of_its_own() {
     with_cable(|_: &Cable| {
         ip("link set dev a group 42");

@@ -23,7 +23,7 @@ impl Maker {
         if script {
             plan.scripts.push(VrrpScript {
                 name: SCRIPT.to_owned(),
-                script: Script { argv: vec!["/bin/check".to_owned()], owner: None },
+                script: Script::new(["/bin/check"]),
                 interval: self.beat * self.chance.within(1..=4) as u32,
                 timeout: self.beat,
                 rise: self.chance.within(1..=3) as u32,

@@ -177,6 +177,12 @@ impl Maker {
                     What::Stall { router, time: (self.beat * 8).min(Duration::from_secs(5)) },
                     Duration::ZERO,
                 ),
+                // A backup notices nothing of this, nor does anybody notice that of it.
+                7 => {
+                    let time = bound + self.beat * 4;
+                    then(What::Pause { router, time }, Duration::ZERO);
+                    scenario.end += time;
+                }
                 6 => {
                     then(What::Carrier { router, wire: segment, up: false }, Duration::ZERO);
                     then(What::Carrier { router, wire: segment, up: true }, bound);

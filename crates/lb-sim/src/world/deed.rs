@@ -2,11 +2,13 @@
 
 use std::mem;
 
+use lb_control::State;
 use lb_node::{Node, Plan};
 
 use super::queue::Event;
 use super::{World, nanos};
-use crate::host::{Change, Command};
+use crate::Time;
+use crate::host::{Change, Command, Stall};
 use crate::outcome::Note;
 use crate::scenario::What;
 
@@ -20,6 +22,9 @@ impl<'s> World<'s> {
             // killed, and nobody knows for how long it had been silent.
             let at = if self.hosts[*router].awake() { self.now } else { 0 };
             self.hosts[*router].crashed = (at, self.agreed());
+        }
+        if self.is_unnoticed(what) {
+            return self.befall(what);
         }
         self.disturb();
         for vr in 0..self.planned.len() {
@@ -89,13 +94,10 @@ impl<'s> World<'s> {
                 self.command(*router, Command::Maintenance(*on));
             }
             What::Stall { router, time } => {
-                let host = &mut self.hosts[*router];
-                if host.awake() {
-                    let until = self.now + nanos(*time);
-                    host.stalled = Some(until);
-                    let life = host.life;
-                    self.queue.push(until, Event::GoesOn { router: *router, life });
-                }
+                self.stall(*router, self.now + nanos(*time), false, self.is_unnoticed(what));
+            }
+            What::Pause { router, time } => {
+                self.stall(*router, self.now + nanos(*time), true, self.is_unnoticed(what));
             }
             What::Reload { router, plan } => {
                 if self.hosts[*router].node.is_some() {
@@ -138,6 +140,16 @@ impl<'s> World<'s> {
         }
     }
 
+    fn stall(&mut self, router: usize, until: Time, host: bool, unnoticed: bool) {
+        let unnoticed = unnoticed.then_some(self.disturbed);
+        let stalls = &mut self.hosts[router];
+        if stalls.awake() {
+            stalls.stalled = Some(Stall { until, host, unnoticed });
+            let life = stalls.life;
+            self.queue.push(until, Event::GoesOn { router, life });
+        }
+    }
+
     fn carrier(&mut self, router: usize, wire: usize, up: bool) {
         let host = &mut self.hosts[router];
         if mem::replace(&mut host.carriers[wire], up) != up && host.node.is_some() {
@@ -154,6 +166,21 @@ impl<'s> World<'s> {
 
     /// Whether nobody may notice what happens: it is the operator's will, and comes upon routers
     /// that agree.
+    /// Whether something happens that must make no difference: a backup stalls when everybody has
+    /// agreed. What is sent meanwhile waits for it, or it is away for so long that it must notice.
+    fn is_unnoticed(&self, what: &What) -> bool {
+        let (router, long_enough) = match what {
+            What::Stall { router, .. } => (*router, true),
+            What::Pause { router, time } => (*router, *time > self.bound),
+            _ => return false,
+        };
+        let backup = |vr| self.judge.seat(router, vr).state != State::Master;
+        self.agreed()
+            && long_enough
+            && self.hosts[router].awake()
+            && (0..self.table.virtual_routers.len()).all(backup)
+    }
+
     fn is_planned(&self, what: &What) -> bool {
         self.agreed()
             && match what {

@@ -135,6 +135,9 @@ impl World<'_> {
     pub(super) fn arrive(&mut self, router: usize, wire: usize, packet: Rc<Packet>) {
         let host = &mut self.hosts[router];
         let link = wire as LinkIndex + 1;
+        if host.stalled.is_some_and(|stall| stall.host) {
+            return;
+        }
         let Some(node) = host.node.as_ref().filter(|_| host.carriers[wire]) else { return };
         let group = packet.destination.is_multicast().then_some(packet.destination);
         let family = if packet.source.is_ipv4() { SocketFamily::Inet } else { SocketFamily::Inet6 };

@@ -126,6 +126,67 @@ fn a_silent_master_is_replaced_after_three_intervals_and_the_skew() {
 }
 
 #[test]
+fn a_timer_that_is_late_by_an_interval_listens_once_more() {
+    timeline(
+        config(128),
+        &[
+            (0, START, &[BACKUP]),
+            (100_000, Hear(200, LOWER), &[]),
+            // Due at 3.6 s. The host stood still, and lost what was sent meanwhile.
+            (4_600_000, TIMER, &[]),
+            (5_000_000, Hear(200, LOWER), &[]), // the master is well
+            (8_499_999, TIMER, &[]),
+            (8_500_000, TIMER, &takes_over(128)), // and now it is not
+        ],
+    );
+}
+
+#[test]
+fn a_late_timer_delays_a_takeover_once() {
+    timeline(
+        config(128),
+        &[
+            (0, START, &[BACKUP]),
+            (100_000, Hear(200, LOWER), &[]),
+            (4_599_999, TIMER, &takes_over(128)), // late, but not by an interval
+        ],
+    );
+    timeline(
+        config(128),
+        &[
+            (0, START, &[BACKUP]),
+            (100_000, Hear(200, LOWER), &[]),
+            (60_000_000, TIMER, &[]),
+            (63_499_999, TIMER, &[]),
+            (120_000_000, TIMER, &takes_over(128)), // as late again: it has listened
+        ],
+    );
+}
+
+#[test]
+fn a_late_member_of_a_group_is_not_willing() {
+    let grouped = Config { grouped: true, ..config(128) };
+    timeline(
+        grouped,
+        &[
+            (0, START, &[BACKUP]),
+            (3_500_000, TIMER, &[Willing]),
+            // It stood still while the others of its group were not through with theirs.
+            (60_000_000, TIMER, &[]),
+            (63_500_000, TIMER, &[Willing]),
+        ],
+    );
+}
+
+#[test]
+fn an_owner_that_starts_late_does_not_listen() {
+    timeline(
+        Config { wants_master: true, ..config(255) },
+        &[(0, START, &[BACKUP]), (60_000_000, TIMER, &takes_over(255))],
+    );
+}
+
+#[test]
 fn the_deadline_is_read_off_the_state() {
     let epoch = Instant::now();
     let mut instance = Instance::new(config(128));

@@ -124,7 +124,7 @@ fn import(args: &Args, dialect: Dialect) -> anyhow::Result<Converted> {
     let in_colour = std::io::stderr().is_terminal();
     anstream::eprint!("{}", imported.render(in_colour));
     let name = args.output.as_deref().map_or("result.conf".into(), Path::to_string_lossy);
-    let options = Options { record_statements: true, ..Options::default() };
+    let options = Options { record_statements: true, only_read: true, ..Options::default() };
     let loaded = lb_config::parse_str(&name, &imported.text, &options, &AnyInterface);
     anstream::eprint!("{}", loaded.render(in_colour));
     Ok(match args.to {

@@ -15,8 +15,12 @@ use crate::client;
 /// # Errors
 /// It is refused; the complaints are shown before.
 pub fn read(file: &Path, id: Option<&str>, elsewhere: bool) -> anyhow::Result<(Loaded, Model)> {
-    let options =
-        Options { config_id: id.map(str::to_owned), record_statements: true, ..Options::default() };
+    let options = Options {
+        config_id: id.map(str::to_owned),
+        record_statements: true,
+        only_read: true,
+        ..Options::default()
+    };
     let mut loaded = if elsewhere {
         lb_config::load(file, &options, &AnyInterface)
     } else {

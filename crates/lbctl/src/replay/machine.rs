@@ -19,7 +19,7 @@ impl System for Elsewhere {
         Err(io::ErrorKind::NotFound.into())
     }
     fn status(&self, _: &Path) -> io::Result<FileStatus> {
-        Ok(FileStatus { is_file: true, is_dir: false, mode: 0o755, uid: 0, gid: 0 })
+        Ok(FileStatus { is_file: true, is_dir: false, is_link: false, mode: 0o755, uid: 0, gid: 0 })
     }
     fn resolve(&self, path: &Path) -> io::Result<PathBuf> {
         Ok(path.to_owned())
@@ -61,7 +61,8 @@ impl System for Elsewhere {
 /// # Errors
 /// It is none: the first complaint.
 pub fn plan(config: &str) -> anyhow::Result<Plan> {
-    let loaded = lb_config::parse_str("record.toml", config, &Options::default(), &Elsewhere);
+    let options = Options { only_read: true, ..Options::default() };
+    let loaded = lb_config::parse_str("record.toml", config, &options, &Elsewhere);
     match &loaded.model {
         Some(model) => Ok(model.into()),
         None => {

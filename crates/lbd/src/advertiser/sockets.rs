@@ -173,14 +173,18 @@ impl Sockets {
         }
     }
 
-    /// Reads everything that waits in the socket of this token, a batch at a time.
+    /// Reads what waits in the socket of this token, a batch at a time: everything that had arrived
+    /// when it began, and no more than its buffer holds, so that a flood keeps nobody here.
     pub(super) fn receive(&mut self, token: u64, mut each: impl FnMut(LinkIndex, Received<'_>)) {
         let Some((key, open)) = self.open.iter().find(|(_, open)| open.token == token) else {
             return;
         };
         let link = key.0.unwrap_or_default();
         let mut more = true;
-        while more {
+        for _ in 0..open.socket.batches() {
+            if !more {
+                break;
+            }
             more = match open.socket.receive(&mut self.inbox) {
                 Ok(more) => more,
                 // Its interface went down; netlink tells the same in more words.

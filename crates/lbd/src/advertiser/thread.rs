@@ -5,7 +5,7 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
 use std::mem;
 use std::sync::{Arc, PoisonError, mpsc};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use lb_config::model::Scheduling;
@@ -82,7 +82,6 @@ pub(super) struct Thread {
     timer: Timer,
     commands: mpsc::Receiver<Command>,
     waker: Arc<Waker>,
-    events: EventSink,
     masters: Masters,
     keep_vips: bool,
     stopping: Vec<oneshot::Sender<()>>,
@@ -114,7 +113,7 @@ impl Thread {
         })?;
         let mut thread = Self {
             tape: Tape::new(options.recording.as_ref(), now, seed, &options.adopt),
-            kernel: Kernel::open(&poller, KERNEL, Arc::clone(&waker))?,
+            kernel: Kernel::open(&poller, KERNEL, events, Arc::clone(&waker))?,
             sockets,
             node,
             outgoing: Outgoing::default(),
@@ -126,7 +125,6 @@ impl Thread {
             timer,
             commands,
             waker,
-            events,
             masters,
             keep_vips: options.keep_vips,
             stopping: Vec::new(),
@@ -166,7 +164,7 @@ impl Thread {
         }
         self.tape.end(Instant::now());
         let replies = mem::take(&mut self.stopping);
-        self.kernel.then(move || {
+        self.kernel.end(move || {
             for reply in replies {
                 // The supervisor may have given up.
                 let _ = reply.send(());
@@ -175,9 +173,21 @@ impl Thread {
     }
 
     /// Handles one wake-up: first what has arrived, then what has changed, then the time.
+    ///
+    /// The clock is read before the sockets, so that nothing that had arrived by then is unread when
+    /// the timers of that time fire, even if the process was stopped between any two lines here.
     fn turn(&mut self) -> io::Result<()> {
-        let ready = mem::take(&mut self.ready);
         let now = Instant::now();
+        let mut fired = self.ready.contains(&TIMER);
+        if self.node.deadline().is_some_and(|deadline| deadline <= now) {
+            self.ready.clear();
+            self.ready.extend(self.poller.wait(Some(Duration::ZERO))?);
+            fired |= self.ready.contains(&TIMER);
+        }
+        if fired {
+            self.timer.fired();
+        }
+        let ready = mem::take(&mut self.ready);
         let Self { node, tape, actions, sockets, kernel, .. } = self;
         let mut tell = |input: Input<'_>| {
             tape.note(now, &input, node);
@@ -192,9 +202,6 @@ impl Thread {
         }
         if ready.contains(&KERNEL) {
             kernel.drain(&mut tell)?;
-        }
-        if ready.contains(&TIMER) {
-            self.timer.fired();
         }
         tell(Input::Timer);
         self.warn_if_not_opened()?;
@@ -294,8 +301,7 @@ impl Thread {
         }
         self.moved |= moved;
         if !told.is_empty() {
-            let events = self.events.clone();
-            self.kernel.then(move || told.into_iter().for_each(|event| events.emit(event)))?;
+            self.kernel.tell(told)?;
         }
         opened
     }

@@ -80,11 +80,6 @@ impl Plan {
     pub fn is_empty(&self) -> bool {
         self.servers.is_empty()
     }
-
-    pub(super) fn checkers(&self) -> usize {
-        let real_servers = self.servers.iter().flat_map(|plan| &plan.server.real_servers);
-        real_servers.map(|real| real.checkers.iter().filter(|checker| runs(checker)).count()).sum()
-    }
 }
 
 impl From<&Model> for Plan {
@@ -253,8 +248,7 @@ fn spec(checker: &model::Checker) -> Option<Spec> {
             CheckerKind::Tcp { connection: to } => connection(to).into(),
             CheckerKind::Http(http) => self::http(http).into(),
             CheckerKind::Misc { script, timeout, dynamic } => Probe::from(Script {
-                argv: script.argv.clone(),
-                owner: script.owner.map(|owner| (owner.uid, owner.gid)),
+                command: script.clone(),
                 timeout: *timeout,
                 dynamic: *dynamic,
             }),
@@ -395,6 +389,21 @@ mod tests {
         assert_eq!(config.service.scheduler, Scheduler::Wrr);
         assert_eq!(config.real_servers[0].weight, 5);
         assert_eq!(config.real_servers[0].method, ForwardingMethod::Route);
+    }
+
+    #[test]
+    fn a_mark_of_both_families_has_two_services() {
+        let server = |real: &str| {
+            format!(
+                "virtual_server fwmark 1 {{\nlb_kind DR\nlb_algo rr\nreal_server {real} {{\n}}\n}}\n"
+            )
+        };
+        let plan = plan(&(server("192.0.2.10") + &server("2001:db8::10")));
+        let [inet, inet6] = &plan.servers[..] else { panic!("{:?}", plan.servers) };
+        assert_ne!(inet.identity(), inet6.identity());
+        let key = |family| [ServiceKey::Fwmark { family, mark: 1 }];
+        assert_eq!(inet.work(false).config.keys, key(Family::Inet));
+        assert_eq!(inet6.work(false).config.keys, key(Family::Inet6));
     }
 
     #[test]

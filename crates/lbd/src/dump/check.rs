@@ -39,7 +39,7 @@ pub(super) fn check(model: &Model, status: &Status) -> String {
                 page.line(
                     1,
                     "Real server",
-                    names::real_server(config.protocol, real.address.ip(), real.address.port()),
+                    names::real_server(config, real.address.ip(), real.address.port()),
                 );
                 self::checker(checker, state, &mut page);
             }
@@ -100,7 +100,7 @@ fn virtual_server(
         page.line(
             1,
             "Real server",
-            names::real_server(config.protocol, real.address.ip(), real.address.port()),
+            names::real_server(config, real.address.ip(), real.address.port()),
         );
         real_server(real, real_state, page);
     }

@@ -103,7 +103,13 @@ pub fn check(args: &Args, colour: bool) -> (String, u8) {
 }
 
 fn read(args: &Args, testing: bool) -> Loaded {
+    let mut allow = args.allow.clone();
+    if args.namespace.is_some() {
+        // `-s` overrules it, as under keepalived.
+        allow.push("net-namespace".to_owned());
+    }
     let options = Options {
+        allow,
         config_id: args.config_id.clone(),
         all_include_checks: args.all_config,
         testing,

@@ -36,7 +36,6 @@ use crate::balancer::{self, Balancer};
 use crate::cli::Args;
 use crate::dump::{self, Dump};
 use crate::engine::EventSink;
-use crate::script;
 use config::Configuration;
 use control::{Command, Control};
 use maintenance::Register;
@@ -211,13 +210,14 @@ pub async fn run(
     lb_net::release_memory();
     let status = supervisor.serve(&mut inbox, &mut signals).await;
     drop(control);
-    supervisor.stop(&mut inbox).await;
+    let ended = supervisor.stop(&mut inbox).await;
     drop(supervisor);
     if let Some(writer) = writer {
         // It ends with the advertiser's thread, which may hang.
         let _ = timeout(LAST_LINES, tokio::task::spawn_blocking(|| writer.join())).await;
     }
-    Ok(status)
+    // Addresses and forwarding entries may be left.
+    Ok(if ended { status } else { status.max(FATAL) })
 }
 
 impl Supervisor {
@@ -538,8 +538,8 @@ impl Supervisor {
     }
 
     /// Ends everything in order: masters let go, then the forwarding entries go away, then the last
-    /// scripts end.
-    async fn stop(&mut self, inbox: &mut Inbox) {
+    /// scripts end. Whether both engines ended in time, and left nothing behind.
+    async fn stop(&mut self, inbox: &mut Inbox) -> bool {
         tracing::info!("Stopping");
         tell_systemd(&[NotifyState::Stopping]);
         let deadline = Instant::now() + self.model.global.child_wait_time.unwrap_or(STOP);
@@ -553,10 +553,11 @@ impl Supervisor {
             self.meanwhile(inbox, let_go).await
         };
         if !ended {
-            tracing::error!("the advertiser did not end in time");
+            tracing::error!("the advertiser did not end in time: its addresses may be left here");
         }
-        let ended = self.balancer.stop(deadline - Instant::now());
-        if !self.meanwhile(inbox, ended).await {
+        let balancer = self.balancer.stop(deadline - Instant::now());
+        let balancer_ended = self.meanwhile(inbox, balancer).await;
+        if !balancer_ended {
             tracing::error!("the balancer did not end in time");
         }
         while let Ok(event) = inbox.events.try_recv() {
@@ -567,6 +568,7 @@ impl Supervisor {
             run_hook("shutdown_script", script, *limit).await;
         }
         tracing::info!("Stopped");
+        ended && balancer_ended
     }
 
     /// The whole status, asked of the engines without waiting for them here.
@@ -700,14 +702,17 @@ fn exit_status(error: &anyhow::Error) -> u8 {
 }
 
 async fn run_hook(name: &str, script: &lb_config::model::Script, limit: Duration) {
-    let outcome = match script::start(script, &[]) {
-        Ok(running) => running.wait_at_most(limit).await,
-        Err(error) => Err(error),
+    let mut running = match lb_script::start(script, &[]) {
+        Ok(running) => running,
+        Err(error) => {
+            tracing::error!("cannot run {name} `{}`: {error}", script.argv.join(" "));
+            return;
+        }
     };
-    match outcome {
+    match running.wait_at_most(limit).await {
         Ok(outcome) if outcome.success() => tracing::info!("{name} done"),
         Ok(outcome) => tracing::warn!("{name} ended with {outcome}"),
-        Err(error) => tracing::error!("cannot run {name} `{}`: {error}", script.argv.join(" ")),
+        Err(error) => tracing::error!("cannot wait for {name}: {error}"),
     }
 }
 
@@ -723,6 +728,7 @@ fn log_event(event: &EventKind, carp_log: u8) {
             tracing::warn!(target: "lbd::balancer", "{event}");
         }
         EventKind::VrrpLate { .. }
+        | EventKind::VrrpListensAgain { .. }
         | EventKind::VrrpPacketError { .. }
         | EventKind::CarpPacketError { .. }
         | EventKind::Conflict { began: true, .. } => {

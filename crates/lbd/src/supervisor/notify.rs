@@ -10,7 +10,7 @@ use lb_control::{EventKind, State};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::timeout;
 
-use crate::{names, script};
+use crate::names;
 
 /// Scripts that run at one time; more wait for their turn.
 const AT_ONCE: usize = 1024;
@@ -89,8 +89,7 @@ impl Notifications {
             for real in &server.real_servers {
                 let up_down = UpDown::new(&real.notify_up, &real.notify_down);
                 if up_down != UpDown::default() || !scripts.real_servers.is_empty() {
-                    let name =
-                        names::real_server(server.protocol, real.address.ip(), real.address.port());
+                    let name = names::real_server(server, real.address.ip(), real.address.port());
                     replace(&mut scripts.real_servers, &name, &up_down);
                 }
             }
@@ -193,8 +192,8 @@ impl Runner {
             while let Some(run) = runs.recv().await {
                 let Ok(permit) = Arc::clone(&for_task).acquire_owned().await else { return };
                 let name = run.script.argv.join(" ");
-                match script::start(&run.script, &run.extra) {
-                    Ok(running) => drop(tokio::spawn(async move {
+                match lb_script::start(&run.script, &run.extra) {
+                    Ok(mut running) => drop(tokio::spawn(async move {
                         report(&name, running.wait().await);
                         drop(permit);
                     })),
@@ -230,7 +229,7 @@ impl Runner {
     }
 }
 
-fn report(name: &str, outcome: std::io::Result<script::Outcome>) {
+fn report(name: &str, outcome: std::io::Result<lb_script::Outcome>) {
     match outcome {
         Ok(outcome) if outcome.success() => tracing::debug!("script `{name}` done"),
         Ok(outcome) => tracing::info!("script `{name}` ended with {outcome}"),
@@ -243,7 +242,7 @@ mod tests {
     use super::*;
 
     fn script(name: &str) -> Option<Arc<Script>> {
-        Some(Arc::new(Script { argv: vec![name.into()], owner: None }))
+        Some(Arc::new(Script::new([name])))
     }
 
     fn instance(state: State) -> EventKind {
@@ -340,11 +339,10 @@ mod tests {
     async fn scripts_start_in_order_and_a_hanging_one_delays_nobody() {
         let dir = tempfile::tempdir().unwrap();
         let runner = Runner::start();
-        let hang = Script { argv: ["/bin/sleep", "100"].map(String::from).to_vec(), owner: None };
+        let hang = Script::new(["/bin/sleep", "100"]);
         runner.run(Run { script: Arc::new(hang), extra: Vec::new() });
         let file = dir.path().join("ran");
-        let touch =
-            Script { argv: vec!["/bin/touch".into(), file.display().to_string()], owner: None };
+        let touch = Script::new(["/bin/touch".to_owned(), file.display().to_string()]);
         runner.run(Run { script: Arc::new(touch), extra: Vec::new() });
         runner.drain(Duration::from_millis(500)).await;
         assert!(file.exists());

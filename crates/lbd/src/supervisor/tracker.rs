@@ -6,6 +6,7 @@ mod processes;
 mod readable;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Display;
 
 use lb_config::Model;
 use lb_config::model::{Buffer, TrackFile, TrackProcess, Tracked, VirtualRouter, VrrpScript};
@@ -14,7 +15,6 @@ use tokio::task::AbortHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
 use crate::advertiser::Observation;
-use crate::script::{self, Outcome};
 
 /// What some instance tracks: each script in a task of its own, all files in one, all processes in
 /// one. Nothing runs for what nobody tracks.
@@ -186,16 +186,31 @@ impl<T: PartialEq> Task<T> {
 
 /// Starts a run every interval, however long it takes; one that overruns its interval skips the
 /// next, never overlaps it.
+///
+/// A script that cannot be run has failed, and says why. What this host is short of is no result: the
+/// last one stays.
 async fn run_forever(config: VrrpScript, results: mpsc::UnboundedSender<Observation>) {
     let mut ticks = interval_at(Instant::now(), config.interval);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
     let mut last: Option<String> = None;
+    let mut left_out = LeftOut::default();
     loop {
         ticks.tick().await;
-        let (success, said) = match run_once(&config).await {
-            Ok(outcome) => (outcome.success(), outcome.to_string()),
-            Err(error) => (false, format!("an error: {error}")),
+        let (success, said) = match lb_script::start(&config.script, &[]) {
+            Ok(mut running) => match running.wait_at_most(config.timeout).await {
+                Ok(outcome) => (outcome.success(), outcome.to_string()),
+                Err(error) => {
+                    left_out.note(&config.name, &error);
+                    continue;
+                }
+            },
+            Err(error) if error.is_local() => {
+                left_out.note(&config.name, &error);
+                continue;
+            }
+            Err(error) => (false, format!("failure, because it cannot be run: {error}")),
         };
+        left_out.end(&config.name);
         if last.as_ref() != Some(&said) {
             tracing::info!("Script `{}` now returning {said}", config.name);
         }
@@ -206,8 +221,28 @@ async fn run_forever(config: VrrpScript, results: mpsc::UnboundedSender<Observat
     }
 }
 
-async fn run_once(config: &VrrpScript) -> std::io::Result<Outcome> {
-    script::start(&config.script, &[])?.wait_at_most(config.timeout).await
+/// Runs in a row that this host had no room for.
+#[derive(Debug, Default)]
+struct LeftOut(u64);
+
+impl LeftOut {
+    /// Notes one more; the log hears of the first.
+    fn note(&mut self, name: &str, reason: &dyn Display) {
+        if self.0 == 0 {
+            tracing::warn!(
+                "Script `{name}` is not run: {reason}; its last result stays, and it is tried again"
+            );
+        }
+        self.0 += 1;
+    }
+
+    /// It runs again.
+    fn end(&mut self, name: &str) {
+        if self.0 > 0 {
+            tracing::warn!("Script `{name}` runs again; {} runs were left out", self.0);
+        }
+        self.0 = 0;
+    }
 }
 
 #[cfg(test)]
@@ -221,10 +256,7 @@ mod tests {
     fn config(command: &str) -> VrrpScript {
         VrrpScript {
             name: "s".into(),
-            script: Script {
-                argv: ["/bin/sh", "-c", command].map(String::from).to_vec(),
-                owner: None,
-            },
+            script: Script::new(["/bin/sh", "-c", command]),
             interval: Duration::from_millis(20),
             timeout: Duration::from_millis(100),
             rise: 1,

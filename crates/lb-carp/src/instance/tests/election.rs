@@ -17,6 +17,32 @@ fn a_slower_master_is_left_alone_without_preempt() {
 }
 
 #[test]
+fn a_timer_that_is_late_by_an_interval_listens_once_more() {
+    timeline(
+        config(100),
+        &[
+            (0, START, &[BACKUP]),
+            (3_000_000, Hear(1, 0, 0, BELOW), &[]),
+            // Due at 6.390625 s, and an interval is 1.390625 s. The host stood still, and lost what
+            // was sent meanwhile.
+            (7_781_250, TIMER, &[]),
+            (8_000_000, Hear(1, 0, 0, BELOW), &[]), // the master is well
+            (11_390_625, TIMER, &takes_over(100)),  // and now it is not
+        ],
+    );
+    timeline(
+        config(100),
+        &[
+            (0, START, &[BACKUP]),
+            (3_000_000, Hear(1, 0, 0, BELOW), &[]),
+            (60_000_000, TIMER, &[]),
+            (63_390_624, TIMER, &[]),
+            (120_000_000, TIMER, &takes_over(100)), // as late again: it has listened
+        ],
+    );
+}
+
+#[test]
 fn a_slower_master_is_preempted_at_once() {
     let instance = timeline(
         eager(100),
