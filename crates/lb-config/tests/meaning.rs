@@ -835,7 +835,9 @@ fn the_status_of_a_check_is_keepaliveds() {
 fn the_shipped_sample_is_clean() {
     let text = include_str!("../../../etc/keepalived.conf");
     let found = model(text, &[]);
-    assert_eq!((found.vrrp_instances.len(), found.virtual_servers[0].real_servers.len()), (1, 2));
+    assert_eq!((found.vrrp_instances.len(), found.virtual_servers[0].real_servers.len()), (2, 2));
+    // The servers' default gateway goes where their clients' address goes.
+    assert_eq!(found.sync_groups.len(), 1);
     assert_eq!(found.vrrp_instances[0].password, Some(*b"changeme"));
 }
 
