@@ -199,14 +199,15 @@ impl Node {
         slot.protocol.handle(now, input, &mut actions);
         let stays = leaving && slot.role() == Role::Master && !slot.protocol.leaving();
         let moved = role != slot.role();
+        out.extend(slot.said_stop(&actions));
         let yields = moved && role == Role::Master && slot.role() != Role::Init;
-        if yields {
-            self.yielded(now, id);
-        } else if moved && matches!(slot.role(), Role::Master | Role::Init) {
+        if moved && matches!(slot.role(), Role::Master | Role::Init) {
             slot.last_word = None;
         }
+        if yields {
+            self.yielded(now, id);
+        }
         let mut group_cares = false;
-        out.extend(slot.said_stop(&actions));
         for action in actions.drain(..) {
             group_cares |=
                 matches!(action, protocol::Action::Notify(_) | protocol::Action::Willing);

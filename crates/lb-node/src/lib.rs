@@ -389,6 +389,12 @@ impl Node {
         held.chain(yielded.map(|(link, vip)| (link, vip.address))).collect()
     }
 
+    /// Whether an instance is MASTER no longer and still has its addresses, for a moment.
+    #[must_use]
+    pub fn lets_go(&self, name: &str) -> bool {
+        self.living().any(|slot| slot.config.name() == name && slot.release_at().is_some())
+    }
+
     /// The sockets to have open now.
     #[must_use]
     pub fn sockets(&self) -> &BTreeSet<Socket> {

@@ -79,6 +79,8 @@ pub(crate) struct Slot {
     pub(crate) maintenance: Option<Box<Maintenance>>,
     /// What is wrong on the wire, or may be.
     pub(crate) ongoing: Vec<Ongoing>,
+    /// It is no more in the configuration, and that was told.
+    pub(crate) parted: bool,
     /// The state that was told last.
     pub(crate) told: State,
     /// When it entered its role; `None` before the start.
@@ -224,6 +226,7 @@ impl Slot {
             garp: GarpTimers::default(),
             held: Held::default(),
             last_word: None,
+            parted: false,
             history: History::default(),
             maintenance: None,
             ongoing: Vec::new(),

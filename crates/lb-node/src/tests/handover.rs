@@ -357,3 +357,21 @@ fn when_a_partition_heals_clients_find_the_master() {
         assert_eq!(net.lost, Duration::ZERO, "moment {moment}");
     }
 }
+
+#[test]
+fn of_two_instances_of_one_name_the_old_one_has_its_last_word_first() {
+    let mut net = pair();
+    net.story();
+    // Another VRID under the same name.
+    net.tell(0, Input::Reload(plan([instance("VI_1", "eth1", 2, 200)])));
+    net.run_until(30_000);
+    let story: Vec<_> = net.story().into_iter().filter(|(_, host, _)| *host == 0).collect();
+    let expected = [
+        (10_000, 0, "(VI_1) Entering FAULT STATE".to_owned()),
+        (10_000, 0, "(VI_1) Entering BACKUP STATE".to_owned()),
+        (13_218, 0, "(VI_1) Entering MASTER STATE".to_owned()),
+    ];
+    assert_eq!(story, expected);
+    assert_eq!((net.holders(VIP), net.holders([10, 0, 2, 100])), (vec![1], vec![0]));
+    assert_eq!(net.lost, Duration::ZERO);
+}
