@@ -47,7 +47,7 @@ mod users;
 mod vmac;
 mod why;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
@@ -375,24 +375,51 @@ impl Node {
         Some(self.slot(instance)?.config.name())
     }
 
-    /// Addresses whose claims by others are to be told, and where: those that this host alone
-    /// should answer for, and those that it did until a moment ago.
-    #[must_use]
-    pub fn held(&self) -> Vec<(LinkIndex, IpAddr)> {
-        let alone = || self.living().filter(|slot| shares::balanced(slot).is_none());
-        let masters = alone().filter(|slot| slot.role() == Role::Master);
-        let held = masters.flat_map(|slot| slot.held.vips());
-        let held = held.map(|vip| (vip.link, vip.address.address));
-        let yielded = alone()
-            .filter(|slot| slot.role() != Role::Master && slot.last_word.is_some())
-            .flat_map(|slot| slot.vips(&self.links));
-        held.chain(yielded.map(|(link, vip)| (link, vip.address))).collect()
-    }
-
     /// Whether an instance is MASTER no longer and still has its addresses, for a moment.
     #[must_use]
     pub fn lets_go(&self, name: &str) -> bool {
         self.living().any(|slot| slot.config.name() == name && slot.release_at().is_some())
+    }
+
+    /// Announces what masters hold on a link whose MAC has changed.
+    pub fn announce_link(&self, link: LinkIndex, out: &mut Vec<Action>) {
+        for id in &self.order {
+            let Some(slot) = self.slot(*id).filter(|slot| slot.role() == Role::Master) else {
+                continue;
+            };
+            if slot.held.vips().iter().any(|vip| vip.link == link) {
+                slot.announce(*id, slot.config.router().garp.repeat, out);
+            }
+        }
+    }
+
+    /// Addresses whose claims by others are to be told, and where: those that this host alone should
+    /// answer for, which are what it holds and what its advertisements come from, and those that it
+    /// held until a moment ago.
+    #[must_use]
+    pub fn held(&self) -> Vec<(LinkIndex, IpAddr)> {
+        let masters = self.living().filter(|slot| slot.role() == Role::Master);
+        let alone = masters.filter(|slot| shares::balanced(slot).is_none());
+        let vips = alone.flat_map(|slot| slot.held.vips());
+        let vips = vips.map(|vip| (vip.link, vip.address.address));
+        let sources = self.living().flat_map(|slot| {
+            let families = slot.config.families();
+            families.filter_map(|family| Some((slot.link?, slot.sources.of(family)?)))
+        });
+        let yielded =
+            self.living().filter(|slot| slot.role() != Role::Master && slot.last_word.is_some());
+        let yielded = yielded.flat_map(|slot| slot.vips(&self.links));
+        let yielded = yielded.map(|(link, vip)| (link, vip.address));
+        let all: BTreeSet<_> = vips.chain(sources).chain(yielded).collect();
+        all.into_iter().collect()
+    }
+
+    /// Every VIP of the configuration whose link exists, whoever is MASTER.
+    #[must_use]
+    pub fn configured_vips(&self) -> HashSet<(LinkIndex, IpAddr)> {
+        let present = self.order.iter().chain(&self.departing).filter_map(|id| self.slot(*id));
+        let vips = present.flat_map(|slot| slot.vips(&self.links));
+        vips.map(|(link, vip)| (link, vip.address)).collect()
     }
 
     /// The sockets to have open now.

@@ -12,7 +12,7 @@ use lb_control::status::Maintenance;
 use lb_election::Role;
 
 use super::config::InstanceConfig;
-use super::conflict::Ongoing;
+use super::conflict::{Lines, Ongoing};
 use super::last_word::LastWord;
 use super::links::Links;
 use super::protocol::{Protocol, Sources, Together};
@@ -65,6 +65,8 @@ pub(crate) struct Slot {
     pub(crate) group: Option<usize>,
     /// Why it has to be in FAULT, a sentence each.
     pub(crate) faults: Vec<String>,
+    /// What is tracked and makes it weaker, a sentence each.
+    pub(crate) weaknesses: Vec<String>,
     /// What it adds to the demotion counters of its groups.
     pub(crate) unfit: i32,
     /// What it waits for before it can start or leave FAULT, a sentence each.
@@ -81,6 +83,8 @@ pub(crate) struct Slot {
     pub(crate) ongoing: Vec<Ongoing>,
     /// It is no more in the configuration, and that was told.
     pub(crate) parted: bool,
+    /// What was logged of packets, and when.
+    pub(crate) lines: Lines,
     /// The state that was told last.
     pub(crate) told: State,
     /// When it entered its role; `None` before the start.
@@ -221,6 +225,7 @@ impl Slot {
             vmacs: Vec::new(),
             group: None,
             faults: Vec::new(),
+            weaknesses: Vec::new(),
             unfit: 0,
             waits: Vec::new(),
             garp: GarpTimers::default(),
@@ -230,6 +235,7 @@ impl Slot {
             history: History::default(),
             maintenance: None,
             ongoing: Vec::new(),
+            lines: Lines::default(),
             told: State::Init,
             since: None,
             lower: Limit::default(),
@@ -383,7 +389,9 @@ impl Slot {
             model::Family::Inet => "IPv4",
             model::Family::Inet6 => "link-local IPv6",
         };
-        Some(format!("no {kind} address on {interface}: add one or set {option}"))
+        Some(format!(
+            "no {kind} address on {interface}: add one or set {option}, different on each router"
+        ))
     }
 }
 
