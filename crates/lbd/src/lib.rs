@@ -7,5 +7,6 @@ pub mod detach;
 pub mod dump;
 pub mod engine;
 pub mod log;
+pub mod mailbox;
 pub mod names;
 pub mod supervisor;

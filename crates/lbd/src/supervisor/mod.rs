@@ -31,11 +31,12 @@ use sd_notify::NotifyState;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval, timeout};
 
-use crate::advertiser::{self, Advertiser, Observation, Recorder};
+use crate::advertiser::{self, Advertiser, OBSERVATIONS, Observation, Recorder};
 use crate::balancer::{self, Balancer};
 use crate::cli::Args;
 use crate::dump::{self, Dump};
 use crate::engine::EventSink;
+use crate::mailbox::{self, mailbox};
 use config::Configuration;
 use control::{Command, Control};
 use maintenance::Register;
@@ -72,10 +73,22 @@ pub struct Fatal {
 
 /// Everything that arrives, besides signals.
 struct Inbox {
-    events: mpsc::UnboundedReceiver<Event>,
-    results: mpsc::UnboundedReceiver<Observation>,
+    events: mailbox::Inbox<Event>,
+    results: mailbox::Inbox<Observation>,
     commands: mpsc::Receiver<Command>,
     watchdog: Watchdog,
+}
+
+/// The next event; says how many were dropped before it for want of room.
+async fn next_event(events: &mut mailbox::Inbox<Event>) -> Option<Event> {
+    let event = events.recv().await;
+    let dropped = events.take_dropped();
+    if dropped > 0 {
+        tracing::error!(
+            "{dropped} events were dropped: more happened than the supervisor could tell"
+        );
+    }
+    event
 }
 
 /// The service manager's watchdog, if it has one for us.
@@ -148,7 +161,7 @@ pub async fn run(
     let mut signals =
         Signals::new(args.ignore_sigint).map_err(|e| fatal("cannot take signals over", e))?;
     let (sink, events) = EventSink::channel();
-    let (results_in, results) = mpsc::unbounded_channel();
+    let (results_in, results) = mailbox(OBSERVATIONS);
     let (commands_in, commands) = mpsc::channel(16);
     let mut inbox = Inbox { events, results, commands, watchdog: Watchdog::new() };
     let (recorder, writer) = match &args.record {
@@ -310,7 +323,7 @@ impl Supervisor {
                     Signal::Dump { dump, clear } => self.dump(dump, clear),
                     Signal::ThreadDump => self.test_fault(),
                 },
-                Some(event) = inbox.events.recv() => self.handle(&event),
+                Some(event) = next_event(&mut inbox.events) => self.handle(&event),
                 Some(result) = inbox.results.recv() => self.pass_on(result),
                 Some(command) = inbox.commands.recv() => match command {
                     Command::Status(answer) => self.answer_status(answer),
@@ -449,7 +462,7 @@ impl Supervisor {
         loop {
             tokio::select! {
                 biased;
-                Some(event) = inbox.events.recv() => self.handle(&event),
+                Some(event) = next_event(&mut inbox.events) => self.handle(&event),
                 Some(result) = inbox.results.recv() => self.pass_on(result),
                 () = inbox.watchdog.due() => tell_systemd(&[NotifyState::Watchdog]),
                 done = &mut work => return done,

@@ -10,11 +10,12 @@ use std::fmt::Display;
 
 use lb_config::Model;
 use lb_config::model::{Buffer, TrackFile, TrackProcess, Tracked, VirtualRouter, VrrpScript};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
 use crate::advertiser::Observation;
+use crate::mailbox::Sender;
 
 /// What some instance tracks: each script in a task of its own, all files in one, all processes in
 /// one. Nothing runs for what nobody tracks.
@@ -23,7 +24,7 @@ pub struct Tracker {
     running: BTreeMap<String, (VrrpScript, AbortHandle)>,
     files: Option<Task<TrackFile>>,
     processes: Option<Task<TrackProcess>>,
-    results: mpsc::UnboundedSender<Observation>,
+    results: Sender<Observation>,
     /// The last word on every file and process: they are told of changes only.
     known: BTreeMap<(Kind, String), Observation>,
 }
@@ -50,7 +51,7 @@ enum Kind {
 impl Tracker {
     /// No script yet.
     #[must_use]
-    pub fn new(results: mpsc::UnboundedSender<Observation>) -> Self {
+    pub fn new(results: Sender<Observation>) -> Self {
         let (running, known) = (BTreeMap::new(), BTreeMap::new());
         Self { running, files: None, processes: None, results, known }
     }
@@ -189,7 +190,7 @@ impl<T: PartialEq> Task<T> {
 ///
 /// A script that cannot be run has failed, and says why. What this host is short of is no result: the
 /// last one stays.
-async fn run_forever(config: VrrpScript, results: mpsc::UnboundedSender<Observation>) {
+async fn run_forever(config: VrrpScript, results: Sender<Observation>) {
     let mut ticks = interval_at(Instant::now(), config.interval);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
     let mut last: Option<String> = None;
@@ -252,6 +253,8 @@ mod tests {
     use lb_config::model::Script;
 
     use super::*;
+    use crate::advertiser::OBSERVATIONS;
+    use crate::mailbox::mailbox;
 
     fn config(command: &str) -> VrrpScript {
         VrrpScript {
@@ -269,7 +272,7 @@ mod tests {
     async fn every_run_is_reported() {
         let dir = tempfile::tempdir().unwrap();
         let flag = dir.path().join("flag");
-        let (sender, mut results) = mpsc::unbounded_channel();
+        let (sender, mut results) = mailbox(OBSERVATIONS);
         let task =
             tokio::spawn(run_forever(config(&format!("test -e {}", flag.display())), sender));
         let success =
@@ -282,7 +285,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_script_nobody_tracks_does_not_run() {
-        let (sender, mut results) = mpsc::unbounded_channel();
+        let (sender, mut results) = mailbox(OBSERVATIONS);
         let mut tracker = Tracker::new(sender);
         tracker.apply(&Model { vrrp_scripts: vec![config("true")], ..Model::default() });
         assert!(tracker.running.is_empty());

@@ -13,10 +13,11 @@ use lb_node::track::file::parse;
 use nix::errno::Errno;
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, InotifyEvent, WatchDescriptor};
 use tokio::io::unix::AsyncFd;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 use tokio::time::sleep;
 
 use crate::advertiser::Observation;
+use crate::mailbox::Sender;
 
 /// What cannot be watched is read so often.
 const RETRY: Duration = Duration::from_secs(1);
@@ -53,7 +54,7 @@ fn write(file: &TrackFile) -> io::Result<()> {
 /// The kernel has no inotify for us.
 pub(super) fn start(
     wanted: watch::Receiver<Vec<TrackFile>>,
-    results: mpsc::UnboundedSender<Observation>,
+    results: Sender<Observation>,
 ) -> io::Result<impl Future<Output = ()>> {
     let mut files = Files {
         inotify: Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK)?,
@@ -68,7 +69,7 @@ pub(super) fn start(
 struct Files {
     inotify: Inotify,
     watched: Vec<Watched>,
-    results: mpsc::UnboundedSender<Observation>,
+    results: Sender<Observation>,
 }
 
 /// A file that is followed.
@@ -266,6 +267,8 @@ mod tests {
     use tempfile::TempDir;
 
     use super::*;
+    use crate::advertiser::OBSERVATIONS;
+    use crate::mailbox::{Inbox, mailbox};
 
     fn definition(path: &Path) -> TrackFile {
         let path = path.to_str().unwrap().to_owned();
@@ -276,14 +279,14 @@ mod tests {
     struct Scene {
         dir: TempDir,
         wanted: watch::Sender<Vec<TrackFile>>,
-        results: mpsc::UnboundedReceiver<Observation>,
+        results: Inbox<Observation>,
     }
 
     impl Scene {
         fn new(path: &str) -> Self {
             let dir = tempfile::tempdir().unwrap();
             let (wanted, receiver) = watch::channel(vec![definition(&dir.path().join(path))]);
-            let (sender, results) = mpsc::unbounded_channel();
+            let (sender, results) = mailbox(OBSERVATIONS);
             tokio::spawn(start(receiver, sender).unwrap());
             Self { dir, wanted, results }
         }

@@ -10,12 +10,13 @@ use std::time::Duration;
 use lb_config::model::{Buffer, TrackProcess};
 use lb_node::track::process::{is_meant, wants_command};
 use tokio::io::unix::AsyncFd;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 
 use super::connector::{Connector, Event};
 use crate::advertiser::Observation;
+use crate::mailbox::Sender;
 
 /// Without word from the kernel all processes are looked at so often.
 const LOOK: Duration = Duration::from_secs(1);
@@ -30,7 +31,7 @@ type Found = HashMap<u32, Vec<usize>>;
 pub(super) fn start(
     wanted: watch::Receiver<Vec<TrackProcess>>,
     buffer: Buffer,
-    results: mpsc::UnboundedSender<Observation>,
+    results: Sender<Observation>,
 ) -> impl Future<Output = ()> {
     // Before the first look, so that nothing is missed between.
     let source = match listen(buffer) {
@@ -98,7 +99,7 @@ impl Source {
 struct Processes {
     kinds: Vec<Kind>,
     found: Found,
-    results: mpsc::UnboundedSender<Observation>,
+    results: Sender<Observation>,
 }
 
 /// Processes of one definition.
@@ -288,13 +289,15 @@ mod tests {
     use tempfile::TempDir;
 
     use super::*;
+    use crate::advertiser::OBSERVATIONS;
+    use crate::mailbox::{Inbox, mailbox};
 
     /// A program of which nobody else runs a copy, and who follows it.
     struct Scene {
         program: PathBuf,
         _dir: TempDir,
         _wanted: watch::Sender<Vec<TrackProcess>>,
-        results: mpsc::UnboundedReceiver<Observation>,
+        results: Inbox<Observation>,
         children: Vec<Child>,
     }
 
@@ -319,7 +322,7 @@ mod tests {
                 full_command: false,
             };
             let (wanted, receiver) = watch::channel(vec![definition]);
-            let (sender, results) = mpsc::unbounded_channel();
+            let (sender, results) = mailbox(OBSERVATIONS);
             if listening {
                 if let Err(error) = Connector::open(Buffer::default()) {
                     eprintln!("skipped: no connector: {error}");
@@ -386,7 +389,7 @@ mod tests {
 
     #[test]
     fn a_copy_is_what_its_parent_is_until_it_becomes_something_else() {
-        let (results, mut reported) = mpsc::unbounded_channel();
+        let (results, mut reported) = mailbox(OBSERVATIONS);
         let definition = TrackProcess {
             name: "p".into(),
             process: vec!["/nowhere".into()],
