@@ -82,6 +82,10 @@ pub(crate) struct Slot {
     pub(crate) since: Option<Since>,
     /// Of lower priorities that are told.
     pub(crate) lower: Limit,
+    /// Of lower priorities that are told as BACKUP.
+    pub(crate) discarded: Limit,
+    /// Of masters that stop.
+    pub(crate) stops: Limit,
     /// Of announcements after lower priorities.
     pub(crate) lower_announced: Limit,
     /// Time of its entry in the heap of deadlines.
@@ -221,6 +225,8 @@ impl Slot {
             told: State::Init,
             since: None,
             lower: Limit::default(),
+            discarded: Limit::default(),
+            stops: Limit::default(),
             lower_announced: Limit::default(),
             armed: None,
             resume: false,

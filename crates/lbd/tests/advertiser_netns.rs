@@ -77,11 +77,11 @@ struct Site {
 fn with_site(test: impl FnOnce(&mut Site) + Send + 'static) {
     let body = || {
         if Command::new("keepalived").arg("-v").stderr(Stdio::null()).status().is_err() {
-            eprintln!("skipped: keepalived is not installed");
+            lb_skip::skip("keepalived is not installed");
             return;
         }
         if let Err(error) = unshare(CloneFlags::CLONE_NEWNET) {
-            eprintln!("skipped: a network namespace needs root ({error})");
+            lb_skip::skip(format_args!("a network namespace needs root ({error})"));
             return;
         }
         test(&mut Site::new());

@@ -79,10 +79,6 @@ pub enum Observation {
     },
 }
 
-/// Observations that wait at most: a result of every script many times over. Of a file and of a kind
-/// of processes only the last one waits, and always does.
-pub const OBSERVATIONS: usize = 4096;
-
 impl Message for Observation {
     const MERGES: bool = true;
 

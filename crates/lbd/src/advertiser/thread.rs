@@ -83,6 +83,9 @@ impl Message for Command {
     }
 }
 
+/// How long a start waits for addresses of an earlier life to be gone.
+const LEFTOVERS: Duration = Duration::from_millis(500);
+
 /// After a snapshot for the status so many times its cost passes until the next.
 const SNAPSHOT_PAUSE: u32 = 20;
 
@@ -198,6 +201,8 @@ impl Thread {
         }
         tell(node, Input::Start);
         thread.act().map_err(netlink)??;
+        // Addresses of an earlier life are gone when we say that we have started.
+        thread.kernel.wait(LEFTOVERS).map_err(netlink)?;
         // Those that were adopted have not become MASTER just now.
         *thread.masters.lock().unwrap_or_else(PoisonError::into_inner) = thread.node.masters();
         Ok(thread)
@@ -247,7 +252,7 @@ impl Thread {
         }
         if ready.contains(&COMMANDS) {
             self.waker.clear();
-            kernel.settle(&mut tell);
+            kernel.settle(&mut tell)?;
         }
         if ready.contains(&KERNEL) {
             kernel.drain(&mut tell)?;

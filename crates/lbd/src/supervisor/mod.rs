@@ -10,10 +10,12 @@ mod maintenance;
 pub mod notify;
 mod operator;
 pub mod pidfile;
+pub mod runner;
 pub mod signals;
 pub mod slot;
 mod state_sync;
 pub mod tracker;
+mod turns;
 
 use std::collections::BTreeMap;
 use std::future::pending;
@@ -31,20 +33,21 @@ use sd_notify::NotifyState;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval, timeout};
 
-use crate::advertiser::{self, Advertiser, OBSERVATIONS, Observation, Recorder};
+use crate::advertiser::{self, Advertiser, Observation, Recorder};
 use crate::balancer::{self, Balancer};
 use crate::cli::Args;
 use crate::dump::{self, Dump};
 use crate::engine::EventSink;
-use crate::mailbox::{self, mailbox};
+use crate::mailbox;
 use config::Configuration;
 use control::{Command, Control};
 use maintenance::Register;
-use notify::{Notifications, Runner};
+use notify::Notifications;
 use operator::Waiting;
+use runner::Runner;
 use signals::{Signal, Signals};
 use slot::{Change, Slot};
-use tracker::Tracker;
+use tracker::{Findings, Tracker};
 
 /// A stop may take so long if the configuration does not say otherwise (`child_wait_time`).
 const STOP: Duration = Duration::from_secs(5);
@@ -74,7 +77,7 @@ pub struct Fatal {
 /// Everything that arrives, besides signals.
 struct Inbox {
     events: mailbox::Inbox<Event>,
-    results: mailbox::Inbox<Observation>,
+    results: Findings,
     commands: mpsc::Receiver<Command>,
     watchdog: Watchdog,
 }
@@ -161,7 +164,7 @@ pub async fn run(
     let mut signals =
         Signals::new(args.ignore_sigint).map_err(|e| fatal("cannot take signals over", e))?;
     let (sink, events) = EventSink::channel();
-    let (results_in, results) = mailbox(OBSERVATIONS);
+    let results = Findings::default();
     let (commands_in, commands) = mpsc::channel(16);
     let mut inbox = Inbox { events, results, commands, watchdog: Watchdog::new() };
     let (recorder, writer) = match &args.record {
@@ -177,7 +180,7 @@ pub async fn run(
     let mut supervisor = Supervisor {
         notifications: Notifications::new(&model),
         runner: Runner::start(),
-        tracker: Tracker::new(results_in),
+        tracker: Tracker::new(inbox.results.clone()),
         args,
         socket,
         model: Arc::new(model),
@@ -195,15 +198,17 @@ pub async fn run(
         written,
     };
     supervisor.check_maintenance();
-    if let Some((script, limit)) = &supervisor.model.global.startup_script {
-        run_hook("startup_script", script, *limit).await;
+    if let Some((script, limit)) = &supervisor.model.global.startup_script
+        && !run_hook("startup_script", script, *limit, signals.stop()).await
+    {
+        return Ok(OK);
     }
     if let Some(directory) = supervisor.socket.parent() {
         let _ = pidfile::make_directory(directory); // whoever needs it says why it cannot be
     }
     Tracker::initialise(&supervisor.model);
     supervisor.tracker.apply(&supervisor.model);
-    while let Ok(found) = inbox.results.try_recv() {
+    while let Some(found) = inbox.results.take() {
         supervisor.pass_on(found);
     }
     // The timers run from here on: whatever can wait comes later.
@@ -316,15 +321,16 @@ impl Supervisor {
             tokio::select! {
                 signal = signals.next() => match signal {
                     Signal::Stop => return OK,
-                    Signal::Reload => {
-                        // Its verdict is an event and in the status.
-                        let _ = self.reload(inbox).await;
-                    }
+                    // Its verdict is an event and in the status.
+                    Signal::Reload => tokio::select! {
+                        _ = self.reload(inbox) => {}
+                        () = signals.stop() => return OK,
+                    },
                     Signal::Dump { dump, clear } => self.dump(dump, clear),
                     Signal::ThreadDump => self.test_fault(),
                 },
                 Some(event) = next_event(&mut inbox.events) => self.handle(&event),
-                Some(result) = inbox.results.recv() => self.pass_on(result),
+                result = inbox.results.next() => self.pass_on(result),
                 Some(command) = inbox.commands.recv() => match command {
                     Command::Status(answer) => self.answer_status(answer),
                     Command::Config(answer) => {
@@ -337,10 +343,12 @@ impl Supervisor {
                     }
                     Command::Why(name, answer) => self.why(&name, answer),
                     Command::Demote(group, by, answer) => self.demote(&group, by, answer),
-                    Command::Reload(answer) => {
-                        let verdict = self.reload(inbox).await;
-                        let _ = answer.send(verdict); // the client may have gone
-                    }
+                    Command::Reload(answer) => tokio::select! {
+                        verdict = self.reload(inbox) => {
+                            let _ = answer.send(verdict); // the client may have gone
+                        }
+                        () = signals.stop() => return OK,
+                    },
                 },
                 change = self.advertiser.changed() => {
                     if let Some(status) = self.advertiser_changed(change) {
@@ -415,8 +423,8 @@ impl Supervisor {
     /// One event to everyone who subscribes: the log, scripts, our own memory, the service manager.
     fn handle(&mut self, event: &Event) {
         log_event(&event.kind, self.model.global.carp.log);
-        for run in self.notifications.runs(&event.kind) {
-            self.runner.run(run);
+        if let Some(subject) = notify::subject(&event.kind) {
+            self.runner.run(&subject, self.notifications.runs(&event.kind));
         }
         if let Some((name, state, _)) = event.kind.instance() {
             match state {
@@ -463,7 +471,7 @@ impl Supervisor {
             tokio::select! {
                 biased;
                 Some(event) = next_event(&mut inbox.events) => self.handle(&event),
-                Some(result) = inbox.results.recv() => self.pass_on(result),
+                result = inbox.results.next() => self.pass_on(result),
                 () = inbox.watchdog.due() => tell_systemd(&[NotifyState::Watchdog]),
                 done = &mut work => return done,
             }
@@ -578,7 +586,7 @@ impl Supervisor {
         }
         self.runner.drain(LAST_SCRIPTS).await;
         if let Some((script, limit)) = &self.model.global.shutdown_script {
-            run_hook("shutdown_script", script, *limit).await;
+            run_hook("shutdown_script", script, *limit, pending()).await;
         }
         tracing::info!("Stopped");
         ended && balancer_ended
@@ -600,6 +608,8 @@ impl Supervisor {
                 .into_iter()
                 .flatten()
                 .collect(),
+            notify_scripts: self.runner.status(),
+            tracked_scripts: self.tracker.scripts(),
         };
         async move {
             let lb_node::Status { mut vrrp, carp } = advertiser.await;
@@ -714,19 +724,34 @@ fn exit_status(error: &anyhow::Error) -> u8 {
     if refused { PERMISSION } else { FATAL }
 }
 
-async fn run_hook(name: &str, script: &lb_config::model::Script, limit: Duration) {
+/// Runs `startup_script` or `shutdown_script`. When `stop` is done before it, it is ended: false then.
+async fn run_hook(
+    name: &str,
+    script: &lb_config::model::Script,
+    limit: Duration,
+    stop: impl Future<Output = ()>,
+) -> bool {
     let mut running = match lb_script::start(script, &[]) {
         Ok(running) => running,
         Err(error) => {
             tracing::error!("cannot run {name} `{}`: {error}", script.argv.join(" "));
-            return;
+            return true;
         }
     };
-    match running.wait_at_most(limit).await {
+    let ended = tokio::select! {
+        ended = running.wait_at_most(limit) => ended,
+        () = stop => {
+            tracing::warn!("{name} is ended, because the daemon is told to stop");
+            running.end(lb_script::GRACE).await;
+            return false;
+        }
+    };
+    match ended {
         Ok(outcome) if outcome.success() => tracing::info!("{name} done"),
         Ok(outcome) => tracing::warn!("{name} ended with {outcome}"),
         Err(error) => tracing::error!("cannot wait for {name}: {error}"),
     }
+    true
 }
 
 /// The log line of an event, under the name of the process that says it in keepalived. Lines about
@@ -751,6 +776,10 @@ fn log_event(event: &EventKind, carp_log: u8) {
             tracing::warn!("{event}");
         }
         EventKind::Reloaded { .. } => tracing::info!("{event}"),
+        // What keepalived logs with -D only.
+        EventKind::VrrpAdvertTimeout { .. }
+        | EventKind::VrrpBackupRxStop { .. }
+        | EventKind::VrrpTxStop { .. } => tracing::debug!(target: "lbd::advertiser", "{event}"),
         EventKind::Checker { .. }
         | EventKind::RealServer { .. }
         | EventKind::Quorum { .. }
@@ -762,7 +791,9 @@ fn log_event(event: &EventKind, carp_log: u8) {
         | EventKind::Conflict { .. }
         | EventKind::VrrpGroup { .. }
         | EventKind::VrrpPriority { .. }
+        | EventKind::VrrpMasterRxHigherPri { .. }
         | EventKind::VrrpMasterRxLowerPri { .. }
+        | EventKind::VrrpBackupRxLowerPri { .. }
         | EventKind::Script { .. }
         | EventKind::TrackedFile { .. }
         | EventKind::Process { .. }
