@@ -9,12 +9,12 @@ use std::thread;
 
 use clap::error::ErrorKind;
 use lbd::cli::Args;
-use lbd::detach;
 use lbd::log::{self, Log};
-use lbd::supervisor::pidfile::PidFile;
-use lbd::supervisor::{self, FATAL, Fatal, OK, PERMISSION, config, signals};
+use lbd::supervisor::pidfile::{PidFile, PidFileError};
+use lbd::supervisor::{self, FATAL, Fatal, OK, config, signals};
+use lbd::{detach, inherited, init};
 use nix::sched::{CloneFlags, setns};
-use nix::sys::resource::{RLIM_INFINITY, Resource, setrlimit};
+use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit, setrlimit};
 use nix::sys::stat::{Mode, umask};
 
 /// Mode of the files that keepalived writes is 0600.
@@ -78,6 +78,12 @@ fn run(args: Args) -> u8 {
             FATAL
         });
     }
+    if init::is_first_process() {
+        return init::run().unwrap_or_else(|error| {
+            eprintln!("lbd: cannot start as process 1: {error}; /proc has to be mounted");
+            FATAL
+        });
+    }
     daemon(args).unwrap_or_else(|status| status)
 }
 
@@ -105,6 +111,10 @@ fn check(args: &Args, target: Option<&Path>) -> u8 {
 /// Runs in this process, in the foreground or detached by [`detach`]. `Err` is the exit status of
 /// a daemon that did not start and has said why.
 fn daemon(mut args: Args) -> Result<u8, u8> {
+    inherited::clean();
+    inherited::take_name(std::env::args_os().next().as_deref());
+    lb_script::remember_limits();
+    raise_descriptors();
     // Before the log runs, stderr is the place to complain.
     let early = |message: String| {
         eprintln!("lbd: {message}");
@@ -204,38 +214,46 @@ fn enter_namespace(name: &str) -> io::Result<()> {
     Ok(setns(file, CloneFlags::CLONE_NEWNET)?)
 }
 
+/// Takes as many descriptors as are allowed: scripts, checks and clients each hold some.
+fn raise_descriptors() {
+    if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE)
+        && soft < hard
+    {
+        let _ = setrlimit(Resource::RLIMIT_NOFILE, hard, hard); // whoever runs short of them says so
+    }
+}
+
 /// keepalived's names, so that what watches it finds us: all of them hold our number.
+///
+/// One that cannot be written, on a full disk for example, is a warning: VIPs matter more. Without the
+/// first one nothing tells a second daemon that this one runs, but its control socket.
 fn pid_files(args: &Args) -> Result<Vec<PidFile>, Fatal> {
     let directory = match &args.namespace {
         Some(name) => Path::new("/run/keepalived").join(name),
         None => PathBuf::from("/run"),
     };
-    let parent = args.pid.clone().unwrap_or_else(|| directory.join("keepalived.pid"));
-    let parent = PidFile::create(&parent, "-p").map_err(|error| Fatal {
-        status: if is_refused(&error) { PERMISSION } else { FATAL },
-        message: error.to_string(),
-    })?;
-    let mut files = vec![parent];
-    let children = [
-        (&args.vrrp_pid, "vrrp.pid", "-r", !args.check || args.vrrp),
-        (&args.checkers_pid, "checkers.pid", "-c", !args.vrrp || args.check),
-    ];
-    for (path, name, option, wanted) in children {
-        // Who moved the first file away from its place did not mean to leave the others there.
-        let default = args.pid.is_none().then(|| directory.join(name));
-        if let (Some(path), true) = (path.clone().or(default), wanted) {
-            match PidFile::create(&path, option) {
-                Ok(file) => files.push(file),
-                Err(error) => tracing::warn!("{error}"),
+    // Who moved the first file away from its place did not mean to leave the others there.
+    let default = |name: &str| args.pid.is_none().then(|| directory.join(name));
+    let mut wanted =
+        vec![(args.pid.clone().unwrap_or_else(|| directory.join("keepalived.pid")), "-p")];
+    if !args.check || args.vrrp {
+        wanted.extend(args.vrrp_pid.clone().or(default("vrrp.pid")).map(|path| (path, "-r")));
+    }
+    if !args.vrrp || args.check {
+        wanted
+            .extend(args.checkers_pid.clone().or(default("checkers.pid")).map(|path| (path, "-c")));
+    }
+    let mut files = Vec::new();
+    for (path, option) in wanted {
+        match PidFile::create(&path, option) {
+            Ok(file) => files.push(file),
+            Err(error @ PidFileError::Running { .. }) if option == "-p" => {
+                return Err(Fatal { status: FATAL, message: error.to_string() });
             }
+            Err(error) => tracing::warn!("{error}; it runs without"),
         }
     }
     Ok(files)
-}
-
-fn is_refused(error: &supervisor::pidfile::PidFileError) -> bool {
-    use supervisor::pidfile::PidFileError::Write;
-    matches!(error, Write { source, .. } if source.kind() == io::ErrorKind::PermissionDenied)
 }
 
 fn default_socket(namespace: Option<&str>) -> PathBuf {

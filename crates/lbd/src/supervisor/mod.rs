@@ -38,6 +38,7 @@ use crate::balancer::{self, Balancer};
 use crate::cli::Args;
 use crate::dump::{self, Dump};
 use crate::engine::EventSink;
+use crate::init;
 use crate::mailbox;
 use config::Configuration;
 use control::{Command, Control};
@@ -599,7 +600,7 @@ impl Supervisor {
         let cleared = Arc::clone(&self.cleared);
         let mut daemon = status::Daemon {
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            pid: std::process::id(),
+            pid: init::daemon_pid(),
             started: self.started,
             config: self.args.config.display().to_string(),
             last_reload: self.last_reload.clone(),
