@@ -203,6 +203,7 @@ impl Thread {
         thread.act().map_err(netlink)??;
         // Addresses of an earlier life are gone when we say that we have started.
         thread.kernel.wait(LEFTOVERS).map_err(netlink)?;
+        thread.kernel.sweep(&thread.node);
         // Those that were adopted have not become MASTER just now.
         *thread.masters.lock().unwrap_or_else(PoisonError::into_inner) = thread.node.masters();
         Ok(thread)
@@ -258,6 +259,9 @@ impl Thread {
             kernel.drain(&mut tell)?;
         }
         tell(Input::Timer);
+        for link in kernel.take_other_macs() {
+            node.announce_link(link, actions);
+        }
         self.warn_if_not_opened()?;
         if ready.contains(&COMMANDS) {
             self.obey_all()?;
