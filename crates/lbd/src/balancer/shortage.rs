@@ -30,10 +30,10 @@ impl Shortages {
             let shortage = self.0.entry(reason.into()).or_default();
             shortage.checkers += 1;
             if shortage.checkers == 1 {
+                let who = who();
                 warn!(
-                    "{} cannot run, as perhaps others: {reason}; it says nothing about its server, and is \
-                     tried again",
-                    who()
+                    "{who} cannot run, as perhaps others: {reason}; it says nothing about its server, \
+                     and is tried again"
                 );
             }
         }
