@@ -168,7 +168,7 @@ pub(super) static HTTPS: Table<Check> = Table {
 pub(super) static MISC: Table<Check> = Table {
     block: "MISC_CHECK",
     keywords: &[
-        Keyword::new("misc_path", Takes::Command(|c, command| c.script().command = Some(command))),
+        Keyword::new("misc_path", Takes::Program(|c, command| c.script().command = Some(command))),
         Keyword::or(
             "misc_timeout",
             "delay_loop of the virtual server",
@@ -394,7 +394,9 @@ fn digest(url: &mut Url, context: &mut Context<'_>, line: &Line) {
     });
     let valid = text.len() == 32
         && digest.iter_mut().zip(pairs).all(|(to, byte)| byte.map(|byte| *to = byte).is_some());
-    if valid {
+    if url.digest.is_some() {
+        context.given_before(line);
+    } else if valid {
         url.digest = Some(digest);
     } else {
         let message = "this digest is not 32 hexadecimal digits and is ignored";
@@ -409,7 +411,7 @@ pub(crate) struct Above<'s> {
     pub(crate) address: SocketAddr,
 }
 
-/// Takes defaults and what is inherited; `None` for a script that cannot run.
+/// Takes defaults and what is inherited; `None` if what the check needs is missing.
 pub(crate) fn finish(
     context: &mut Context<'_>,
     check: Check,
@@ -464,7 +466,9 @@ pub(crate) fn finish(
         Kind::Misc => {
             let program = check.script.map(|program| *program).unwrap_or_default();
             let command = program.command.map(|command| command.owned_by(program.owner));
-            let script = context.check_tracked(command, Class::Note)?;
+            let Some(script) = context.check_tracked(command, Class::Note) else {
+                return Some(model::Checker::impossible("MISC_CHECK", delay_loop));
+            };
             // The virtual server's period bounds it, whatever the checker's own is.
             let timeout = match program.timeout {
                 Duration::ZERO => server.delay_loop.unwrap_or(Duration::from_secs(60)),

@@ -78,10 +78,15 @@ fn instance(
         let message = format!("({name}) is strict: its first IPv6 address must be link-local");
         context.diags.warn("strict-link-local", *place, message);
     }
-    let (state, priority) = state(context, &mut draft, strict);
+    let (mut state, priority) = state(context, &mut draft, strict);
     let owner = priority == 255;
     let interval = interval(context, &draft, version);
     let (password, header_key) = authentication(context, &draft, version, family, strict);
+    if header_key.is_some() && state == InitialState::Master && !owner {
+        let message = format!("({name}) starts as BACKUP: AH and state MASTER do not go together");
+        context.diags.warn("auth-state", draft.router.state_place, message);
+        state = InitialState::Backup;
+    }
     let destination = match family {
         Family::Inet => context.globals.group_inet,
         Family::Inet6 => context.globals.group_inet6,
@@ -216,6 +221,11 @@ fn state(context: &mut Context<'_>, draft: &mut Instance, strict: bool) -> (Init
         let message = format!("({name}) is strict: its state follows from its priority");
         context.diags.warn("strict-state", draft.router.state_place, message);
         state = if owner { InitialState::Master } else { InitialState::Backup };
+    }
+    if owner && draft.nopreempt {
+        let message = format!("({name}) nopreempt does not work with priority 255 and is ignored");
+        context.diags.warn("nopreempt-owner", draft.nopreempt_place, message);
+        draft.nopreempt = false;
     }
     if state == InitialState::Master && draft.nopreempt {
         let message = format!("({name}) nopreempt does not work with state MASTER and is ignored");

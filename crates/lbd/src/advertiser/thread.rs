@@ -82,7 +82,6 @@ pub(super) struct Thread {
     timer: Timer,
     commands: mpsc::Receiver<Command>,
     waker: Arc<Waker>,
-    events: EventSink,
     masters: Masters,
     keep_vips: bool,
     stopping: Vec<oneshot::Sender<()>>,
@@ -114,7 +113,7 @@ impl Thread {
         })?;
         let mut thread = Self {
             tape: Tape::new(options.recording.as_ref(), now, seed, &options.adopt),
-            kernel: Kernel::open(&poller, KERNEL, Arc::clone(&waker))?,
+            kernel: Kernel::open(&poller, KERNEL, events, Arc::clone(&waker))?,
             sockets,
             node,
             outgoing: Outgoing::default(),
@@ -126,7 +125,6 @@ impl Thread {
             timer,
             commands,
             waker,
-            events,
             masters,
             keep_vips: options.keep_vips,
             stopping: Vec::new(),
@@ -166,7 +164,7 @@ impl Thread {
         }
         self.tape.end(Instant::now());
         let replies = mem::take(&mut self.stopping);
-        self.kernel.then(move || {
+        self.kernel.end(move || {
             for reply in replies {
                 // The supervisor may have given up.
                 let _ = reply.send(());
@@ -303,8 +301,7 @@ impl Thread {
         }
         self.moved |= moved;
         if !told.is_empty() {
-            let events = self.events.clone();
-            self.kernel.then(move || told.into_iter().for_each(|event| events.emit(event)))?;
+            self.kernel.tell(told)?;
         }
         opened
     }
