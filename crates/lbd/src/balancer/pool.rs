@@ -416,14 +416,14 @@ impl Pool {
             Outcome::Up { weight } => (Some(weight), None),
             Outcome::Down(failure) => (None, Some(failure)),
             Outcome::NotRun(reason) => {
-                let mut lack = std::mem::take(&mut check.lack);
+                let mut lack = std::mem::take(&mut virtual_server.checks[server][checker].lack);
                 let who = || format!("{kind} on service {}", virtual_server.real_server(server));
                 self.shortages.left_out(&mut lack, &reason, who);
                 virtual_server.checks[server][checker].lack = lack;
                 return false;
             }
         };
-        self.shortages.over(&mut check.lack);
+        self.shortages.over(&mut virtual_server.checks[server][checker].lack);
         let mut outputs = Vec::new();
         if let Some(wish) = weight {
             let configured = virtual_server.state.config().real_servers[server].weight;
