@@ -11,6 +11,7 @@ mod wire;
 mod election;
 mod failover;
 mod lines;
+mod log;
 mod packets;
 mod preemption;
 mod reload;
