@@ -1,5 +1,6 @@
 //! `lbd`: see lbd(8).
 
+use std::error::Error as _;
 use std::fs::{File, OpenOptions};
 use std::io::{self, IsTerminal, Write};
 use std::panic::{self, PanicHookInfo};
@@ -72,6 +73,9 @@ fn run(args: Args) -> u8 {
     if let Some(target) = &args.config_test {
         return check(&args, target.as_deref());
     }
+    if args.cleanup {
+        return clean_up(&args);
+    }
     if !args.dont_fork && !args.detached {
         return detach::into_background().unwrap_or_else(|error| {
             eprintln!("lbd: cannot start in the background: {error}; -n stays in the foreground");
@@ -105,6 +109,38 @@ fn check(args: &Args, target: Option<&Path>) -> u8 {
             FATAL
         }
         _ => status,
+    }
+}
+
+/// `--cleanup`: virtual addresses stay where the daemon was told to leave them.
+fn clean_up(args: &Args) -> u8 {
+    let complain = |message: String| {
+        eprintln!("lbd: {message}");
+        FATAL
+    };
+    if let Some(name) = &args.namespace
+        && let Err(error) = enter_namespace(name)
+    {
+        return complain(format!("cannot enter network namespace {name}: {error}"));
+    }
+    let syslog = (!args.no_syslog).then_some(args.log_facility);
+    let file = args.log_file.clone();
+    let log = log::Config { console: true, syslog, file, detail: args.log_detail };
+    let _log = match Log::start(&log) {
+        Ok(log) => log,
+        Err(error) => return complain(format!("cannot start the log: {error}")),
+    };
+    match lb_net::clean(!args.dont_release_vrrp) {
+        Ok(None) => 0,
+        Ok(Some(pid)) => {
+            tracing::info!("lbd runs (pid {pid}): nothing is cleaned up");
+            0
+        }
+        Err(error) => {
+            let cause = error.source().map(|cause| format!(": {cause}")).unwrap_or_default();
+            tracing::error!("cannot clean up: {error}{cause}");
+            FATAL
+        }
     }
 }
 

@@ -53,7 +53,7 @@ impl Outgoing {
                 node.emit(instance, advert, &mut self.payload, &mut self.datagrams);
                 for datagram in &self.datagrams {
                     if let Some(payload) = self.payload.get(datagram.payload.clone()) {
-                        sockets.queue(datagram, payload);
+                        sockets.queue(instance, datagram, payload);
                     }
                 }
             }
@@ -142,7 +142,7 @@ impl Outgoing {
         sockets: &mut Sockets,
         kernel: &mut Kernel,
     ) -> io::Result<()> {
-        sockets.flush();
+        sockets.flush(|id| node.name(id));
         if !self.changes.is_empty() {
             kernel.change(mem::take(&mut self.changes))?;
             self.changed.clear();

@@ -12,10 +12,6 @@ use lb_net::{Error, Share, SharedAddress, VmacSpec, Vmacs, Waker};
 
 use crate::advertiser::queue::Then;
 use crate::advertiser::thread::with_sources;
-
-/// Name of our nftables tables.
-const SHARE_TABLE: &str = "lbd";
-
 /// Hands the thread what is wanted. Dropping it waits until that is done.
 #[derive(Debug)]
 pub(super) struct Rules {
@@ -170,7 +166,7 @@ impl Hands {
     fn try_share(&mut self, shares: &[SharedAddress]) -> Result<(), Error> {
         let share = match &mut self.share {
             Some(share) => share,
-            None => self.share.insert(Share::open(SHARE_TABLE)?),
+            None => self.share.insert(Share::open(lb_net::SHARE_TABLE)?),
         };
         share.apply(shares)
     }
