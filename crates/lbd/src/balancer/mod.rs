@@ -9,6 +9,7 @@ mod plan;
 mod plane;
 mod pool;
 mod presence;
+mod shortage;
 mod status;
 mod sync;
 
