@@ -34,6 +34,8 @@ impl World<'_> {
         let ago = Duration::from_nanos(self.now - crashed);
         let legacy = if adopt { host.plan.resumable(&legacy, ago) } else { BTreeSet::new() };
         host.terms = self.table.terms(spec, &host.plan);
+        self.begun(router);
+        let host = &mut self.hosts[router];
         host.node = Some(Node::new(host.plan.clone(), &legacy, self.scenario.seed ^ router as u64));
         host.awake_since = self.now;
         let deaf = host.plan.startup_delay;
@@ -80,6 +82,10 @@ impl World<'_> {
                     let up = self.hosts[router].carriers[wire];
                     self.why = Why::Carrier { wire, up };
                     self.tell(router, Input::Link { link, name, up });
+                }
+                Change::Claimed(link, address, from) => {
+                    let mac = [2, 0, 0, 0, 0, from as u8];
+                    self.tell(router, Input::Claim { link, address, mac });
                 }
                 Change::Removed(link, address) => {
                     self.why = Why::Removed(address);

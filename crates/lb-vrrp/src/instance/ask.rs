@@ -1,7 +1,5 @@
 //! What is asked and told without a transition.
 
-use lb_election::Peers;
-
 use super::*;
 use crate::config::OldUnicastChecksum;
 use crate::types::Family;
@@ -48,6 +46,24 @@ impl Instance {
     #[must_use]
     pub fn master(&self) -> Option<Sender> {
         self.master
+    }
+
+    /// What it says, no longer MASTER, to the one that is: that it stopped.
+    #[must_use]
+    pub fn last_word(&mut self) -> Priority {
+        self.counters.advert_sent += 1;
+        self.counters.pri_zero_sent += 1;
+        Priority::STOP
+    }
+
+    /// One more advertisement as if it were MASTER, when the master is better: that announces its
+    /// addresses again. `None` when the master would yield to it.
+    #[must_use]
+    pub fn reminder(&mut self) -> Option<Priority> {
+        let ours = self.effective_priority();
+        self.master.filter(|master| master.priority > ours)?;
+        self.counters.advert_sent += 1;
+        Some(ours)
     }
 
     /// Interval of the master it respects; ours until one was heard.
