@@ -36,6 +36,9 @@ const OWN: [&str; 14] = [
 const SCRIPT: &str = "vrrp_script chk {\n script \"/usr/bin/test -e /run/healthy\"\n interval 1\n \
                       weight 60\n fall 1\n rise 1\n}\n";
 
+/// A router, and the kinds of lines that it logged.
+type Kinds = (&'static str, BTreeSet<String>);
+
 #[test]
 fn each_line_that_keepalived_logs_of_an_election_is_logged() -> Test {
     let theirs = play(Daemon::Keepalived)?;
@@ -49,7 +52,7 @@ fn each_line_that_keepalived_logs_of_an_election_is_logged() -> Test {
 }
 
 /// The kinds of lines of each router; `None` where there are no labs.
-fn play(daemon: Daemon) -> anyhow::Result<Option<Vec<(&'static str, BTreeSet<String>)>>> {
+fn play(daemon: Daemon) -> anyhow::Result<Option<Vec<Kinds>>> {
     let one = Vrrp::new(90).with("track_script {\n chk\n}");
     let two = Vrrp::new(100);
     let routers =
@@ -62,7 +65,7 @@ fn play(daemon: Daemon) -> anyhow::Result<Option<Vec<(&'static str, BTreeSet<Str
     Ok(kinds)
 }
 
-fn scenario(stage: &mut Stage) -> anyhow::Result<Vec<(&'static str, BTreeSet<String>)>> {
+fn scenario(stage: &mut Stage) -> anyhow::Result<Vec<Kinds>> {
     let vip = Vrrp::new(100).vip();
     stage.start("d2")?;
     let mut at = stage.step("d2 alone".into());
