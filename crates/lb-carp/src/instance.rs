@@ -263,7 +263,8 @@ impl Instance {
                 // This host stood still, perhaps with its network, so that silence says nothing of
                 // the master: listens once more.
                 let due_at = down_at[family as usize].unwrap_or(now);
-                if !late && now >= due_at + self.interval() {
+                let interval = self.master.map_or_else(|| self.interval(), |it| it.pace.interval());
+                if !late && now >= due_at + interval {
                     let down_at = self.down_at(now + self.master_down());
                     self.state = State::Backup { down_at, willing: false, late: true };
                     return;

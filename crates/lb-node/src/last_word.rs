@@ -23,11 +23,17 @@ use super::{Action, InstanceId, LinkIndex, Node};
 /// minute).
 const LIFE: Duration = Duration::from_secs(60);
 
+/// Our own last announcement is everywhere so long after we yielded. The next one of a router that
+/// has just become MASTER comes later: who hears that need not say anything.
+const SETTLED: Duration = Duration::from_millis(5);
+
 /// What is still to be said.
 #[derive(Debug)]
 pub(crate) struct LastWord {
     /// Before this the other router may announce the addresses by itself; `None` afterwards.
     due: Option<Instant>,
+    /// What is announced before this may have reached clients before our own last announcement.
+    heed_at: Instant,
     /// When it is of no use any more.
     until: Instant,
     /// Who was told, and when last.
@@ -54,18 +60,23 @@ impl Slot {
 
 impl Node {
     /// Clients may look for the addresses of an instance here from now on, though it is not MASTER.
-    pub(crate) fn owe_last_word(&mut self, id: InstanceId, due: Instant) {
+    pub(crate) fn owe_last_word(&mut self, id: InstanceId, now: Instant) {
+        self.owe(id, now, now);
+    }
+
+    fn owe(&mut self, id: InstanceId, due: Instant, heed_at: Instant) {
         let Self { slots, links, .. } = self;
         let Some(slot) = slots.get_mut(id.index()).and_then(Option::as_mut) else { return };
         if slot.may_mislead(links) {
             let (until, due) = (due + LIFE, Some(due));
-            slot.last_word = Some(Box::new(LastWord { due, until, told: None, unanswered: 0 }));
+            let (told, unanswered) = (None, 0);
+            slot.last_word = Some(Box::new(LastWord { due, heed_at, until, told, unanswered }));
         }
     }
 
     /// The same of one that has just yielded.
     pub(crate) fn yielded(&mut self, now: Instant, id: InstanceId) {
-        self.owe_last_word(id, now + LINGER);
+        self.owe(id, now + LINGER, now + SETTLED);
     }
 
     /// Tells the master that is known, when the time has come.
@@ -130,10 +141,17 @@ impl Node {
     }
 
     /// Somebody else announces an address: clients know where it is now.
-    pub(crate) fn announced(&mut self, id: InstanceId, link: LinkIndex, address: IpAddr) {
+    pub(crate) fn announced(
+        &mut self,
+        now: Instant,
+        id: InstanceId,
+        link: LinkIndex,
+        address: IpAddr,
+    ) {
         let Self { slots, links, .. } = self;
         let Some(slot) = slots.get_mut(id.index()).and_then(Option::as_mut) else { return };
-        let waits = slot.role() != Role::Master && slot.last_word.is_some();
+        let heeds = slot.last_word.as_ref().is_some_and(|word| now >= word.heed_at);
+        let waits = slot.role() != Role::Master && heeds;
         if waits && slot.vips(links).any(|(on, vip)| on == link && vip.address == address) {
             slot.last_word = None;
         }

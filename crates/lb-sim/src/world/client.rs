@@ -167,13 +167,21 @@ impl World<'_> {
         found.map(|(terms, _)| terms.vr).filter(|vr| self.planned[*vr])
     }
 
-    /// A router has begun anew, without addresses: whoever looked for one there has given up.
+    /// A process has begun anew and knows nothing of before: whoever looks here for an address that
+    /// the router does not have is no longer its business.
     pub(super) fn begun(&mut self, router: usize) {
-        if self.hosts[router].vips.is_empty() {
-            let views = self.clients.views.values_mut();
-            let misled = views.filter(|view| view.pointer == Some(router));
-            misled.for_each(|view| view.pointer = None);
-            self.look_at_all();
+        let pointers = self.clients.views.iter().map(|(key, view)| (*key, view.pointer));
+        let misled: Vec<_> = pointers
+            .filter(|((segment, address), pointer)| {
+                *pointer == Some(router) && !self.answers(router, *segment, *address)
+            })
+            .map(|(key, _)| key)
+            .collect();
+        for (segment, address) in misled {
+            if let Some(view) = self.clients.views.get_mut(&(segment, address)) {
+                view.pointer = None;
+            }
+            self.look(segment, address);
         }
     }
 
