@@ -23,8 +23,8 @@ use super::{Action, InstanceId, LinkIndex, Node};
 /// minute).
 const LIFE: Duration = Duration::from_secs(60);
 
-/// Our own last announcement is everywhere so long after we yielded. The next one of a router that
-/// has just become MASTER comes later: who hears that need not say anything.
+/// An announcement of ours is everywhere so long after it left. What another router announces before
+/// that, clients may have heard first.
 const SETTLED: Duration = Duration::from_millis(5);
 
 /// What is still to be said.
@@ -32,8 +32,6 @@ const SETTLED: Duration = Duration::from_millis(5);
 pub(crate) struct LastWord {
     /// Before this the other router may announce the addresses by itself; `None` afterwards.
     due: Option<Instant>,
-    /// What is announced before this may have reached clients before our own last announcement.
-    heed_at: Instant,
     /// When it is of no use any more.
     until: Instant,
     /// Who was told, and when last.
@@ -60,23 +58,21 @@ impl Slot {
 
 impl Node {
     /// Clients may look for the addresses of an instance here from now on, though it is not MASTER.
-    pub(crate) fn owe_last_word(&mut self, id: InstanceId, now: Instant) {
-        self.owe(id, now, now);
-    }
-
-    fn owe(&mut self, id: InstanceId, due: Instant, heed_at: Instant) {
+    pub(crate) fn owe_last_word(&mut self, id: InstanceId, due: Instant) {
         let Self { slots, links, .. } = self;
         let Some(slot) = slots.get_mut(id.index()).and_then(Option::as_mut) else { return };
         if slot.may_mislead(links) {
             let (until, due) = (due + LIFE, Some(due));
-            let (told, unanswered) = (None, 0);
-            slot.last_word = Some(Box::new(LastWord { due, heed_at, until, told, unanswered }));
+            slot.last_word = Some(Box::new(LastWord { due, until, told: None, unanswered: 0 }));
         }
     }
 
-    /// The same of one that has just yielded.
+    /// The same of one that has just yielded, unless the other router has announced them already.
     pub(crate) fn yielded(&mut self, now: Instant, id: InstanceId) {
-        self.owe(id, now + LINGER, now + SETTLED);
+        let just = |at: Instant| now.duration_since(at) <= LINGER;
+        if !self.slot(id).is_some_and(|slot| slot.others_announced_at.is_some_and(just)) {
+            self.owe_last_word(id, now + LINGER);
+        }
     }
 
     /// Tells the master that is known, when the time has come.
@@ -140,6 +136,17 @@ impl Node {
         out.push(Action::Send { instance: id, advert, to: Some(master) });
     }
 
+    /// Notes what of this has been announced.
+    pub(crate) fn note_announcements(&mut self, now: Instant, actions: &[Action]) {
+        for action in actions {
+            if let Action::Announce { instance, .. } = action
+                && let Some(slot) = self.slot_mut(*instance)
+            {
+                slot.announced_at = Some(now);
+            }
+        }
+    }
+
     /// Somebody else announces an address: clients know where it is now.
     pub(crate) fn announced(
         &mut self,
@@ -150,9 +157,9 @@ impl Node {
     ) {
         let Self { slots, links, .. } = self;
         let Some(slot) = slots.get_mut(id.index()).and_then(Option::as_mut) else { return };
-        let heeds = slot.last_word.as_ref().is_some_and(|word| now >= word.heed_at);
-        let waits = slot.role() != Role::Master && heeds;
-        if waits && slot.vips(links).any(|(on, vip)| on == link && vip.address == address) {
+        let settled = slot.announced_at.is_none_or(|at| now >= at + SETTLED);
+        if settled && slot.vips(links).any(|(on, vip)| on == link && vip.address == address) {
+            slot.others_announced_at = Some(now);
             slot.last_word = None;
         }
     }

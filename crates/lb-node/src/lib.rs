@@ -288,6 +288,7 @@ impl Node {
             (Phase::New | Phase::Running | Phase::Stopping | Phase::Stopped, _) => {}
         }
         self.rebalance(out);
+        self.note_announcements(now, out.get(first..).unwrap_or_default());
     }
 
     /// When to give [`Input::Timer`]; `None` while nothing is timed. Never later than any timer,

@@ -199,12 +199,14 @@ impl Protocol {
         }
     }
 
-    /// The master that it respects, if one is known.
+    /// The master that is known, if there is one; a lower one that is only put up with, because of the
+    /// sync group perhaps, too.
     pub(crate) fn master(&self) -> Option<IpAddr> {
         match self {
             Self::Vrrp(instance) => {
-                let master = instance.master().filter(|master| master.priority != Priority::STOP);
-                master.map(|master| master.address)
+                let master = instance.lower_master().or_else(|| instance.master());
+                let running = master.filter(|master| master.priority != Priority::STOP);
+                running.map(|master| master.address)
             }
             Self::Carp(instance) => instance.master().map(|master| master.address),
         }

@@ -97,6 +97,10 @@ pub(crate) struct Slot {
     pub(crate) stops: Limit,
     /// Of announcements after lower priorities.
     pub(crate) lower_announced: Limit,
+    /// When its addresses were announced last.
+    pub(crate) announced_at: Option<Instant>,
+    /// When another router announced them last, such that clients follow that one.
+    pub(crate) others_announced_at: Option<Instant>,
     /// Time of its entry in the heap of deadlines.
     pub(crate) armed: Option<Instant>,
     /// It was MASTER when its engine failed, and resumes so.
@@ -242,6 +246,8 @@ impl Slot {
             discarded: Limit::default(),
             stops: Limit::default(),
             lower_announced: Limit::default(),
+            announced_at: None,
+            others_announced_at: None,
             armed: None,
             resume: false,
         }

@@ -63,7 +63,7 @@ fn instance(
     if !check_reach(context, &mut draft.router) {
         return None;
     }
-    check_links(context, &mut draft.router);
+    check_links(context, &mut draft.router, true);
     check_vhids(context, &draft, &nodes, seen);
     let protocol = Protocol {
         state: draft.router.state.unwrap_or(InitialState::Backup),

@@ -70,7 +70,7 @@ fn instance(
         context.diags.error("strict-unicast", place, message);
         return None;
     }
-    check_links(context, &mut draft.router);
+    check_links(context, &mut draft.router, false);
     if strict
         && let Some((vip, place)) = draft.router.vips.first()
         && matches!(vip.address, IpAddr::V6(address) if !address.is_unicast_link_local())

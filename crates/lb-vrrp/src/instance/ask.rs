@@ -78,6 +78,12 @@ impl Instance {
         self.down_interval()
     }
 
+    /// A master of lower priority that it does not respect, and has not replaced yet.
+    #[must_use]
+    pub fn lower_master(&self) -> Option<Sender> {
+        self.lower
+    }
+
     /// Advertisement interval of the master it knows; its own until it has heard one.
     #[must_use]
     pub fn master_interval(&self) -> Duration {
