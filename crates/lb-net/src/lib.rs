@@ -29,6 +29,7 @@ mod before;
 mod capability;
 mod error;
 mod filter;
+mod guard;
 mod link;
 mod membership;
 mod mmsg;
@@ -51,6 +52,7 @@ pub use announce::{Announcement, Announcer, ArpForm, is_ipv6_router};
 pub use capability::require_capabilities;
 pub use error::Error;
 pub use filter::VridSet;
+pub use guard::{Guard, GuardedAddress};
 pub use link::MacvlanMode;
 pub use monitor::{Event, Monitor};
 pub use netlink::{

@@ -52,7 +52,9 @@ impl Kind {
     pub(crate) fn of(error: WireError) -> Option<Self> {
         match error {
             WireError::Vrrp(
-                lb_vrrp::WireError::Password | lb_vrrp::WireError::AuthTypeMismatch { .. },
+                lb_vrrp::WireError::Password
+                | lb_vrrp::WireError::Digest
+                | lb_vrrp::WireError::AuthTypeMismatch { .. },
             )
             | WireError::Carp(lb_carp::WireError::Digest) => Some(Self::Secret),
             WireError::Vrrp(lb_vrrp::WireError::AddressList) => Some(Self::VipList),

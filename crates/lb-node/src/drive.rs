@@ -253,13 +253,13 @@ impl Node {
             }
             protocol::Action::Weaker { from, advert } => {
                 out.extend(slot.notice(now, Kind::TwoMasters, &from, conflict::weaker));
-                if let Advert::Vrrp(priority) = advert
+                if let Advert::Vrrp(content) = advert
                     && slot.lower.pass(now)
                 {
                     out.push(Action::event(EventKind::VrrpMasterRxLowerPri {
                         name: slot.config.name().to_owned(),
                         from: from.to_string(),
-                        priority: priority.0,
+                        priority: content.priority.0,
                     }));
                 }
             }

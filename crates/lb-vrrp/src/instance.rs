@@ -6,14 +6,15 @@ use std::time::{Duration, Instant};
 
 use lb_election::{Input, IpPacket, Leave, Role};
 
+use crate::ah;
 use crate::checksum::Checksum;
 use crate::config::Config;
 use crate::counters::Counters;
 use crate::error::WireError;
-use crate::message::{Action, Sender};
+use crate::message::{Action, Content, Sender};
 use crate::reason::{Patience, Reason};
 use crate::types::{Priority, Version};
-use crate::wire::Advert;
+use crate::wire::{Advert, Auth};
 
 mod ask;
 
@@ -47,6 +48,8 @@ pub struct Instance {
     heard: Option<IpAddr>,
     /// [`WireError::bit`]s that have been reported.
     reported: u32,
+    /// Number of the last advertisement that was heard or sent with `auth_type AH`.
+    number: u32,
     /// A peer computes the checksum of unicast in the old way, so we do.
     old_unicast: bool,
     counters: Counters,
@@ -149,6 +152,7 @@ impl Instance {
             lower: None,
             heard: None,
             reported: 0,
+            number: 0,
             old_unicast: false,
             counters: Counters::default(),
             config,
@@ -324,7 +328,7 @@ impl Instance {
                     return;
                 }
                 self.state = State::Master { next_at, duel };
-                out.extend([Action::Weaker { from, advert: advert.priority }]);
+                out.extend([Action::Weaker { from, advert: advert.priority.into() }]);
                 if !self.config.lower_prio_no_advert {
                     self.advertise(now, now + self.config.adver_int, out);
                 }
@@ -433,6 +437,14 @@ impl Instance {
                 return None;
             }
         };
+        if let Auth::Header { number } = advert.auth {
+            if number <= self.number {
+                let error = WireError::Replayed { number, last: self.number };
+                self.report(packet.source, error, out);
+                return None;
+            }
+            self.number = number;
+        }
         if self.owner() && self.config.owner_ignore_adverts {
             return None;
         }
@@ -635,7 +647,14 @@ impl Instance {
         if priority == Priority::STOP {
             self.counters.pri_zero_sent += 1;
         }
-        out.extend([Action::Send(priority)]);
+        let number = match self.config.header_key {
+            Some(_) => {
+                self.number = self.number.saturating_add(1).min(ah::LAST);
+                self.number
+            }
+            None => 0,
+        };
+        out.extend([Action::Send(Content { priority, number })]);
     }
 
     /// The priority with what is tracked: 1 to 254, for an owner always its own.

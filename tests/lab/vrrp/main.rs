@@ -10,6 +10,7 @@ mod wire;
 
 mod election;
 mod failover;
+mod guard;
 mod lines;
 mod packets;
 mod preemption;

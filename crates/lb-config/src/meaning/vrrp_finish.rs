@@ -82,6 +82,7 @@ fn instance(
     let owner = priority == 255;
     let interval = interval(context, &draft, version);
     let (password, header_key) = authentication(context, &draft, version, family, strict);
+    let state = without_number(context, &draft.router, state, owner || header_key.is_none());
     let destination = match family {
         Family::Inet => context.globals.group_inet,
         Family::Inet6 => context.globals.group_inet6,
@@ -240,6 +241,25 @@ fn state(context: &mut Context<'_>, draft: &mut Instance, strict: bool) -> (Init
         draft.preempt_delay = Duration::ZERO;
     }
     (state, priority)
+}
+
+/// A router with an authentication header must have heard the last number before it advertises; keepalived
+/// excepts the owner.
+fn without_number(
+    context: &mut Context<'_>,
+    draft: &Router,
+    state: InitialState,
+    excepted: bool,
+) -> InitialState {
+    if excepted || state == InitialState::Backup {
+        return state;
+    }
+    let message =
+        format!("({}) auth_type AH does not work with state MASTER, which is ignored", draft.name);
+    context.diags.warn("authentication-master", draft.state_place, message).hint(
+        "write `state BACKUP`: a router hears the number of the last advertisement before it goes on from there",
+    );
+    InitialState::Backup
 }
 
 /// The interval as the protocol can carry it: whole seconds, or hundredths up to 40.95 s.

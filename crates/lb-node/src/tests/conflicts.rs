@@ -98,6 +98,7 @@ fn a_number_of_the_other_protocol() {
         destination: [224, 0, 0, 18].into(),
         ttl: Some(255),
         declared_len: None,
+        ah: None,
         payload: &payload,
     };
     net.tell(0, Input::Packet { link: 1, packet });
@@ -119,6 +120,7 @@ fn our_own_address_from_elsewhere() {
         destination: [224, 0, 0, 18].into(),
         ttl: Some(255),
         declared_len: None,
+        ah: None,
         payload: &[0x31, 1, 200, 0, 0, 100, 0, 0],
     };
     net.tell(0, Input::Packet { link: 1, packet });

@@ -330,6 +330,7 @@ fn becoming_master_again_within_the_linger_keeps_the_addresses() {
             destination,
             ttl: Some(255),
             declared_len: None,
+            ah: None,
             payload: &payload,
         };
         net.tell(0, Input::Packet { link: 1, packet });

@@ -359,8 +359,8 @@ impl Network {
         let millis = self.millis();
         match action {
             Action::Send { instance, advert } => {
-                if let Advert::Vrrp(priority) = advert {
-                    self.hosts[host].sent.push((millis, priority.0));
+                if let Advert::Vrrp(content) = advert {
+                    self.hosts[host].sent.push((millis, content.priority.0));
                 }
                 let (mut payload, mut datagrams) = (Vec::new(), Vec::new());
                 self.hosts[host].node.emit(instance, advert, &mut payload, &mut datagrams);
@@ -428,14 +428,22 @@ impl Network {
         let Flying { link, source, destination, .. } = *flying;
         let group = destination.is_multicast().then_some(destination);
         let family = Family::Inet.into();
-        let open = host.node.sockets().contains(&Socket { link: Some(link), family, group });
+        let open =
+            host.node.sockets().contains(&Socket { link: Some(link), family, ah: false, group });
         let here = IpAddr::from([10, 0, link as u8, flying.to as u8 + 1]);
         let ours = group.is_some() || destination == here;
         if !host.alive || !open || !ours || self.deafened(flying.to, link) {
             return;
         }
         let payload = &flying.payload;
-        let packet = IpPacket { source, destination, ttl: flying.ttl, declared_len: None, payload };
+        let packet = IpPacket {
+            source,
+            destination,
+            ttl: flying.ttl,
+            declared_len: None,
+            ah: None,
+            payload,
+        };
         self.tell(flying.to, Input::Packet { link, packet });
     }
 

@@ -139,7 +139,7 @@ impl World<'_> {
         let Some(node) = host.node.as_ref().filter(|_| host.carriers[wire]) else { return };
         let group = packet.destination.is_multicast().then_some(packet.destination);
         let family = if packet.source.is_ipv4() { SocketFamily::Inet } else { SocketFamily::Inet6 };
-        let open = |link| node.sockets().contains(&Socket { link, family, group });
+        let open = |link| node.sockets().contains(&Socket { link, family, ah: false, group });
         if !open(Some(link)) && !open(None) {
             return;
         }

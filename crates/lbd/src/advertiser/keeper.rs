@@ -6,6 +6,7 @@
 //! that tell of them.
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::sync::mpsc::RecvTimeoutError;
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
@@ -14,8 +15,8 @@ use std::{io, mem};
 
 use lb_config::model::{AddressFlags, Lifetime};
 use lb_net::{
-    Address, AddressOptions, Announcement, Announcer, Change, Error, FOREVER, Outcome, Promotions,
-    RouteSocket, Share, SharedAddress, VmacSpec, Vmacs, Waker,
+    Address, AddressOptions, Announcement, Announcer, Change, Error, FOREVER, Guard,
+    GuardedAddress, Outcome, Promotions, RouteSocket, Share, SharedAddress, VmacSpec, Vmacs, Waker,
 };
 use lb_node::Vip;
 
@@ -23,8 +24,10 @@ use crate::advertiser::thread::with_sources;
 
 /// Nothing is left to do when nothing has come for so long.
 const REST: Duration = Duration::from_secs(1);
+/// Guarding what could not be guarded is tried again so often.
+const AGAIN: Duration = Duration::from_secs(10);
 /// Name of our nftables tables.
-const SHARE_TABLE: &str = "lbd";
+const TABLE: &str = "lbd";
 
 /// One VIP to be there or not.
 #[derive(Clone, Debug)]
@@ -32,6 +35,9 @@ pub(super) struct VipChange {
     pub vip: Vip,
     pub present: bool,
 }
+
+/// Addresses that are not guarded as they should be, and why not.
+pub(super) type Unguarded = (BTreeSet<IpAddr>, Option<Error>);
 
 /// Something to do after everything before it.
 enum Task {
@@ -41,6 +47,8 @@ enum Task {
     Announce(Vec<(Announcement, u32)>),
     /// Take exactly these shares of the load.
     Share(Vec<SharedAddress>),
+    /// Accept no packets to exactly these addresses.
+    Guard(BTreeSet<GuardedAddress>),
     /// Make exactly these virtual MACs.
     Vmacs(Vec<VmacSpec>),
     /// Have exactly these links keep a second address of a subnet when the first goes.
@@ -58,6 +66,8 @@ pub(super) struct Keeper {
     vmac_failures: mpsc::Receiver<(String, Error)>,
     /// Shares that could not be taken, and the first that could after that.
     sharing: mpsc::Receiver<Result<(), Error>>,
+    /// Addresses that could not be guarded and why not, and that all could after that.
+    guarding: mpsc::Receiver<Unguarded>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -73,6 +83,7 @@ impl Keeper {
         let (report, exceptions) = mpsc::channel();
         let (deplore, vmac_failures) = mpsc::channel();
         let (shared, sharing) = mpsc::channel();
+        let (guarded, guarding) = mpsc::channel();
         let (share, promotions, balances) = (None, None, true);
         let hands = Hands {
             route,
@@ -84,13 +95,17 @@ impl Keeper {
             report,
             deplore,
             shared,
+            guard: Guard::new(TABLE),
+            wanted: BTreeSet::new(),
+            guards: true,
+            guarded,
             waker,
         };
         let thread = std::thread::Builder::new()
             .name("lbd-addresses".into())
             .spawn(move || hands.run(&inbox))?;
         let (tasks, thread) = (Some(tasks), Some(thread));
-        Ok(Self { tasks, exceptions, vmac_failures, sharing, thread })
+        Ok(Self { tasks, exceptions, vmac_failures, sharing, guarding, thread })
     }
 
     /// Makes changes in their order.
@@ -106,6 +121,11 @@ impl Keeper {
     /// Takes exactly these shares of the load.
     pub(super) fn share(&self, shares: Vec<SharedAddress>) -> io::Result<()> {
         self.give(Task::Share(shares))
+    }
+
+    /// Accepts no packets to exactly these addresses from now on.
+    pub(super) fn guard(&self, addresses: BTreeSet<GuardedAddress>) -> io::Result<()> {
+        self.give(Task::Guard(addresses))
     }
 
     /// Makes exactly these virtual MACs.
@@ -138,6 +158,11 @@ impl Keeper {
         self.sharing.try_iter()
     }
 
+    /// Why addresses could not be guarded, or that they can be again, since the last time.
+    pub(super) fn guarding(&self) -> impl Iterator<Item = Unguarded> {
+        self.guarding.try_iter()
+    }
+
     fn give(&self, task: Task) -> io::Result<()> {
         let given = self.tasks.as_ref().is_some_and(|tasks| tasks.send(task).is_ok());
         if given { Ok(()) } else { Err(io::Error::other("the thread that keeps addresses failed")) }
@@ -168,6 +193,12 @@ struct Hands {
     report: mpsc::Sender<(VipChange, Outcome)>,
     deplore: mpsc::Sender<(String, Error)>,
     shared: mpsc::Sender<Result<(), Error>>,
+    guard: Guard,
+    /// What has to be guarded, whether it could be or not.
+    wanted: BTreeSet<GuardedAddress>,
+    /// It could be, the last time.
+    guards: bool,
+    guarded: mpsc::Sender<Unguarded>,
     waker: Arc<Waker>,
 }
 
@@ -185,7 +216,16 @@ fn next(inbox: &mpsc::Receiver<Task>) -> Option<Task> {
 
 impl Hands {
     fn run(mut self, inbox: &mpsc::Receiver<Task>) {
-        while let Some(task) = next(inbox) {
+        loop {
+            let task = match self.guards {
+                true => next(inbox).ok_or(RecvTimeoutError::Disconnected),
+                false => inbox.recv_timeout(AGAIN),
+            };
+            let task = match task {
+                Ok(task) => task,
+                Err(RecvTimeoutError::Timeout) => Task::Guard(self.wanted.clone()),
+                Err(RecvTimeoutError::Disconnected) => return,
+            };
             match task {
                 Task::Change(changes) => self.change(changes),
                 Task::Announce(announcements) => self.announce(announcements),
@@ -198,6 +238,7 @@ impl Hands {
                         self.waker.wake();
                     }
                 }
+                Task::Guard(addresses) => self.guard(addresses),
                 Task::Vmacs(vmacs) => self.vmacs(&vmacs),
                 Task::Promote(links) => {
                     if let Err(error) = self.promote(&links) {
@@ -209,7 +250,36 @@ impl Hands {
         }
     }
 
+    fn guard(&mut self, addresses: BTreeSet<GuardedAddress>) {
+        self.wanted = addresses;
+        let done = self.guard.apply(&self.wanted);
+        let before = mem::replace(&mut self.guards, done.is_ok());
+        if !(done.is_ok() && before) {
+            // The advertiser may be gone.
+            let wanted = self.wanted.iter().map(|guarded| guarded.address);
+            let open = wanted.filter(|address| !self.guard.guards(address)).collect();
+            let _ = self.guarded.send((open, done.err()));
+            self.waker.wake();
+        }
+    }
+
+    /// Leaves out, and reports as refused, what would be there unguarded.
+    fn guarded_only(&self, changes: Vec<VipChange>) -> Vec<VipChange> {
+        let wanted: BTreeSet<_> = self.wanted.iter().map(|guarded| guarded.address).collect();
+        let (open, rest): (Vec<_>, Vec<_>) = changes.into_iter().partition(|change| {
+            let address = change.vip.address.address;
+            change.present && wanted.contains(&address) && !self.guard.guards(&address)
+        });
+        for change in open {
+            let error = io::Error::other("packets to it cannot be dropped");
+            let _ = self.report.send((change, Outcome::Refused(error)));
+            self.waker.wake();
+        }
+        rest
+    }
+
     fn change(&mut self, changes: Vec<VipChange>) {
+        let changes = if self.guards { changes } else { self.guarded_only(changes) };
         let requests: Vec<_> = changes.iter().map(request).collect();
         let outcomes = match self.route.change(&requests) {
             Ok(outcomes) => outcomes,
@@ -234,7 +304,7 @@ impl Hands {
     fn share(&mut self, shares: &[SharedAddress]) -> Result<(), Error> {
         let share = match &mut self.share {
             Some(share) => share,
-            None => self.share.insert(Share::open(SHARE_TABLE)?),
+            None => self.share.insert(Share::open(TABLE)?),
         };
         share.apply(shares)
     }

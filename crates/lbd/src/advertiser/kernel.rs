@@ -8,13 +8,14 @@ use std::sync::{Arc, mpsc};
 
 use lb_config::model;
 use lb_net::{
-    Announcement, Announcer, ArpForm, Balancing, Error, Event, Interface, InterfaceAddress, Link,
-    MacvlanMode, Monitor, Outcome, Poller, RouteSocket, SharedAddress, VmacSpec, Vmacs, Waker,
+    Announcement, Announcer, ArpForm, Balancing, Error, Event, GuardedAddress, Interface,
+    InterfaceAddress, Link, MacvlanMode, Monitor, Outcome, Poller, RouteSocket, SharedAddress,
+    VmacSpec, Vmacs, Waker,
 };
 
 use crate::advertiser::keeper::{Keeper, VipChange};
 use crate::advertiser::thread::with_sources;
-use lb_node::{Input, LinkIndex, Node, Shared, Vmac};
+use lb_node::{Guarded, Input, LinkIndex, Node, Shared, Vmac};
 
 /// Knows the kernel's links and addresses as of the last [`Kernel::drain`], our own changes included
 /// from the moment they were asked for.
@@ -81,12 +82,17 @@ impl Kernel {
     }
 
     /// Makes the virtual MACs of a node that has not started, so that it finds them, and before
-    /// them what shares their load.
+    /// them what guards addresses and shares their load.
     pub(super) fn prepare(
         &mut self,
         node: &mut Node,
+        guarded: Guarded,
         tell: &mut dyn FnMut(&mut Node, Input<'_>),
     ) -> io::Result<()> {
+        if !guarded.is_empty() {
+            self.guard(guarded)?;
+            self.finish(node, tell)?;
+        }
         let shares = node.shares();
         if !shares.is_empty() {
             self.share(shares)?;
@@ -204,6 +210,17 @@ impl Kernel {
             }
             tell(Input::Sharing { failure: failure.as_deref() });
         }
+        for (open, failure) in self.keeper.guarding() {
+            let failure = failure.as_ref().map(with_sources);
+            match &failure {
+                Some(reason) => {
+                    tracing::error!("cannot drop packets to virtual addresses: {reason}")
+                }
+                None => tracing::info!("packets to virtual addresses can be dropped again"),
+            }
+            let reason = failure.as_deref().unwrap_or_default();
+            tell(Input::Guarding { open: &open, reason });
+        }
         for (VipChange { vip, present }, outcome) in self.keeper.exceptions() {
             let key = (vip.link, vip.address.address);
             if !present {
@@ -269,6 +286,14 @@ impl Kernel {
             })
         });
         self.keeper.share(shares.collect())
+    }
+
+    /// Has packets to exactly these addresses dropped, before the changes that come after.
+    pub(super) fn guard(&self, guarded: Guarded) -> io::Result<()> {
+        let addresses = guarded.into_iter();
+        let addresses =
+            addresses.map(|(address, interfaces)| GuardedAddress { address, interfaces });
+        self.keeper.guard(addresses.collect())
     }
 
     /// Has exactly these virtual MACs made.

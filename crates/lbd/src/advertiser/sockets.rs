@@ -12,8 +12,8 @@ use lb_node::{Datagram, LinkIndex, ProtocolKind, Socket, SocketFamily, Vmac};
 
 use crate::advertiser::thread::with_sources;
 
-/// What tells sockets apart.
-type Key = (Option<LinkIndex>, SocketFamily);
+/// What tells sockets apart; the last is whether an authentication header is before each packet.
+type Key = (Option<LinkIndex>, SocketFamily, bool);
 
 /// All sockets that are open, and what they are watched by.
 #[derive(Debug)]
@@ -21,8 +21,8 @@ pub(super) struct Sockets {
     open: BTreeMap<Key, Open>,
     /// What is sent through virtual MACs, whichever. They hear nothing.
     senders: BTreeMap<SocketFamily, AdvertSocket>,
-    /// By interface and family, from the plan.
-    served: BTreeMap<(Option<String>, SocketFamily), Served>,
+    /// By interface, family and authentication header, from the plan.
+    served: BTreeMap<(Option<String>, SocketFamily, bool), Served>,
     inbox: Inbox,
     /// Grows for ever, so that a late readiness of a closed socket finds none.
     next_token: u64,
@@ -65,7 +65,7 @@ impl Sockets {
         for instance in &plan.instances {
             for family in instance.families() {
                 let router = instance.router();
-                let key = (router.interface.clone(), family.into());
+                let key = (router.interface.clone(), family.into(), instance.has_ah());
                 let served = self.served.entry(key).or_default();
                 served.vrids.insert(instance.id());
                 let room = router.kernel_rx_buf_size.unwrap_or_default() as usize;
@@ -87,7 +87,7 @@ impl Sockets {
     ) -> Result<(), lb_net::Error> {
         let mut groups: BTreeMap<Key, BTreeSet<_>> = BTreeMap::new();
         for socket in wanted {
-            groups.entry((socket.link, socket.family)).or_default().extend(socket.group);
+            groups.entry((socket.link, socket.family, socket.ah)).or_default().extend(socket.group);
         }
         // A closed socket is watched no longer.
         self.open.retain(|key, _| groups.contains_key(key));
@@ -114,9 +114,10 @@ impl Sockets {
         groups: BTreeSet<IpAddr>,
         poller: &Poller,
     ) -> Result<(), lb_net::Error> {
-        let of = (interface.as_ref().map(|interface| interface.name.clone()), key.1);
+        let name = interface.as_ref().map(|interface| interface.name.clone());
+        let of = (name, key.1, key.2);
         let Served { vrids, room } = self.served.get(&of).copied().unwrap_or_default();
-        let (name, _) = of;
+        let (name, ..) = of;
         let open = match self.open.entry(key) {
             Entry::Occupied(entry) => {
                 let open = entry.into_mut();
@@ -128,7 +129,10 @@ impl Sockets {
                     SocketFamily::Inet => lb_net::Family::Inet,
                     SocketFamily::Inet6 => lb_net::Family::Inet6,
                 };
-                let socket = AdvertSocket::open(family, interface, &vrids)?;
+                let socket = match key.2 {
+                    true => AdvertSocket::open_ah(interface, &vrids)?,
+                    false => AdvertSocket::open(family, interface, &vrids)?,
+                };
                 let token = self.next_token;
                 self.next_token += 1;
                 poller.add(&socket, token).map_err(|source| lb_net::Error::System {
@@ -211,9 +215,11 @@ impl Sockets {
                 ProtocolKind::Vrrp => Marking::VRRP,
                 ProtocolKind::Carp => Marking::CARP,
             },
+            ah: datagram.ah,
             through: datagram.through.and_then(NonZeroU32::new),
         };
-        match (self.senders.get_mut(&family), self.open.get_mut(&(datagram.link, family))) {
+        let key = (datagram.link, family, datagram.ah.is_some());
+        match (self.senders.get_mut(&family), self.open.get_mut(&key)) {
             (Some(sender), _) if envelope.through.is_some() => sender.queue(&envelope, payload),
             (_, Some(open)) => {
                 envelope.through = None;

@@ -23,8 +23,8 @@ use crate::advertiser::sockets::Sockets;
 use crate::advertiser::watcher::Watcher;
 use crate::advertiser::{Masters, Observation, Options};
 use crate::engine::EventSink;
-use lb_node::Plan;
 use lb_node::{Action, Input, LinkIndex, Node};
+use lb_node::{Guarded, Plan};
 
 /// What the supervisor asks of the thread.
 #[derive(Debug)]
@@ -50,6 +50,7 @@ const FIRST_SOCKET: u64 = 3;
 
 /// What a thread begins with.
 pub(super) struct Start {
+    plan: Plan,
     node: Node,
     sockets: Sockets,
     seed: u64,
@@ -61,13 +62,17 @@ impl Start {
     pub(super) fn new(plan: Plan, options: Options) -> Self {
         let seed = unguessable();
         let sockets = Sockets::new(&plan, FIRST_SOCKET);
-        Self { node: Node::new(plan, &options.adopt, seed), sockets, seed, options }
+        Self { node: Node::new(plan.clone(), &options.adopt, seed), plan, sockets, seed, options }
     }
 }
 
 /// Everything the thread owns.
 pub(super) struct Thread {
     node: Node,
+    /// In force.
+    plan: Plan,
+    /// More addresses are guarded than this plan says, as long as instances of the last one hold them.
+    overguarded: bool,
     tape: Tape,
     kernel: Kernel,
     sockets: Sockets,
@@ -91,7 +96,7 @@ pub(super) struct Thread {
 impl Thread {
     /// Opens everything and starts the node.
     pub(super) fn new(
-        Start { node, sockets, seed, options }: Start,
+        Start { plan, node, sockets, seed, options }: Start,
         events: EventSink,
         (orders, commands): (mpsc::Sender<Command>, mpsc::Receiver<Command>),
         waker: Arc<Waker>,
@@ -117,6 +122,8 @@ impl Thread {
             kernel: Kernel::open(&poller, KERNEL, Arc::clone(&waker))?,
             sockets,
             node,
+            plan,
+            overguarded: false,
             outgoing: Outgoing::default(),
             watcher,
             moved: false,
@@ -131,14 +138,14 @@ impl Thread {
             keep_vips: options.keep_vips,
             stopping: Vec::new(),
         };
-        let Self { node, tape, kernel, actions, .. } = &mut thread;
+        let Self { node, plan, tape, kernel, actions, .. } = &mut thread;
         let netlink = |source| lb_net::Error::System { what: "listing addresses".into(), source };
         let mut tell = |node: &mut Node, input: Input<'_>| {
             tape.note(now, &input, node);
             node.handle(now, input, actions);
         };
         kernel.survey(&mut |input| tell(node, input)).map_err(netlink)?;
-        kernel.prepare(node, &mut tell).map_err(netlink)?;
+        kernel.prepare(node, plan.guarded(), &mut tell).map_err(netlink)?;
         for observation in &options.observed {
             tell(node, observation.input());
         }
@@ -165,6 +172,9 @@ impl Thread {
             self.turn()?;
         }
         self.tape.end(Instant::now());
+        if !self.keep_vips && (self.overguarded || !self.plan.guarded().is_empty()) {
+            self.kernel.guard(Guarded::new())?;
+        }
         let replies = mem::take(&mut self.stopping);
         self.kernel.then(move || {
             for reply in replies {
@@ -212,6 +222,10 @@ impl Thread {
                 self.obey(command)?;
             }
         }
+        if self.overguarded && self.node.is_settled() {
+            self.overguarded = false;
+            self.kernel.guard(self.plan.guarded())?;
+        }
         self.ready = ready;
         Ok(())
     }
@@ -221,6 +235,7 @@ impl Thread {
         match command {
             Command::Apply { plan, reply } => {
                 self.sockets.serve(&plan);
+                self.guard(&plan)?;
                 // Its sockets may be the same and serve other instances.
                 self.actions.push(Action::Sockets);
                 self.tell(now, Input::Reload(plan));
@@ -272,6 +287,19 @@ impl Thread {
             }
             Command::Fail => panic!("asked to fail"),
         }
+        Ok(())
+    }
+
+    /// Has the addresses of a new plan guarded before they are there, and those of the old one as long
+    /// as they are.
+    fn guard(&mut self, plan: &Plan) -> io::Result<()> {
+        let (old, new) = (self.plan.guarded(), plan.guarded());
+        let both = plan.guarded_after(&self.plan);
+        self.overguarded |= both != new;
+        if both != old || self.overguarded {
+            self.kernel.guard(both)?;
+        }
+        self.plan = plan.clone();
         Ok(())
     }
 
@@ -351,6 +379,7 @@ fn input<'a>(link: LinkIndex, packet: &Received<'a>) -> Input<'a> {
         destination: packet.destination,
         ttl: Some(packet.ttl),
         declared_len: packet.total_len.checked_sub(packet.header_len),
+        ah: packet.ah,
         payload: packet.payload,
     };
     Input::Packet { link, packet }

@@ -68,8 +68,13 @@ fn data(config: &VrrpInstance, state: &Vrrp) -> Value {
         array(data, "track_script", names(&config.router.track_scripts));
         array(data, "track_process", names(&config.router.track_processes));
         if config.version == VrrpVersion::V2 {
-            data.insert("auth_type".into(), u8::from(config.password.is_some()).into());
-            if config.password.is_some() {
+            let kind = match (&config.header_key, &config.password) {
+                (Some(_), _) => 2,
+                (None, Some(_)) => 1,
+                (None, None) => 0,
+            };
+            data.insert("auth_type".into(), kind.into());
+            if kind != 0 {
                 data.insert("auth_data".into(), "********".into());
             }
         }

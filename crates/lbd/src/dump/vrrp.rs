@@ -191,7 +191,11 @@ fn instance(config: &VrrpInstance, state: Option<&Vrrp>, page: &mut Page) {
     page.line(
         1,
         "Authentication type",
-        if config.password.is_some() { "SIMPLE_PASSWORD" } else { "none" },
+        match (&config.header_key, &config.password) {
+            (Some(_), _) => "IPSEC_AH",
+            (None, Some(_)) => "SIMPLE_PASSWORD",
+            (None, None) => "none",
+        },
     );
     let set = state.is_some_and(|state| state.state == State::Master);
     for (heading, vips) in
