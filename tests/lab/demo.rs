@@ -100,7 +100,7 @@ fn text(octets: &[u8]) -> String {
 fn refused(said: &str) -> bool {
     let refused = said.contains("cannot make network namespaces");
     if refused {
-        eprintln!("skipped: {said}");
+        lb_skip::skip(said.trim());
     }
     refused
 }

@@ -46,7 +46,7 @@ const NOBODY: [&str; 4] = ["setpriv", "--reuid=65534", "--regid=65534", "--clear
 fn has_nobody(host: &Host) -> anyhow::Result<bool> {
     let (code, text) = run(host, &[&NOBODY[..], &["true"]].concat())?;
     if code != Some(0) {
-        eprintln!("skipped in part: {text}");
+        lb_skip::skip(format_args!("in part: {text}"));
     }
     Ok(code == Some(0))
 }

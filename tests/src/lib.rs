@@ -66,7 +66,7 @@ pub fn start(topology: Topology) -> anyhow::Result<Option<Lab>> {
     let options = Options { path: vec![programs()?], server: None };
     match Lab::start_with(topology, options) {
         Err(lb_lab::Error::Unprivileged(why)) => {
-            eprintln!("skipped: {why}");
+            lb_skip::skip(&why);
             Ok(None)
         }
         other => Ok(other.map(Some)?),
@@ -79,7 +79,7 @@ pub fn installed(program: &str, package: &str) -> bool {
     let sbin = ["/usr/local/sbin", "/usr/sbin", "/sbin"].map(PathBuf::from);
     let found = env::split_paths(&path).chain(sbin).any(|dir| dir.join(program).is_file());
     if !found {
-        eprintln!("skipped: no `{program}`; it is in package {package}");
+        lb_skip::skip(format_args!("no `{program}`; it is in package {package}"));
     }
     found
 }

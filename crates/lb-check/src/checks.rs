@@ -1,9 +1,10 @@
-//! All checkers of a daemon: one heap of times, one armed timer, a future only for who waits.
+//! All checkers of a daemon: one heap of times, one armed timer, one epoll instance.
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap};
+use std::collections::{BinaryHeap, HashMap, VecDeque};
 use std::convert::Infallible;
 use std::future::poll_fn;
+use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
@@ -12,22 +13,40 @@ use futures_util::StreamExt;
 use futures_util::future::LocalBoxFuture;
 use futures_util::stream::FuturesUnordered;
 use tokio::sync::oneshot;
+use tokio::task::coop::unconstrained;
 use tokio::time::{Sleep, sleep_until, timeout};
 
+use crate::flight::Question;
+use crate::flights::{Ended, Flights, Next};
+use crate::poller::{Poller, Ready};
 use crate::schedule::{Meaning, Memory, Rhythm, Run, Schedule};
-use crate::socket::{self, Begun};
+use crate::socket::{self, Socket};
 use crate::spec::{Probe, Spec};
-use crate::{Outcome, http, script, tcp, tls};
+use crate::{Outcome, script, tls};
 
 /// Runs begun, or results collected, before others get their turn.
 const BATCH: usize = 64;
 
+/// Probes under way at once, unless [`Checks::limit`] says otherwise.
+const AT_ONCE: usize = 512;
+
 /// How long [`Checks::stop`] waits for scripts: their grace and something over.
 const STOP: Duration = Duration::from_millis(1_500);
 
+/// Why there can be no checks.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The TLS library has no ciphers, which its build decides.
+    #[error("TLS for checks")]
+    Tls(#[from] rustls::Error),
+    /// The kernel gives no epoll instance.
+    #[error("cannot watch connections")]
+    Poll(#[from] io::Error),
+}
+
 /// Names a checker. Never used twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Id(u64);
+pub struct Id(pub(crate) u64);
 
 /// A run that ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,10 +70,14 @@ pub struct Checks {
     /// One element for each checker that waits; those of removed ones stay until their time.
     due: BinaryHeap<Reverse<(Instant, Id)>>,
     alarm: Pin<Box<Sleep>>,
-    probes: FuturesUnordered<LocalBoxFuture<'static, Ended>>,
-    /// Apart from the probes because they have to be stopped in order.
+    flights: Flights<Socket>,
+    poller: Poller,
+    /// Connections that the last look found ready.
+    ready: Vec<Ready>,
     scripts: FuturesUnordered<LocalBoxFuture<'static, Ended>>,
-    tls: tls::Client,
+    /// Probes under way at once; others wait in order.
+    limit: usize,
+    waiting: VecDeque<Id>,
     random: Random,
     last_id: u64,
 }
@@ -67,26 +90,23 @@ struct Entry {
     suspended: bool,
 }
 
-struct Ended {
-    id: Id,
-    begun: Instant,
-    outcome: Outcome,
-}
-
 impl Checks {
     /// No checkers yet. `seed` determines the start jitter of all that come. To be called, as
     /// everything here, in a tokio runtime.
     ///
     /// # Errors
-    /// When rustls has no cipher suites, which its build decides.
-    pub fn new(seed: u64) -> Result<Self, rustls::Error> {
+    /// When the TLS library or the kernel refuses.
+    pub fn new(seed: u64) -> Result<Self, Error> {
         Ok(Self {
             entries: HashMap::new(),
             due: BinaryHeap::new(),
             alarm: Box::pin(sleep_until(tokio::time::Instant::now())),
-            probes: FuturesUnordered::new(),
+            flights: Flights::new(tls::Client::new()?),
+            poller: Poller::new()?,
+            ready: Vec::new(),
             scripts: FuturesUnordered::new(),
-            tls: tls::Client::new()?,
+            limit: AT_ONCE,
+            waiting: VecDeque::new(),
             random: Random(seed),
             last_id: 0,
         })
@@ -106,9 +126,16 @@ impl Checks {
         id
     }
 
+    /// Sets how many probes may be under way at once, one at least: each is a file descriptor. Those
+    /// that are due and find no room wait in order, and their time begins when they do.
+    pub fn limit(&mut self, probes: usize) {
+        self.limit = probes.max(1);
+    }
+
     /// Removes a checker and returns what it remembers. A run under way reports nothing; a
     /// script is stopped.
     pub fn remove(&mut self, id: Id) -> Option<Memory> {
+        self.flights.end(id, Outcome::NotRun("its checker is gone".to_owned()));
         self.entries.remove(&id).map(|entry| entry.schedule.memory())
     }
 
@@ -137,25 +164,57 @@ impl Checks {
 
     fn poll(&mut self, cx: &mut Context<'_>, reports: &mut Vec<Report>) -> Poll<()> {
         let before = reports.len();
-        self.start_due(cx, reports);
+        self.go_on(cx, reports);
         for _ in 0..BATCH {
-            let ended = match self.probes.poll_next_unpin(cx) {
-                Poll::Ready(Some(ended)) => ended,
-                Poll::Ready(None) | Poll::Pending => match self.scripts.poll_next_unpin(cx) {
-                    Poll::Ready(Some(ended)) => ended,
-                    Poll::Ready(None) | Poll::Pending => break,
-                },
-            };
+            let Some(ended) = self.flights.expire(now()) else { break };
             reports.extend(self.finish(ended));
         }
+        self.start_waiting(reports);
+        self.start_due(cx, reports);
+        // After the starts: a script that was never polled wakes nobody.
+        for _ in 0..BATCH {
+            let Poll::Ready(Some(ended)) = self.scripts.poll_next_unpin(cx) else { break };
+            reports.extend(self.finish(ended));
+            cx.waker().wake_by_ref(); // there may be more, or one that waits for its place
+        }
         if reports.len() > before { Poll::Ready(()) } else { Poll::Pending }
+    }
+
+    /// Goes on with the probes whose connections are ready.
+    fn go_on(&mut self, cx: &mut Context<'_>, reports: &mut Vec<Report>) {
+        let mut ready = std::mem::take(&mut self.ready);
+        self.poller.poll(cx, &mut ready);
+        if !ready.is_empty() {
+            cx.waker().wake_by_ref(); // there may be more
+        }
+        for Ready { id, hangup } in ready.drain(..) {
+            let next = self.flights.ready(id, now(), hangup);
+            let next = match next {
+                Next::Watch(wait) => {
+                    let wire = self.flights.wire(id);
+                    match wire.map(|wire| self.poller.change(wire, id, wait)) {
+                        Some(Err(error)) => self.flights.end(id, not_watched(&error)),
+                        _ => Next::Stay,
+                    }
+                }
+                next => next,
+            };
+            if let Next::Over(ended) = next {
+                reports.extend(self.finish(ended));
+            }
+        }
+        self.ready = ready;
     }
 
     /// Begins every run that is due, and arms the alarm for the next.
     fn start_due(&mut self, cx: &mut Context<'_>, reports: &mut Vec<Report>) {
         let mut begun = 0;
-        while let Some(&Reverse((at, id))) = self.due.peek() {
+        loop {
             let now = now();
+            let due = self.due.peek().map(|Reverse((at, _))| *at);
+            let Some(at) = [due, self.flights.deadline()].into_iter().flatten().min() else {
+                return;
+            };
             if at > now {
                 if self.alarm.deadline().into_std() != at {
                     self.alarm.as_mut().reset(at.into());
@@ -163,16 +222,32 @@ impl Checks {
                 if self.alarm.as_mut().poll(cx).is_pending() {
                     return;
                 }
-            } else if begun == BATCH {
+            } else if begun == BATCH || due.is_none_or(|due| due > now) {
                 cx.waker().wake_by_ref();
                 return;
-            } else {
+            } else if let Some(Reverse((_, id))) = self.due.pop() {
                 begun += 1;
-                self.due.pop();
-                let ended = self.start(id, now);
-                reports.extend(ended.and_then(|ended| self.finish(ended)));
+                if self.under_way() < self.limit {
+                    let ended = self.start(id, now);
+                    reports.extend(ended.and_then(|ended| self.finish(ended)));
+                } else {
+                    self.waiting.push_back(id);
+                }
             }
         }
+    }
+
+    /// Begins the runs that found no room, as far as there is some now.
+    fn start_waiting(&mut self, reports: &mut Vec<Report>) {
+        while self.under_way() < self.limit {
+            let Some(id) = self.waiting.pop_front() else { return };
+            let ended = self.start(id, now());
+            reports.extend(ended.and_then(|ended| self.finish(ended)));
+        }
+    }
+
+    fn under_way(&self) -> usize {
+        self.flights.len() + self.scripts.len()
     }
 
     /// Begins one run. Returns it where nobody has to wait for it.
@@ -184,35 +259,41 @@ impl Checks {
             self.due.extend(entry.schedule.deadline().map(|at| Reverse((at, id))));
             return None;
         }
-        let ended = move |outcome| Ended { id, begun, outcome };
-        match &entry.probe {
-            Probe::Tcp(to) => match socket::begin(to) {
-                // Dropping the socket closes it.
-                Ok(Begun::Connected(_)) => return Some(ended(Outcome::Up { weight: None })),
-                Ok(pending) => {
-                    let to = to.clone();
-                    let probe = async move { ended(tcp::probe(pending, &to).await) };
-                    self.probes.push(Box::pin(probe));
-                }
-                Err(outcome) => return Some(ended(outcome)),
-            },
-            Probe::Http(http) => match socket::begin(&http.connection) {
-                Ok(begun) => {
-                    let (http, tls) = (http.clone(), self.tls.clone());
-                    let probe = async move { ended(http::probe(begun, &http, url, &tls).await) };
-                    self.probes.push(Box::pin(probe));
-                }
-                Err(outcome) => return Some(ended(outcome)),
-            },
+        let (to, question) = match &entry.probe {
+            Probe::Tcp(to) => (to.as_ref(), Question::Tcp(to.clone())),
+            Probe::Http(http) => (&http.connection, Question::Http(http.clone(), url)),
             Probe::Script(script) => {
                 let (sender, owner) = oneshot::channel();
                 let script = script.clone();
                 entry.script = Some(sender);
-                let probe = async move { ended(script::probe(&script, owner).await) };
-                self.scripts.push(Box::pin(probe));
+                let probe = async move {
+                    let outcome = script::probe(&script, owner).await;
+                    Ended { id, begun, outcome }
+                };
+                // All scripts are futures of one task: with its share of turns used up, the runtime
+                // would tell each of them "not yet" and wake it, over and over.
+                self.scripts.push(Box::pin(unconstrained(probe)));
+                return None;
             }
+        };
+        let next = match socket::begin(to) {
+            Ok(socket) => self.flights.begin(id, begun, socket, question),
+            Err(outcome) => return Some(Ended { id, begun, outcome }),
+        };
+        let next = match next {
+            Next::Watch(wait) => {
+                let wire = self.flights.wire(id);
+                match wire.map(|wire| self.poller.watch(wire, id, wait)) {
+                    Some(Err(error)) => self.flights.end(id, not_watched(&error)),
+                    _ => Next::Stay,
+                }
+            }
+            next => next,
+        };
+        match next {
+            Next::Over(ended) => Some(ended),
+            Next::Stay | Next::Watch(_) | Next::Gone => None,
         }
-        None
     }
 
     /// Takes a run that ended and sets the next. `None` where its checker is gone.
@@ -233,6 +314,10 @@ impl Checks {
         let changed = verdict.is_some_and(|up| up != before.up || !before.ran);
         Some(Report { id, outcome, latency: now.duration_since(begun), verdict, changed })
     }
+}
+
+fn not_watched(error: &io::Error) -> Outcome {
+    Outcome::NotRun(format!("epoll: {error}"))
 }
 
 /// The runtime's clock, which tests can stop.

@@ -1,20 +1,23 @@
 //! Health checkers: one probe per kind, one scheduler for all of them.
 //!
-//! A probe is a small asynchronous function with a deadline that says what it saw once. When it
-//! runs, how often it is tried again and what its results mean is written once, in [`schedule`],
-//! without I/O. [`Checks`] joins the two for any number of checkers: one heap of times, one armed
-//! timer, no task per checker.
+//! A probe says what it saw once. When it runs, how often it is tried again and what its results mean
+//! is written once, in [`schedule`]; what an HTTP server answers is read in [`exchange`]; both are
+//! without I/O. [`Checks`] joins them for any number of checkers: one heap of times, one armed timer,
+//! one epoll instance, no task per checker, and no buffer for a server that is silent.
 
 mod checks;
-mod http;
+mod chunks;
+pub mod exchange;
+mod flight;
+mod flights;
+mod poller;
 pub mod schedule;
 mod script;
 mod socket;
 mod spec;
-mod tcp;
 mod tls;
 
-pub use checks::{Checks, Id, Report};
+pub use checks::{Checks, Error, Id, Report};
 pub use spec::{
     Command, Connection, Http, HttpVersion, Probe, Script, Sni, Spec, Timing, Tls, Url,
 };

@@ -1,22 +1,19 @@
 //! TLS without verification, as health checks want it.
 
-use std::io;
-use std::pin::Pin;
+use std::io::{self, ErrorKind, Read, Write};
 use std::sync::Arc;
-use std::task::{Context, Poll};
 
 use rustls::client::Resumption;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
-use tokio_rustls::TlsConnector;
-use tokio_rustls::client::TlsStream;
+use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, SignatureScheme};
 
 use crate::Failure;
 use crate::spec::Connection;
+
+/// Reads of a handshake in one turn, after which other probes have theirs.
+const READS: usize = 16;
 
 /// Settings of all TLS checkers, made once.
 #[derive(Clone)]
@@ -41,57 +38,130 @@ impl Client {
         Ok(Self { with_sni, without_sni: Arc::new(config) })
     }
 
-    /// Does the handshake. `sni` is the name to send; none is sent where it is no name.
-    pub(crate) async fn handshake(
+    /// A session that is about to begin. `sni` is the name to send; none is sent where it is no name.
+    ///
+    /// # Errors
+    /// When rustls cannot begin with this name.
+    pub(crate) fn session(
         &self,
-        stream: TcpStream,
         to: &Connection,
         sni: Option<&str>,
-    ) -> Result<Session, Failure> {
+    ) -> Result<Box<Session>, Failure> {
         let name = sni.and_then(|name| ServerName::try_from(name.to_owned()).ok());
         let (config, name) = match name {
             Some(name @ ServerName::DnsName(_)) => (&self.with_sni, name),
             _ => (&self.without_sni, ServerName::IpAddress(to.to.ip().into())),
         };
-        let session = TlsConnector::from(config.clone()).connect(name, stream).await;
-        session.map(Session).map_err(|error| Failure::Tls(error.to_string()))
+        let mut tls =
+            ClientConnection::new(config.clone(), name).map_err(|error| failure(&error))?;
+        tls.set_buffer_limit(None); // it holds one request
+        Ok(Box::new(Session { tls, decrypted: 0 }))
     }
 }
 
-/// A TLS stream that ends where its connection ends: many servers leave close_notify out.
-pub(crate) struct Session(TlsStream<TcpStream>);
+/// A TLS session over a wire that is given with each call. It ends where its connection ends: many
+/// servers leave close_notify out.
+#[derive(Debug)]
+pub(crate) struct Session {
+    tls: ClientConnection,
+    /// Octets that have been decrypted and not read.
+    decrypted: usize,
+}
 
-impl AsyncRead for Session {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        match Pin::new(&mut self.0).poll_read(cx, buf) {
-            Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => {
-                Poll::Ready(Ok(()))
+/// Why a session cannot go on: a wire that is not ready among others.
+#[derive(Debug)]
+pub(crate) enum Stop {
+    Io(io::Error),
+    Tls(rustls::Error),
+}
+
+impl Session {
+    /// Does what can be done of the handshake; a success is its end.
+    ///
+    /// # Errors
+    /// [`ErrorKind::WouldBlock`] while it goes on.
+    pub(crate) fn handshake(&mut self, wire: &mut (impl Read + Write)) -> Result<(), Stop> {
+        for _ in 0..READS {
+            if !self.tls.is_handshaking() {
+                return Ok(()); // what is left to send goes with the request
             }
-            other => other,
+            self.flush(wire).map_err(Stop::Io)?;
+            self.receive(wire)?;
+        }
+        Err(Stop::Io(ErrorKind::WouldBlock.into()))
+    }
+
+    /// Whether the next move is to write.
+    pub(crate) fn wants_write(&self) -> bool {
+        self.tls.wants_write()
+    }
+
+    /// Whether there is more to read without asking the wire.
+    pub(crate) fn has_decrypted(&self) -> bool {
+        self.decrypted > 0
+    }
+
+    /// Takes octets to be sent by the flushes that follow.
+    pub(crate) fn write(&mut self, octets: &[u8]) -> io::Result<()> {
+        self.tls.writer().write_all(octets)
+    }
+
+    /// Sends all that is to be sent.
+    pub(crate) fn flush(&mut self, wire: &mut impl Write) -> io::Result<()> {
+        while self.tls.wants_write() {
+            self.tls.write_tls(wire)?;
+        }
+        Ok(())
+    }
+
+    /// Reads what has been decrypted, and before that asks the wire once if there is nothing.
+    pub(crate) fn read(
+        &mut self,
+        wire: &mut (impl Read + Write),
+        buffer: &mut [u8],
+    ) -> Result<usize, Stop> {
+        match self.take_decrypted(buffer) {
+            Err(Stop::Io(error)) if error.kind() == ErrorKind::WouldBlock => {}
+            other => return other,
+        }
+        self.receive(wire)?;
+        match self.flush(wire) {
+            Err(error) if error.kind() != ErrorKind::WouldBlock => Err(Stop::Io(error)),
+            _ => self.take_decrypted(buffer),
         }
     }
+
+    /// Says goodbye, as far as the wire takes it at once.
+    pub(crate) fn close(&mut self, wire: &mut impl Write) {
+        self.tls.send_close_notify();
+        let _ = self.flush(wire); // the verdict stands however it ends
+    }
+
+    fn take_decrypted(&mut self, buffer: &mut [u8]) -> Result<usize, Stop> {
+        match self.tls.reader().read(buffer) {
+            Ok(read) => {
+                self.decrypted = self.decrypted.saturating_sub(read);
+                Ok(read)
+            }
+            Err(error) if error.kind() == ErrorKind::UnexpectedEof => Ok(0),
+            Err(error) => Err(Stop::Io(error)),
+        }
+    }
+
+    fn receive(&mut self, wire: &mut impl Read) -> Result<(), Stop> {
+        let read = self.tls.read_tls(wire).map_err(Stop::Io)?;
+        let state = self.tls.process_new_packets().map_err(Stop::Tls)?;
+        self.decrypted = state.plaintext_bytes_to_read();
+        if read == 0 && self.tls.is_handshaking() {
+            return Err(Stop::Io(ErrorKind::UnexpectedEof.into()));
+        }
+        Ok(())
+    }
 }
 
-impl AsyncWrite for Session {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.0).poll_write(cx, buf)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_shutdown(cx)
-    }
+/// What an error of TLS says about its server.
+pub(crate) fn failure(error: &rustls::Error) -> Failure {
+    Failure::Tls(error.to_string())
 }
 
 /// Takes any certificate.

@@ -155,14 +155,15 @@ async fn http_asks_as_keepalived_does() {
 }
 
 #[tokio::test]
-async fn http_sends_the_virtual_host_and_escapes_what_no_target_may_hold() {
+async fn http_sends_the_virtual_host_and_the_path_as_written() {
     let (to, requests) = answer("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
     let mut http = http(to);
-    http.urls[0].path = "a b?c=%20{d}".to_owned();
+    http.urls[0].path = "/a b?c=%20{d}|e#f".to_owned();
     http.urls[0].host = Some("www.example.org".to_owned());
     passes(Probe::from(http)).await;
     let request = requests.recv().expect("request");
-    assert!(request.starts_with("GET /a%20b?c=%20%7Bd%7D HTTP/1.0\r\n"), "{request}");
+    // Only what would end the path is escaped.
+    assert!(request.starts_with("GET /a%20b?c=%20{d}|e#f HTTP/1.0\r\n"), "{request}");
     assert!(request.ends_with("\r\nHost: www.example.org\r\n\r\n"), "{request}");
 }
 
@@ -227,6 +228,62 @@ async fn a_silent_server_times_out() {
         stream.read(&mut [0]).map(drop)
     });
     assert_eq!(fails(Probe::from(http(to))).await, Failure::Timeout("reading"));
+}
+
+#[tokio::test]
+async fn a_server_that_drips_has_five_times_the_timeout() {
+    let (to, _) = serve(|stream| {
+        stream.write_all(b"HTTP/1.0 200 OK\r\n\r\n")?;
+        loop {
+            stream.write_all(b"x")?;
+            thread::sleep(Duration::from_millis(50));
+        }
+    });
+    let mut http = http(to);
+    http.connection.timeout = Duration::from_millis(200);
+    let report = run(Probe::from(http)).await;
+    assert_eq!(report.outcome, Outcome::Down(Failure::Timeout("reading")));
+    assert!(report.latency >= Duration::from_secs(1), "{:?}", report.latency);
+}
+
+#[tokio::test]
+async fn a_connection_that_is_reset_is_no_answer() {
+    for text in ["", "HTTP/1.0 200 OK\r\n", "HTTP/1.0 200 OK\r\n\r\nhalf"] {
+        let (to, _) = serve(move |stream| {
+            stream.write_all(text.as_bytes())?;
+            thread::sleep(Duration::from_millis(20));
+            socket2::SockRef::from(&*stream).set_linger(Some(Duration::ZERO))
+        });
+        let failure = fails(Probe::from(http(to))).await;
+        assert_eq!(failure, Failure::Connection("connection reset by peer".to_owned()), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn probes_beyond_the_limit_wait_in_order_and_have_their_own_time() {
+    // Each server answers after 200 ms; two at a time take five turns.
+    let mut checks = Checks::new(1).expect("cipher suites");
+    checks.limit(2);
+    for _ in 0..10 {
+        let (to, _) = serve(|stream| {
+            thread::sleep(Duration::from_millis(200));
+            stream.write_all(b"HTTP/1.0 200 OK\r\n\r\n")
+        });
+        let timing = Timing { delay_loop: Duration::from_secs(60), ..often() };
+        checks.add(&Spec { probe: Probe::from(http(to)), timing }, Memory::fresh(false));
+    }
+    let mut reports = Vec::new();
+    let start = std::time::Instant::now();
+    while reports.len() < 10 {
+        checks.next(&mut reports).await;
+    }
+    // All are due after a second.
+    assert!(start.elapsed() >= Duration::from_millis(2_000), "{:?}", start.elapsed());
+    let ids: Vec<_> = reports.iter().map(|report| report.id).collect();
+    assert!(ids.chunks(2).is_sorted_by_key(|pair| pair.iter().max().copied()), "{ids:?}");
+    for report in &reports {
+        assert_eq!(report.outcome, Outcome::Up { weight: None });
+    }
 }
 
 #[tokio::test]

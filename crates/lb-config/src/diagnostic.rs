@@ -181,6 +181,28 @@ impl Diagnostics {
         self.push(Severity::Warning, Class::Note, id, place.into(), message.into())
     }
 
+    /// Where the next complaint will be, and the worst class before it.
+    pub(crate) fn mark(&mut self) -> (usize, Option<Class>) {
+        self.settle();
+        (self.kept.len(), self.worst)
+    }
+
+    /// Takes complaints of a class, after a mark, for what keepalived does not get to.
+    pub(crate) fn forgive(&mut self, class: Class, (from, worst): (usize, Option<Class>)) {
+        self.settle();
+        let mut later = worst;
+        for found in self.kept.iter_mut().skip(from) {
+            if found.class == class {
+                found.class = Class::Note;
+            }
+            later = later.max(Some(found.class));
+        }
+        // Those that were counted only are of unknown classes.
+        if !self.is_full() {
+            self.worst = later;
+        }
+    }
+
     /// Says what is good to know.
     pub(crate) fn remark(
         &mut self,

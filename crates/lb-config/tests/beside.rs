@@ -171,13 +171,13 @@ fn compare(files: &[PathBuf], explained: impl Fn(&Path) -> bool) {
 #[test]
 fn other_peoples_files_have_the_same_status() {
     if let Some(missing) = keepalived::missing() {
-        eprintln!("skipped: {missing} is not here");
+        lb_skip::skip(format_args!("{missing} is not here"));
         return;
     }
     let beside = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/corpus"));
     let corpus = std::env::var_os("LB_CORPUS").map_or(beside, PathBuf::from);
     let Ok(entries) = corpus.read_dir() else {
-        eprintln!("skipped: the corpus is not here");
+        lb_skip::skip("the corpus is not here");
         return;
     };
     let paths = entries.filter_map(|entry| Some(entry.ok()?.path()));
@@ -201,7 +201,7 @@ fn is_old(since: &str) -> bool {
 #[test]
 fn the_example_of_each_keyword_has_the_same_status() {
     if let Some(missing) = keepalived::missing() {
-        eprintln!("skipped: {missing} is not here");
+        lb_skip::skip(format_args!("{missing} is not here"));
         return;
     }
     let examples = common::examples();
@@ -234,7 +234,7 @@ fn the_example_of_each_keyword_has_the_same_status() {
 #[test]
 fn each_construct_has_the_same_status() {
     if let Some(missing) = keepalived::missing() {
-        eprintln!("skipped: {missing} is not here");
+        lb_skip::skip(format_args!("{missing} is not here"));
         return;
     }
     let dir = tempfile::tempdir().unwrap();

@@ -23,7 +23,7 @@ fn corpus() -> Option<PathBuf> {
 #[test]
 fn files_are_refused_exactly_when_keepalived_refuses_them() {
     let Some(corpus) = corpus() else {
-        eprintln!("skipped: the corpus is not here");
+        lb_skip::skip("the corpus is not here");
         return;
     };
     let oracle = std::fs::read_to_string(corpus.join("oracle.tsv")).unwrap();

@@ -303,6 +303,10 @@ fn interfaces_must_exist_unless_they_come_and_go() {
     assert!(loaded.is_refused());
     assert!(loaded.render(false).contains("interface `eth9` does not exist"));
     assert_eq!(loaded.diagnostics.exit_code_of_check(), 5);
+    // keepalived does not come to look at its scripts then.
+    let notified = text.replace("interface eth0", "interface eth0\nnotify /bin/true");
+    let loaded = parse_str("t", &notified, &Options::default(), &system);
+    assert_eq!(loaded.diagnostics.exit_code_of_check(), 5);
     let text = format!("global_defs {{\ndynamic_interfaces\n}}\n{text}");
     assert!(!parse_str("t", &text, &Options::default(), &system).is_refused());
 }
@@ -831,7 +835,9 @@ fn the_status_of_a_check_is_keepaliveds() {
 fn the_shipped_sample_is_clean() {
     let text = include_str!("../../../etc/keepalived.conf");
     let found = model(text, &[]);
-    assert_eq!((found.vrrp_instances.len(), found.virtual_servers[0].real_servers.len()), (1, 2));
+    assert_eq!((found.vrrp_instances.len(), found.virtual_servers[0].real_servers.len()), (2, 2));
+    // The servers' default gateway goes where their clients' address goes.
+    assert_eq!(found.sync_groups.len(), 1);
     assert_eq!(found.vrrp_instances[0].password, Some(*b"changeme"));
 }
 
@@ -850,7 +856,7 @@ fn a_router_with_an_authentication_header_listens_first_unless_it_is_the_owner()
             "version 2\nstate MASTER\nauthentication {{\nauth_type AH\nauth_pass secret\n}}\n{more}"
         )
     };
-    let found = instance(&lines("priority 100"), &["authentication-master"]);
+    let found = instance(&lines("priority 100"), &["auth-state"]);
     assert_eq!(found.router.state, InitialState::Backup);
     assert_eq!((found.header_key, found.password), (Some(*b"secret\0\0"), None));
     let owner = instance(&lines("priority 255"), &[]);

@@ -63,6 +63,9 @@ pub enum EventKind {
         state: State,
         /// Effective priority at that moment.
         priority: u8,
+        /// Why, in words; empty when nothing is known.
+        #[serde(default)]
+        reason: String,
     },
     /// A CARP instance entered a state.
     CarpInstance {
@@ -117,6 +120,23 @@ pub enum EventKind {
         /// Now.
         to: u8,
     },
+    /// A backup heard no advertisement that it respects for its Master_Down_Interval.
+    VrrpAdvertTimeout {
+        /// Name in the configuration.
+        name: String,
+    },
+    /// A master heard a better one: of a higher priority, or of its own priority with a higher
+    /// address.
+    VrrpMasterRxHigherPri {
+        /// Name in the configuration.
+        name: String,
+        /// Address of the sender.
+        from: String,
+        /// Its priority.
+        priority: u8,
+        /// The priority of this instance.
+        ours: u8,
+    },
     /// A master heard an advertisement of a lower priority.
     VrrpMasterRxLowerPri {
         /// Name in the configuration.
@@ -125,6 +145,29 @@ pub enum EventKind {
         from: String,
         /// Its priority.
         priority: u8,
+        /// The priority of this instance.
+        #[serde(default)]
+        ours: u8,
+    },
+    /// A backup that preempts heard an advertisement of a lower priority. Told at most twice an
+    /// advertisement interval.
+    VrrpBackupRxLowerPri {
+        /// Name in the configuration.
+        name: String,
+        /// Address of the sender.
+        from: String,
+        /// Its priority.
+        priority: u8,
+    },
+    /// A backup heard that the master stops (priority 0).
+    VrrpBackupRxStop {
+        /// Name in the configuration.
+        name: String,
+    },
+    /// An instance said that it stops (priority 0).
+    VrrpTxStop {
+        /// Name in the configuration.
+        name: String,
     },
     /// A master advertised late by an interval or more: the machine did not run it in time. Said
     /// once a second at most, of one instance.
@@ -280,7 +323,7 @@ impl EventKind {
     #[must_use]
     pub fn instance(&self) -> Option<(&str, State, u8)> {
         match self {
-            Self::VrrpInstance { name, state, priority }
+            Self::VrrpInstance { name, state, priority, .. }
             | Self::CarpInstance { name, state, priority, .. } => Some((name, *state, *priority)),
             _ => None,
         }
@@ -310,12 +353,14 @@ fn up_down(up: bool) -> &'static str {
 impl fmt::Display for EventKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::VrrpInstance { name, state, .. } => match state {
-                State::Stop => write!(f, "({name}) Stopped"),
-                State::Deleted => write!(f, "({name}) Deleted"),
-                State::Init => write!(f, "({name}) Entering INIT STATE"),
-                state => write!(f, "({name}) Entering {state} STATE"),
-            },
+            Self::VrrpInstance { name, state, reason, .. } => {
+                match state {
+                    State::Stop => write!(f, "({name}) Stopped"),
+                    State::Deleted => write!(f, "({name}) Deleted"),
+                    state => write!(f, "({name}) Entering {state} STATE"),
+                }?;
+                if reason.is_empty() { Ok(()) } else { write!(f, " ({reason})") }
+            }
             Self::CarpInstance { interface, vhid, from, state, reason, .. } => {
                 write!(f, "carp: {vhid}@{interface}: {from} -> {state} ({reason})")
             }
@@ -336,9 +381,33 @@ impl fmt::Display for EventKind {
             Self::VrrpPriority { name, from, to } => {
                 write!(f, "({name}) Changing effective priority from {from} to {to}")
             }
-            Self::VrrpMasterRxLowerPri { name, from, priority } => {
-                write!(f, "({name}) Received advert from {from} with lower priority {priority}")
+            Self::VrrpAdvertTimeout { name } => {
+                write!(f, "({name}) Receive advertisement timeout")
             }
+            Self::VrrpMasterRxHigherPri { name, from, priority, ours } if priority == ours => {
+                write!(
+                    f,
+                    "({name}) Master received advert from {from} with same priority {priority} but \
+                 higher IP address than ours"
+                )
+            }
+            Self::VrrpMasterRxHigherPri { name, from, priority, ours } => write!(
+                f,
+                "({name}) Master received advert from {from} with higher priority {priority}, \
+                 ours {ours}"
+            ),
+            Self::VrrpMasterRxLowerPri { name, from, priority, ours } => write!(
+                f,
+                "({name}) Received advert from {from} with lower priority {priority}, ours {ours}"
+            ),
+            Self::VrrpBackupRxLowerPri { name, from, priority } => write!(
+                f,
+                "({name}) received lower priority ({priority}) advert from {from} - discarding"
+            ),
+            Self::VrrpBackupRxStop { name } => {
+                write!(f, "({name}) Backup received priority 0 advertisement")
+            }
+            Self::VrrpTxStop { name } => write!(f, "({name}) sent 0 priority"),
             Self::VrrpLate { name, late_ms, interval_ms } => write!(
                 f,
                 "({name}) advertises {late_ms} ms late, with an interval of {interval_ms} ms: the machine did \
@@ -408,7 +477,7 @@ impl fmt::Display for EventKind {
             Self::EngineRestarted { engine, reason } => {
                 write!(f, "the {engine} failed and was started again: {reason}")
             }
-            Self::Reloaded { config } => write!(f, "Reloaded {config}"),
+            Self::Reloaded { config } => write!(f, "Reload complete: {config} is in force"),
             Self::ReloadRefused { config, reason } => {
                 write!(f, "reload of {config} refused, the old configuration runs on: {reason}")
             }
@@ -434,7 +503,8 @@ mod tests {
         assert_eq!(enters(State::Backup, State::Master).carp_severity(), Some(2));
         assert_eq!(enters(State::Init, State::Backup).carp_severity(), Some(4));
         assert_eq!(enters(State::Master, State::Fault).carp_severity(), Some(2));
-        let vrrp = EventKind::VrrpInstance { name: "V".into(), state: State::Master, priority: 1 };
+        let (name, state, reason) = ("V".into(), State::Master, String::new());
+        let vrrp = EventKind::VrrpInstance { name, state, priority: 1, reason };
         assert_eq!(vrrp.carp_severity(), None);
     }
 }

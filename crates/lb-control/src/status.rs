@@ -42,6 +42,48 @@ pub struct Daemon {
     /// What runs inside; those the configuration has no use for are left out.
     #[serde(default)]
     pub engines: Vec<Engine>,
+    /// The scripts that are told what happens.
+    #[serde(default)]
+    pub notify_scripts: NotifyScripts,
+    /// The scripts that are tracked, by name.
+    #[serde(default)]
+    pub tracked_scripts: Vec<TrackedScript>,
+}
+
+/// Scripts of `notify*`, `quorum_up` and the like, of all instances and servers together.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NotifyScripts {
+    /// They run now.
+    pub running: u64,
+    /// Events whose scripts wait for those of an earlier event.
+    pub waiting: u64,
+    /// Scripts that have ended since the start, however.
+    pub ended: u64,
+    /// Of these, those that did not end with status 0.
+    pub failed: u64,
+    /// Of these, those that took too long and were ended.
+    pub timed_out: u64,
+    /// Scripts that could not be run.
+    pub not_run: u64,
+    /// Scripts that hung and were ended because later ones had to run.
+    pub gave_way: u64,
+    /// Events whose scripts were left out because too many waited.
+    pub left_out: u64,
+}
+
+/// A `vrrp_script` that is tracked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TrackedScript {
+    /// Name in the configuration.
+    pub name: String,
+    /// How the last run ended, or why it could not be run; `None` before the first.
+    pub last: Option<String>,
+    /// Whether that counts as success.
+    pub success: bool,
+    /// Since when it ends like this.
+    pub since: Option<Timestamp>,
+    /// Runs that this host had no room for; they have no result.
+    pub not_run: u64,
 }
 
 /// One engine of the process.

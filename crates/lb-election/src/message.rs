@@ -68,6 +68,15 @@ pub enum Action<A, E> {
         /// What it said.
         advert: A,
     },
+    /// As BACKUP, a weaker master was heard and is not respected: its time runs out.
+    Discard {
+        /// Who.
+        from: IpAddr,
+        /// What it said.
+        advert: A,
+    },
+    /// As BACKUP, a master was heard that stops.
+    MasterStops,
     /// A packet broke a rule: the first time since the state or the sender changed.
     Report {
         /// Who sent it.
@@ -94,6 +103,8 @@ impl<A, E> Action<A, E> {
             Self::Notify(role) => Action::Notify(role),
             Self::Willing => Action::Willing,
             Self::Weaker { from, advert: said } => Action::Weaker { from, advert: advert(said) },
+            Self::Discard { from, advert: said } => Action::Discard { from, advert: advert(said) },
+            Self::MasterStops => Action::MasterStops,
             Self::Report { from, error: rule } => Action::Report { from, error: error(rule) },
         }
     }

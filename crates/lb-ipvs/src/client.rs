@@ -2,8 +2,10 @@
 
 use std::io;
 use std::ops::ControlFlow;
+use std::path::Path;
 use std::process::{Command as Process, Stdio};
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use lb_pool::ServiceKey;
 use neli::consts::genl::{CtrlAttr, CtrlCmd};
@@ -474,15 +476,33 @@ pub(crate) fn parse_timeouts(attributes: &[u8]) -> Option<Timeouts> {
     })
 }
 
-/// Runs `modprobe ip_vs`. Whether it helped shows when the family is asked for again, and the error
-/// that comes then says what to do: nothing is said here.
+/// Where modprobe is; the PATH of whoever started us says nothing about that.
+const MODPROBE: [&str; 3] = ["/usr/sbin/modprobe", "/sbin/modprobe", "/usr/bin/modprobe"];
+/// It takes milliseconds, on a slow disk a second.
+const MODPROBE_LIMIT: Duration = Duration::from_secs(5);
+
+/// Runs `modprobe ip_vs`, for a few seconds at most. Whether it helped shows when the family is asked
+/// for again, and the error that comes then says what to do: nothing is said here.
 fn load_module() {
-    let _ = Process::new("modprobe")
+    let Some(place) = MODPROBE.into_iter().find(|place| Path::new(place).exists()) else { return };
+    let child = Process::new(place)
         .args(["-q", "--", "ip_vs"])
+        .env_clear()
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null())
-        .status();
+        .spawn();
+    let Ok(mut child) = child else { return };
+    let deadline = Instant::now() + MODPROBE_LIMIT;
+    while let Ok(None) = child.try_wait() {
+        if Instant::now() >= deadline {
+            // One that the kernel does not let go of even then is left to it.
+            let _ = child.kill();
+            let _ = child.try_wait();
+            return;
+        }
+        thread::sleep(Duration::from_millis(2));
+    }
 }
 
 #[cfg(test)]

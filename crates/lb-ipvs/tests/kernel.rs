@@ -34,7 +34,7 @@ fn client() -> Option<Client> {
         },
     };
     assert!(std::env::var_os("LB_IPVS_REQUIRED").is_none(), "{why}");
-    eprintln!("skipped: {why}");
+    lb_skip::skip(&why);
     None
 }
 

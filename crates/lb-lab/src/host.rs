@@ -23,7 +23,7 @@ use crate::topology::{HostSpec, Prefix, ProgramSpec};
 use crate::web::{self, Answer, Server};
 use crate::wire;
 
-/// A computer of its own as far as programs can tell: network, processes, host name, `/run`, `/etc` and `/tmp`.
+/// A computer of its own as far as programs can tell: network, processes, host name, `/run`, `/etc`, `/tmp` and `/var`.
 ///
 /// What is called here happens in the host, on a thread of its own that enters the host's namespaces and ends.
 pub struct Host {

@@ -26,7 +26,7 @@ use crate::error::{Context, Error, Result};
 use crate::privilege;
 
 /// Directories whose content is seen, but where every change stays in the host.
-const OVERLAID: [&str; 2] = ["/etc", "/tmp"];
+const OVERLAID: [&str; 3] = ["/etc", "/tmp", "/var"];
 
 /// How long the programs of a killed host may take to be gone.
 const DEATH: Duration = Duration::from_secs(10);
@@ -164,12 +164,13 @@ fn mounts(private: &[PathBuf]) -> Result<()> {
             fs::create_dir_all(dir).context(|| format!("make {dir}"))?;
         }
         let options = format!("lowerdir={path},upperdir={upper},workdir={work}");
-        // A kernel without overlays: /tmp at least must not be shared; /etc is read only by good manners.
-        if mount(Some("lab"), path, Some("overlay"), MsFlags::empty(), Some(options.as_str()))
-            .is_err()
-            && path == "/tmp"
-        {
-            tmpfs(Path::new(path))?;
+        let overlay = Some("overlay");
+        let mounted = mount(Some("lab"), path, overlay, MsFlags::empty(), Some(options.as_str()));
+        // A kernel without overlays: what programs leave behind must not be shared; /etc is only read.
+        match (mounted, path) {
+            (Err(_), "/tmp") => tmpfs(Path::new("/tmp"))?,
+            (Err(_), "/var") => tmpfs(Path::new("/var/lib"))?,
+            _ => {}
         }
     }
     tmpfs(Path::new("/run"))?; // what is under the overlays is hidden from here on

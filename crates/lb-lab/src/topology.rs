@@ -63,7 +63,7 @@ pub struct HostSpec {
     /// Settings below `/proc/sys/net`, with dots, such as `net.ipv4.ip_forward`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub sysctl: BTreeMap<String, String>,
-    /// Directories that are its own and empty at start. `/run` always is, and `/etc` and `/tmp` keep what it
+    /// Directories that are its own and empty at start. `/run` always is, and `/etc`, `/tmp` and `/var` keep what it
     /// changes to itself.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub private: Vec<PathBuf>,

@@ -28,7 +28,7 @@ fn pair() -> Result<Option<Lab>, lb_lab::Error> {
 fn start(topology: Topology) -> Result<Option<Lab>, lb_lab::Error> {
     match Lab::start(topology) {
         Err(lb_lab::Error::Unprivileged(why)) => {
-            eprintln!("skipped: {why}");
+            lb_skip::skip(&why);
             Ok(None)
         }
         other => other.map(Some),
@@ -139,7 +139,7 @@ fn files_of_a_host_are_its_own() -> Test {
         return Ok(());
     };
     let (a, b) = (lab.host("a")?, lab.host("b")?);
-    for path in ["/run/lbd/x", "/etc/lab-test/x", "/tmp/lab-test/x"] {
+    for path in ["/run/lbd/x", "/etc/lab-test/x", "/tmp/lab-test/x", "/var/lib/lab-test/x"] {
         a.write_file(path, "1")?;
         assert_eq!(a.read_file(path)?, "1");
         assert!(b.read_file(path).is_err());

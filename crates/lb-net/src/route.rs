@@ -6,6 +6,7 @@ use netlink_packet_core::{NLMSG_DONE, NLMSG_ERROR};
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
 use nix::errno::Errno;
 use nix::sys::socket::{setsockopt, sockopt};
+use nix::sys::time::{TimeVal, TimeValLike};
 
 use crate::Error;
 use crate::link::{self, LinkChange, LinkDetails};
@@ -16,6 +17,10 @@ const BATCH: usize = 256;
 /// The kernel fills datagrams of a dump up to 32 KiB.
 const DATAGRAM_MAX: usize = 64 << 10;
 const RECEIVE_BUFFER: usize = 1 << 20;
+/// How long the kernel may take for the next part of an answer. It does what it is asked within the
+/// system call that asks, however long it waits for its lock there; this is for an answer that never
+/// comes.
+const LIMIT_MS: i64 = 10_000;
 /// How often a dump is repeated that a change has overtaken.
 const DUMP_TRIES: usize = 5;
 
@@ -63,6 +68,9 @@ impl RouteSocket {
             // Refusals without a copy of what is refused.
             socket.set_cap_ack(true)?;
             enlarge(&socket, RECEIVE_BUFFER);
+            let limit = TimeVal::milliseconds(LIMIT_MS);
+            setsockopt(&socket, sockopt::ReceiveTimeout, &limit)?;
+            setsockopt(&socket, sockopt::SendTimeout, &limit)?;
             Ok(Self {
                 socket,
                 port,
@@ -204,7 +212,12 @@ impl RouteSocket {
         self.socket.send(&self.request, 0)?;
         let mut ended = false;
         while !ended {
-            receive(&self.socket, &mut self.reply, 0)?;
+            receive(&self.socket, &mut self.reply, 0).map_err(|error| match error.kind() {
+                io::ErrorKind::WouldBlock => {
+                    io::Error::new(io::ErrorKind::TimedOut, "the kernel does not answer")
+                }
+                _ => error,
+            })?;
             for message in netlink::messages(&self.reply) {
                 ended |= last(message);
             }

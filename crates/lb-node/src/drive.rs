@@ -9,7 +9,7 @@ use lb_control::{EventKind, State};
 use lb_election::{Input, IpPacket, Role};
 
 use super::conflict::{self, Kind};
-use super::protocol::{self, Advert, WireError};
+use super::protocol::{self, WireError};
 use super::shares;
 use super::slot::{MAX_SLACK, Since, Slot};
 use super::{Action, InstanceConfig, InstanceId, LinkIndex, Node, Phase};
@@ -193,6 +193,7 @@ impl Node {
         let stays = leaving && slot.role() == Role::Master && !slot.protocol.leaving();
         let moved = role != slot.role();
         let mut group_cares = false;
+        out.extend(slot.said_stop(&actions));
         for action in actions.drain(..) {
             group_cares |=
                 matches!(action, protocol::Action::Notify(_) | protocol::Action::Willing);
@@ -246,6 +247,7 @@ impl Node {
             }
             protocol::Action::AnnounceAgain => self.announce_lower(now, id, out),
             protocol::Action::Notify(role) => {
+                out.extend(slot.role_cause(role));
                 slot.since = Some(Since::new(now));
                 slot.resume = false;
                 let cause = self.remember(now, id, state(role));
@@ -253,16 +255,12 @@ impl Node {
             }
             protocol::Action::Weaker { from, advert } => {
                 out.extend(slot.notice(now, Kind::TwoMasters, &from, conflict::weaker));
-                if let Advert::Vrrp(content) = advert
-                    && slot.lower.pass(now)
-                {
-                    out.push(Action::event(EventKind::VrrpMasterRxLowerPri {
-                        name: slot.config.name().to_owned(),
-                        from: from.to_string(),
-                        priority: content.priority.0,
-                    }));
-                }
+                out.extend(slot.heard_lower_as_master(now, from, advert));
             }
+            protocol::Action::Discard { from, advert } => {
+                out.extend(slot.heard_lower_as_backup(now, from, advert));
+            }
+            protocol::Action::MasterStops => out.extend(slot.heard_stop(now)),
             protocol::Action::Willing => {}
             protocol::Action::Report { from, error } => {
                 if let Some(kind) = Kind::of(error) {
@@ -283,14 +281,17 @@ impl Node {
         }
     }
 
-    /// A lower priority believed it were MASTER, perhaps in every instance of the group.
+    /// A lower priority believed it were MASTER, perhaps in every instance of the group: what one of
+    /// them heard is answered by all. Each is announced once for what is said in an interval, however
+    /// many say it.
     fn announce_lower(&mut self, now: Instant, id: InstanceId, out: &mut Vec<Action>) {
         let Self { slots, groups, deadlines, .. } = self;
         let group = slots[id.index()].as_ref().and_then(|slot| slot.group);
         let members = group.map_or(std::slice::from_ref(&id), |group| &groups[group].members);
         for member in members {
             let Some(slot) = slots[member.index()].as_mut() else { continue };
-            if slot.role() == Role::Master {
+            let pause = slot.protocol.interval() / 2;
+            if slot.role() == Role::Master && slot.lower_announced.pass_every(pause, now) {
                 slot.garp.lower(now, &slot.config.router().garp);
                 slot.announce(*member, slot.config.router().garp.lower_prio_repeat, out);
                 deadlines.arm(*member, slot.deadline(), &mut slot.armed);
@@ -401,7 +402,14 @@ impl Slot {
         let from = mem::replace(&mut self.told, state);
         let (name, priority) = (self.config.name().to_owned(), self.protocol.priority());
         Action::event(match &self.config {
-            InstanceConfig::Vrrp(_) => EventKind::VrrpInstance { name, state, priority },
+            InstanceConfig::Vrrp(_) => {
+                let reason = match (from, state) {
+                    // keepalived's word for it.
+                    (State::Init, State::Backup) => "init",
+                    _ => reason,
+                };
+                EventKind::VrrpInstance { name, state, priority, reason: reason.to_owned() }
+            }
             InstanceConfig::Carp(carp) => EventKind::CarpInstance {
                 name,
                 interface: carp.instance.router.interface.clone().unwrap_or_default(),

@@ -22,6 +22,7 @@ mod deadlines;
 mod demotion;
 mod demux;
 mod drive;
+mod election;
 mod followed;
 pub mod group;
 mod guard;

@@ -22,6 +22,12 @@ pub type LinkIndex = u32;
 pub struct InstanceId(pub(crate) u32);
 
 impl InstanceId {
+    /// The instance at this place of its node.
+    #[must_use]
+    pub fn new(place: u32) -> Self {
+        Self(place)
+    }
+
     pub(crate) fn index(self) -> usize {
         self.0 as usize
     }

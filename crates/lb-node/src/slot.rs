@@ -34,7 +34,12 @@ pub(crate) struct Limit(Option<Instant>);
 impl Limit {
     /// Whether one more may pass at `now`; it has by that.
     pub(crate) fn pass(&mut self, now: Instant) -> bool {
-        let due = self.0.is_none_or(|last| now.duration_since(last) >= SHORTEST);
+        self.pass_every(SHORTEST, now)
+    }
+
+    /// The same with an interval of its own.
+    pub(crate) fn pass_every(&mut self, interval: Duration, now: Instant) -> bool {
+        let due = self.0.is_none_or(|last| now.duration_since(last) >= interval);
         if due {
             self.0 = Some(now);
         }
@@ -77,6 +82,12 @@ pub(crate) struct Slot {
     pub(crate) since: Option<Since>,
     /// Of lower priorities that are told.
     pub(crate) lower: Limit,
+    /// Of lower priorities that are told as BACKUP.
+    pub(crate) discarded: Limit,
+    /// Of masters that stop.
+    pub(crate) stops: Limit,
+    /// Of announcements after lower priorities.
+    pub(crate) lower_announced: Limit,
     /// Time of its entry in the heap of deadlines.
     pub(crate) armed: Option<Instant>,
     /// It was MASTER when its engine failed, and resumes so.
@@ -214,6 +225,9 @@ impl Slot {
             told: State::Init,
             since: None,
             lower: Limit::default(),
+            discarded: Limit::default(),
+            stops: Limit::default(),
+            lower_announced: Limit::default(),
             armed: None,
             resume: false,
         }

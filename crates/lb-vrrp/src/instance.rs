@@ -256,6 +256,7 @@ impl Instance {
                 self.lower = None;
                 let down_at = now + self.skew();
                 self.state = State::Backup { down_at, preempt_at, willing: false, late: false };
+                out.extend([Action::MasterStops]);
             }
             (State::Backup { preempt_at, .. }, Event::Advert(advert, from)) => {
                 let lower = advert.priority < self.effective_priority();
@@ -270,6 +271,7 @@ impl Instance {
                     self.lower = Some(Sender { address: from, priority: advert.priority });
                     let State::Backup { preempt_at: at, .. } = &mut self.state else { return };
                     *at = preempt_at;
+                    out.extend([Action::Discard { from, advert: advert.priority.into() }]);
                     return;
                 }
                 // §6.4.2: a master we respect; from now on its interval counts, not ours.

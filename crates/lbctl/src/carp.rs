@@ -5,6 +5,7 @@ use std::path::Path;
 
 use clap::Subcommand;
 use lb_control::RequestBody;
+use lb_control::event::State;
 use lb_control::status::{Carp, CarpInstance};
 
 use crate::{order, status, text};
@@ -122,12 +123,18 @@ fn addresses(
     Ok(())
 }
 
+/// A state in ifconfig's words: the BSDs have no FAULT, an instance that cannot take part is in INIT.
+fn ifconfig_state(state: State) -> State {
+    if state == State::Fault { State::Init } else { state }
+}
+
 fn vhid(
     instance: &CarpInstance,
     before: Option<&CarpInstance>,
     out: &mut String,
 ) -> std::fmt::Result {
-    let CarpInstance { state, vhid, advbase, advskew, .. } = instance;
+    let CarpInstance { vhid, advbase, advskew, .. } = instance;
+    let state = ifconfig_state(instance.state);
     match &instance.balancing {
         None => {
             writeln!(out, "\tcarp: {state} vhid {vhid} advbase {advbase} advskew {advskew}")
@@ -183,5 +190,16 @@ group carp demotion 4 (2 by the operator, 1 by failed state synchronisation)
 group lan demotion 0
 ";
         assert_eq!(render(&example()), expected);
+    }
+    #[test]
+    fn an_instance_that_cannot_take_part_is_in_init_as_on_the_bsds() {
+        let mut carp = example();
+        for instance in &mut carp.instances {
+            instance.state = State::Fault;
+        }
+        let text = render(&carp);
+        assert!(text.contains("carp: INIT vhid 1"), "{text}");
+        assert!(text.contains("state INIT vhid 5"), "{text}");
+        assert!(!text.contains("FAULT"), "{text}");
     }
 }

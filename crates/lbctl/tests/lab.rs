@@ -53,7 +53,7 @@ fn refused(output: &Output) -> bool {
     let said = text(&output.stderr);
     let refused = said.contains("cannot make network namespaces");
     if refused {
-        eprintln!("skipped: {said}");
+        lb_skip::skip(said.trim());
     }
     refused
 }
@@ -172,7 +172,7 @@ impl Held {
         let held = loop {
             line.clear();
             if said.read_line(&mut line)? == 0 || line.starts_with("lbctl: ") {
-                eprintln!("skipped: {line}");
+                lb_skip::skip(line.trim());
                 break None;
             }
             if line.contains(" start ") {

@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::net::IpAddr;
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -14,6 +15,7 @@ use lb_net::{Monitor, Poller, RouteSocket};
 use lb_node::Plan;
 use lbd::advertiser::{Advertiser, Options};
 use lbd::engine::EventSink;
+use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, setns, unshare};
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::{Pid, gettid};
@@ -75,11 +77,11 @@ struct Site {
 fn with_site(test: impl FnOnce(&mut Site) + Send + 'static) {
     let body = || {
         if Command::new("keepalived").arg("-v").stderr(Stdio::null()).status().is_err() {
-            eprintln!("skipped: keepalived is not installed");
+            lb_skip::skip("keepalived is not installed");
             return;
         }
         if let Err(error) = unshare(CloneFlags::CLONE_NEWNET) {
-            eprintln!("skipped: a network namespace needs root ({error})");
+            lb_skip::skip(format_args!("a network namespace needs root ({error})"));
             return;
         }
         test(&mut Site::new());
@@ -376,6 +378,44 @@ fn a_backup_that_was_stopped_leaves_a_healthy_master_alone() {
         // It is no worse for that: the peer goes, and it takes over.
         drop(peer);
         site.wait(V3.master_down(100) + SLACK, "we take over", |site| site.holders()[0]);
+    });
+}
+
+/// For the calling thread and those that it starts, `nft` hangs from now on.
+fn hang_nft(site: &Site) {
+    unshare(CloneFlags::CLONE_NEWNS).unwrap();
+    let none: Option<&str> = None;
+    mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none).unwrap();
+    let script = site.directory.path().join("nft");
+    fs::write(&script, "#!/bin/sh\nexec sleep 1000\n").unwrap();
+    fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
+    mount(Some(&script), "/usr/sbin/nft", none, MsFlags::MS_BIND, none).unwrap();
+}
+
+#[test]
+fn an_nft_that_hangs_holds_up_neither_other_instances_nor_status_nor_stop() {
+    with_site(|site| {
+        let plain = V3.configuration("a", 100);
+        let with_vmac = plain.clone()
+            + "vrrp_instance VI_2 {\n state BACKUP\n interface a\n virtual_router_id 52\n use_vmac\n \
+               priority 100\n advert_int 0.1\n virtual_ipaddress {\n 192.0.2.60/24\n }\n}\n";
+        hang_nft(site);
+        let us = advertiser(&plain);
+        site.we_alone(V3.master_down(100) + SLACK);
+        // The virtual MAC of another instance needs nft.
+        let applied = us.apply(plan(&with_vmac));
+        thread::sleep(Duration::from_millis(100));
+        let asked = Instant::now();
+        let status = us.status().blocking_recv().unwrap();
+        assert_eq!(status.vrrp[0].state, State::Master);
+        applied.blocking_recv().unwrap().unwrap();
+        // A better peer comes, and we let go.
+        let _peer = site.keepalived(&V3.configuration("b", 200));
+        site.peer_alone(PATIENCE);
+        assert!(asked.elapsed() < Duration::from_secs(5), "{:?}", asked.elapsed());
+        let stop = Instant::now();
+        us.stop().blocking_recv().unwrap();
+        assert!(stop.elapsed() < Duration::from_secs(15), "{:?}", stop.elapsed());
     });
 }
 

@@ -386,7 +386,7 @@ fn in_namespace(test: &str) -> bool {
         return true;
     }
     if !nix::unistd::geteuid().is_root() {
-        eprintln!("skipped: only root can make a network namespace");
+        lb_skip::skip("only root can make a network namespace");
         return false;
     }
     let wire = "ip link set lo up && ip link add v0 type veth peer name v1 && ip link set v0 up && \
@@ -747,7 +747,7 @@ impl Drop for NamedNamespace {
 #[test]
 fn with_s_everything_happens_in_that_namespace() {
     if !nix::unistd::geteuid().is_root() {
-        eprintln!("skipped: only root can make a network namespace");
+        lb_skip::skip("only root can make a network namespace");
         return;
     }
     let namespace = NamedNamespace::new();

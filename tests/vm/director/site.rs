@@ -37,7 +37,7 @@ pub fn start(topology: Topology) -> Result<Option<Lab>> {
         }
     };
     ensure!(env::var_os("LB_IPVS_REQUIRED").is_none(), "{why}");
-    eprintln!("skipped: {why}");
+    lb_skip::skip(&why);
     Ok(None)
 }
 

@@ -85,7 +85,9 @@ mod tests {
     }
 
     fn is_good(name: &str, example: &str) {
-        let mut system = lb_config::MemorySystem::default().with("/etc/lbd/web.conf", "");
+        let mut system = lb_config::MemorySystem::default()
+            .with("/etc/lbd/web.conf", "")
+            .with_mode("/bin/sh", "\x7fELF", 0o755);
         for program in ["/usr/local/bin/check-proxy", "/usr/local/bin/tell", "/usr/bin/true"] {
             system = system.with_mode(program, "#!/bin/sh\n", 0o755);
         }

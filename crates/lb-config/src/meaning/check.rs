@@ -168,7 +168,7 @@ pub(super) static HTTPS: Table<Check> = Table {
 pub(super) static MISC: Table<Check> = Table {
     block: "MISC_CHECK",
     keywords: &[
-        Keyword::new("misc_path", Takes::Command(|c, command| c.script().command = Some(command))),
+        Keyword::new("misc_path", Takes::Program(|c, command| c.script().command = Some(command))),
         Keyword::or(
             "misc_timeout",
             "delay_loop of the virtual server",
@@ -394,7 +394,9 @@ fn digest(url: &mut Url, context: &mut Context<'_>, line: &Line) {
     });
     let valid = text.len() == 32
         && digest.iter_mut().zip(pairs).all(|(to, byte)| byte.map(|byte| *to = byte).is_some());
-    if valid {
+    if url.digest.is_some() {
+        context.given_before(line);
+    } else if valid {
         url.digest = Some(digest);
     } else {
         let message = "this digest is not 32 hexadecimal digits and is ignored";

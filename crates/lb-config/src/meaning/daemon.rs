@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::Context;
 use super::global::{Globals, multicast, realtime};
 use super::table::{Keyword, Table, Takes};
+use crate::diagnostic::Class;
 use crate::model::{AdvertBuffer, Fifo, MailServer, SyncDaemon};
 use crate::syntax::Line;
 
@@ -73,18 +74,9 @@ pub(super) const FIFOS: &[Keyword<Globals>] = &[
     words("notify_fifo", 1, |g, context, line| fifo(&mut g.model.fifos.all, context, line)),
     words("vrrp_notify_fifo", 1, |g, context, line| fifo(&mut g.model.fifos.vrrp, context, line)),
     words("lvs_notify_fifo", 1, |g, context, line| fifo(&mut g.model.fifos.lvs, context, line)),
-    Keyword::idle(
-        "notify_fifo_script",
-        Takes::Command(|g, command| g.fifo_scripts[0] = Some(command)),
-    ),
-    Keyword::idle(
-        "vrrp_notify_fifo_script",
-        Takes::Command(|g, command| g.fifo_scripts[1] = Some(command)),
-    ),
-    Keyword::idle(
-        "lvs_notify_fifo_script",
-        Takes::Command(|g, command| g.fifo_scripts[2] = Some(command)),
-    ),
+    Keyword::idle("notify_fifo_script", Takes::Command(|g| &mut g.fifo_scripts[0])),
+    Keyword::idle("vrrp_notify_fifo_script", Takes::Command(|g| &mut g.fifo_scripts[1])),
+    Keyword::idle("lvs_notify_fifo_script", Takes::Command(|g| &mut g.fifo_scripts[2])),
     switch("vrrp_notify_priority_changes", |g, on| g.notify_priority_changes = on),
     flag("fifo_write_vrrp_states_on_reload", |g| g.model.fifos.states_on_reload = true),
 ];
@@ -308,7 +300,7 @@ fn fifo(fifo: &mut Option<Fifo>, context: &mut Context<'_>, line: &Line) {
         Some(user) => {
             let group = line.word(3).map(|word| word.text.to_owned());
             let hint = "create the account first";
-            match context.owner(user.text, group.as_deref(), user.place, hint) {
+            match context.owner(user.text, group.as_deref(), user.place, hint, Class::Note) {
                 Ok(owner) => Some(owner.0),
                 Err(_) => return,
             }
@@ -415,7 +407,7 @@ fn sync_daemon(globals: &mut Globals, context: &mut Context<'_>, line: &Line) {
         context
             .diags
             .warn("deprecated", word.place, "an instance without `inst` is the old form")
-            .class(crate::Class::Deprecated)
+            .class(Class::Deprecated)
             .hint(format!("write `inst {}`", word.text));
         daemon.instance = some(word.text);
         index = 3;

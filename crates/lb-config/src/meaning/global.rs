@@ -300,11 +300,11 @@ pub(crate) fn realtime(scheduling: &mut Scheduling, priority: i64) {
 }
 
 fn startup_script(globals: &mut Globals, context: &mut Context<'_>, line: &Line) {
-    globals.startup_script = context.command(line);
+    context.first_command(line, &mut globals.startup_script, Class::General);
 }
 
 fn shutdown_script(globals: &mut Globals, context: &mut Context<'_>, line: &Line) {
-    globals.shutdown_script = context.command(line);
+    context.first_command(line, &mut globals.shutdown_script, Class::General);
 }
 
 fn script_user(_: &mut Globals, context: &mut Context<'_>, line: &Line) {
@@ -451,7 +451,7 @@ pub(crate) fn finish(context: &mut Context<'_>) -> Global {
     let startup = context.globals.startup_script.take();
     let shutdown = context.globals.shutdown_script.take();
     let (startup, shutdown) =
-        (context.check(startup, Class::General), context.check(shutdown, Class::General));
+        (context.check(startup, Class::Note), context.check(shutdown, Class::Note));
     let scripts = std::mem::take(&mut context.globals.fifo_scripts);
     let scripts = scripts.map(|script| context.check(script, Class::Note));
     let mut globals = std::mem::take(&mut context.globals);

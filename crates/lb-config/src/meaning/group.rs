@@ -3,7 +3,6 @@
 use std::collections::HashSet;
 
 use super::router::Notifies;
-use super::script::Command;
 use super::table::{Keyword, Table, Takes};
 use super::tracking::{
     Tracking, track_bfd, track_file, track_interface, track_process, track_script,
@@ -42,17 +41,11 @@ pub(super) static TABLE: Table<Group> = Table {
             "track_script",
             Takes::List { entry: |g, context, line| track_script(&mut g.track, context, line) },
         ),
-        Keyword::new(
-            "notify_master",
-            Takes::Command(|g, command| g.set(command, |n| &mut n.master)),
-        ),
-        Keyword::new(
-            "notify_backup",
-            Takes::Command(|g, command| g.set(command, |n| &mut n.backup)),
-        ),
-        Keyword::new("notify_fault", Takes::Command(|g, command| g.set(command, |n| &mut n.fault))),
-        Keyword::new("notify_stop", Takes::Command(|g, command| g.set(command, |n| &mut n.stop))),
-        Keyword::new("notify", Takes::Command(|g, command| g.set(command, |n| &mut n.any))),
+        Keyword::new("notify_master", Takes::Command(|g| &mut g.notify.master)),
+        Keyword::new("notify_backup", Takes::Command(|g| &mut g.notify.backup)),
+        Keyword::new("notify_fault", Takes::Command(|g| &mut g.notify.fault)),
+        Keyword::new("notify_stop", Takes::Command(|g| &mut g.notify.stop)),
+        Keyword::new("notify", Takes::Command(|g| &mut g.notify.any)),
     ],
     also: &[LATER],
 };
@@ -79,16 +72,6 @@ const LATER: &[Keyword<Group>] = &[
         Takes::Switch(|g, on| g.notify_priority_changes = Some(on)),
     ),
 ];
-
-impl Group {
-    fn set(
-        &mut self,
-        command: Box<Command>,
-        which: fn(&mut Notifies) -> &mut Option<Box<Command>>,
-    ) {
-        *which(&mut self.notify) = Some(command);
-    }
-}
 
 fn members(group: &mut Group, _: &mut Context<'_>, line: &Line) {
     group.members.extend(line.words_from(0).map(|word| (word.text.to_owned(), word.place)));

@@ -131,11 +131,27 @@ fn use_vmac(router: &mut Router, context: &mut Context<'_>, line: &Line) {
         }
         index += 1;
     }
+    if let Some(first) = &router.vmac {
+        // keepalived keeps the first name and the first address, each by itself.
+        if (first.name.is_some() && vmac.name.is_some())
+            || (first.mac.is_some() && vmac.mac.is_some())
+        {
+            context.given_before(line);
+        }
+        vmac.name = first.name.clone().or(vmac.name);
+        vmac.mac = first.mac.or(vmac.mac);
+        vmac.netlink_notify |= first.netlink_notify;
+        vmac.group = vmac.group.or(first.group);
+    }
     router.vmac = Some(vmac);
 }
 
 /// `[[name] IF] [ADDRESS/LENGTH] [bridge|private|vepa] [group G]`
 fn use_ipvlan(router: &mut Router, context: &mut Context<'_>, line: &Line) {
+    if router.ipvlan.is_some() {
+        context.given_before(line);
+        return;
+    }
     let mut ipvlan = Ipvlan::default();
     let mut index = 1;
     while let Some(word) = line.word(index) {

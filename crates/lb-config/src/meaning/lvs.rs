@@ -161,8 +161,8 @@ pub(super) static SERVER: Table<Server> = Table {
         Keyword::new("ha_suspend", Takes::Flag(|s| s.ha_suspend = true)),
         Keyword::or("quorum", "1", Takes::u32(1, |s, n| s.quorum = n as u32)),
         Keyword::or("hysteresis", "0", Takes::u32(0, |s, n| s.hysteresis = n as u32)),
-        Keyword::new("quorum_up", Takes::Command(|s, command| s.quorum_up = Some(command))),
-        Keyword::new("quorum_down", Takes::Command(|s, command| s.quorum_down = Some(command))),
+        Keyword::new("quorum_up", Takes::Command(|s| &mut s.quorum_up)),
+        Keyword::new("quorum_down", Takes::Command(|s| &mut s.quorum_down)),
         Keyword::new(
             "virtualhost",
             Takes::Text(|s, text| s.inherited.virtualhost = Some(text.to_owned())),
@@ -204,11 +204,8 @@ pub(super) static REAL_SERVER: Table<Real> = Table {
         Keyword::or("uthreshold", "0", Takes::u32(0, |r, n| r.upper_threshold = n as u32)),
         Keyword::or("lthreshold", "0", Takes::u32(0, |r, n| r.lower_threshold = n as u32)),
         Keyword::new("inhibit_on_failure", Takes::Switch(|r, on| r.inhibit_on_failure = Some(on))),
-        Keyword::new("notify_up", Takes::Command(|r, command| r.more().notify_up = Some(command))),
-        Keyword::new(
-            "notify_down",
-            Takes::Command(|r, command| r.more().notify_down = Some(command)),
-        ),
+        Keyword::new("notify_up", Takes::Command(|r| &mut r.more().notify_up)),
+        Keyword::new("notify_down", Takes::Command(|r| &mut r.more().notify_down)),
         Keyword::new("alpha", Takes::Switch(|r, on| r.more().inherited.alpha = Some(on))),
         Keyword::new("retry", Takes::u32(1, |r, n| r.more().inherited.retry = Some(n as u32))),
         Keyword::new(

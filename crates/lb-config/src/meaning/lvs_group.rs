@@ -16,7 +16,7 @@ pub(crate) fn read(draft: &mut Draft, context: &mut Context<'_>, line: &Line) {
     context.list(line, 1, |context, line| group_entry(&mut group, context, line));
     if !draft.server_group_names.insert(group.name.clone()) {
         let message = format!("group `{}` is defined before; the first counts", group.name);
-        context.diags.warn("duplicate-group", line.place(), message);
+        context.diags.note("duplicate-group", line.place(), message);
         return;
     }
     draft.server_groups.push(group);

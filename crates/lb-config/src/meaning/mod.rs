@@ -163,7 +163,8 @@ pub(crate) fn read<'a>(
 }
 
 fn finish(context: &mut Context<'_>, draft: Draft) -> Model {
-    context.check_interfaces();
+    let interfaces_exist = context.check_interfaces();
+    let before_vrrp = context.diags.mark();
     let scripts = vrrp_script::finish(context, draft.scripts);
     // Everything is named; the models of many instances need the room.
     drop(draft.instance_places);
@@ -173,6 +174,11 @@ fn finish(context: &mut Context<'_>, draft: Draft) -> Model {
         groups: draft.groups,
     };
     let instances = instances::finish(context, drafts, &scripts);
+    if !interfaces_exist {
+        // keepalived's VRRP process has ended before it looks at scripts.
+        context.diags.forgive(Class::Security, before_vrrp);
+        context.globals.runs_scripts = false;
+    }
     let top = draft.top;
     let virtual_servers = lvs_finish::finish(context, draft.servers, &draft.server_groups);
     let names = instances.vrrp.iter().map(|instance| instance.router.name.as_str());
@@ -475,8 +481,9 @@ impl Context<'_> {
                     set(draft, address);
                 }
             }
-            Takes::Command(set) => {
-                if let Some(command) = self.command(line) {
+            Takes::Command(slot) => self.first_command(line, slot(draft), Class::Note),
+            Takes::Program(set) => {
+                if let Some(command) = self.command_alone(line) {
                     set(draft, command);
                 }
             }
@@ -560,8 +567,10 @@ impl Context<'_> {
         }
     }
 
-    /// keepalived does not start when an interface is missing, unless told that they come and go.
-    fn check_interfaces(&mut self) {
+    /// keepalived does not start when an interface is missing, unless told that they come and go;
+    /// whether none is missing.
+    fn check_interfaces(&mut self) -> bool {
+        let mut complete = true;
         for (name, place) in std::mem::take(&mut self.interfaces) {
             if self.system.interface(&name).is_some() {
                 continue;
@@ -570,11 +579,13 @@ impl Context<'_> {
             if self.globals.dynamic_interfaces {
                 self.diags.note("missing-interface", place, message).hint("it is waited for");
             } else {
+                complete = false;
                 self.diags
                     .error("missing-interface", place, message)
                     .hint("create it first, or allow it to come later with `dynamic_interfaces` in `global_defs`");
             }
         }
+        complete
     }
 }
 

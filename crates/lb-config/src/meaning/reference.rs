@@ -198,7 +198,7 @@ pub(super) fn kind<B>(takes: &Takes<B>) -> Kind {
         Takes::Milliseconds { min, max, .. } => Kind::Milliseconds { min, max },
         Takes::Text(_) | Takes::Word(_) => Kind::Text,
         Takes::Address(_) => Kind::Address,
-        Takes::Command(_) => Kind::Command,
+        Takes::Command(_) | Takes::Program(_) => Kind::Command,
         Takes::Words { .. } | Takes::Part { .. } => Kind::Words,
         Takes::Block { .. } => Kind::Block,
         Takes::List { .. } => Kind::List,

@@ -357,15 +357,42 @@ pub(super) fn read(context: &mut Context<'_>, line: &Line, is_static: bool) -> O
         draft.family = Some(Family::Inet6);
         draft.destination = Some(None);
         index += 1;
-    } else if table.all().all(|option| option.name != first && !option.aliases.contains(&first)) {
-        draft.destination = prefix(context, line, index);
-        draft.destination.as_ref()?;
+    } else if !is_option(table, first) {
+        draft.destination = Some(prefix(context, line, index)?);
         index += 1;
     }
-    if !context.options(table, &mut draft, line, index) {
-        return None;
+    while let Some(word) = line.word(index) {
+        // keepalived takes a network anywhere in the line for the destination; the last one counts.
+        if !is_option(table, word.text)
+            && let Some(destination) = destination(word.text)
+        {
+            let message = format!("`{}` is taken for the destination of this route", word.text);
+            let diagnostic = context.diags.note("route-late-destination", word.place, message);
+            diagnostic.hint("write one destination, before the options");
+            draft.destination = Some(destination);
+            index += 1;
+            continue;
+        }
+        if draft.kind.is_none() && is_kind(word.text) {
+            draft.kind =
+                numbered(context, line, index, &KINDS, 255, "a type").map(|kind| kind as u8);
+            index += 1;
+            continue;
+        }
+        let taken = context.option(table, &mut draft, line, index);
+        if context.reader.is_stopped() {
+            return None;
+        }
+        if taken.is_none() {
+            context.unknown_option(table, word);
+        }
+        index += 1 + taken.unwrap_or(0);
     }
     finish(context, draft, line)
+}
+
+fn is_option(table: &Table<Draft>, word: &str) -> bool {
+    table.all().any(|option| option.name == word || option.aliases.contains(&word))
 }
 
 fn is_kind(text: &str) -> bool {
@@ -445,20 +472,24 @@ pub(super) fn prefix(
     index: usize,
 ) -> Option<Option<Prefix>> {
     let word = line.word(index)?;
-    if matches!(word.text, "default" | "any" | "all") {
-        return Some(None);
-    }
-    let (address, length) = word.text.split_once('/').unwrap_or((word.text, ""));
-    let parsed = address.parse::<IpAddr>().ok().and_then(|address| {
-        let full = if address.is_ipv4() { 32 } else { 128 };
-        let length = if length.is_empty() { Some(full) } else { length.parse().ok() };
-        Some(Prefix { address, length: length.filter(|length| *length <= full)? })
-    });
+    let parsed = destination(word.text);
     if parsed.is_none() {
         let message = format!("`{}` is no address or network; the line is ignored", word.text);
         context.diags.warn("prefix", word.place, message).hint("as in `192.0.2.0/24` or `default`");
     }
-    parsed.map(Some)
+    parsed
+}
+
+/// An address or a network; `Some(None)` for every address.
+fn destination(text: &str) -> Option<Option<Prefix>> {
+    if matches!(text, "default" | "any" | "all") {
+        return Some(None);
+    }
+    let (address, length) = text.split_once('/').unwrap_or((text, ""));
+    let address = address.parse::<IpAddr>().ok()?;
+    let full = if address.is_ipv4() { 32 } else { 128 };
+    let length = if length.is_empty() { full } else { length.parse().ok()? };
+    (length <= full).then_some(Some(Prefix { address, length }))
 }
 
 /// A name that stands for a number, or a number in the notation of C.

@@ -244,34 +244,23 @@ impl<B: AsMut<Router> + 'static> Shared<B> {
 
     /// Scripts.
     pub(super) const NOTIFY: &'static [Keyword<B>] = &[
-        Keyword::new(
-            "notify_master",
-            Takes::Command(|b, command| b.as_mut().notify.master = Some(command)),
-        ),
-        Keyword::new(
-            "notify_backup",
-            Takes::Command(|b, command| b.as_mut().notify.backup = Some(command)),
-        ),
-        Keyword::new(
-            "notify_fault",
-            Takes::Command(|b, command| b.as_mut().notify.fault = Some(command)),
-        ),
-        Keyword::new(
-            "notify_stop",
-            Takes::Command(|b, command| b.as_mut().notify.stop = Some(command)),
-        ),
+        Keyword::new("notify_master", Takes::Command(|b| &mut b.as_mut().notify.master)),
+        Keyword::new("notify_backup", Takes::Command(|b| &mut b.as_mut().notify.backup)),
+        Keyword::new("notify_fault", Takes::Command(|b| &mut b.as_mut().notify.fault)),
+        Keyword::new("notify_stop", Takes::Command(|b| &mut b.as_mut().notify.stop)),
         words("notify_deleted", 0, |b, context, line| {
             let notify = &mut b.as_mut().notify;
-            notify.report_deleted = true;
-            if line.len() > 1 {
-                notify.deleted = context.command(line);
+            if std::mem::replace(&mut notify.report_deleted, true) {
+                context.given_before(line);
+            } else if line.len() > 1 {
+                notify.deleted = context.command(line, Class::Note);
             }
         }),
         Keyword::new(
             "notify_master_rx_lower_pri",
-            Takes::Command(|b, command| b.as_mut().notify.master_rx_lower_pri = Some(command)),
+            Takes::Command(|b| &mut b.as_mut().notify.master_rx_lower_pri),
         ),
-        Keyword::new("notify", Takes::Command(|b, command| b.as_mut().notify.any = Some(command))),
+        Keyword::new("notify", Takes::Command(|b| &mut b.as_mut().notify.any)),
     ];
 
     /// What nothing acts on yet.
@@ -331,8 +320,7 @@ pub(super) fn interface(router: &mut Router, context: &mut Context<'_>, line: &L
 
 /// Reads `state`.
 pub(super) fn state(router: &mut Router, context: &mut Context<'_>, line: &Line) {
-    router.state_place = line.place();
-    router.state = Some(match line.str(1) {
+    let state = match line.str(1) {
         "MASTER" => InitialState::Master,
         "BACKUP" => InitialState::Backup,
         other => {
@@ -343,7 +331,13 @@ pub(super) fn state(router: &mut Router, context: &mut Context<'_>, line: &Line)
                 .hint("use MASTER or BACKUP, in capitals");
             InitialState::Backup
         }
-    });
+    };
+    // BACKUP is what keepalived takes for nothing.
+    if router.state == Some(InitialState::Master) && state == InitialState::Backup {
+        context.given_before(line).label(router.state_place, "the first");
+        return;
+    }
+    (router.state, router.state_place) = (Some(state), line.place_from(1));
 }
 
 fn excluded(router: &mut Router, context: &mut Context<'_>, line: &Line) {

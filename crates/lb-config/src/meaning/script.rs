@@ -29,8 +29,54 @@ pub(crate) struct Owner(pub(crate) ScriptOwner);
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 impl Context<'_> {
-    /// The command of a line: word 1 is all of it, 2 and 3 are user and group.
-    pub(crate) fn command(&mut self, line: &Line) -> Option<Box<Command>> {
+    /// The command of a line that names its user too: word 1 is all of it, 2 and 3 are user and group.
+    ///
+    /// Without such an account the command is never run, as under keepalived; `class` is what it calls
+    /// that.
+    pub(crate) fn command(&mut self, line: &Line, class: Class) -> Option<Box<Command>> {
+        let (words, argv) = self.command_words(line, class)?;
+        let owner = match words.get(2) {
+            Some(user) => {
+                let hint = "a command with arguments must be one quoted word";
+                let group = words.get(3).map(String::as_str);
+                Some(Ok(self.owner(user, group, line.place_from(1), hint, class).ok()?))
+            }
+            None => self.default_owner(),
+        };
+        Some(Box::new(Command { argv, owner, place: line.place_from(1) }))
+    }
+
+    /// The command of a line unless there is one already: the first counts.
+    pub(crate) fn first_command(
+        &mut self,
+        line: &Line,
+        slot: &mut Option<Box<Command>>,
+        class: Class,
+    ) {
+        let Some(first) = slot else {
+            *slot = self.command(line, class);
+            return;
+        };
+        let place = first.place;
+        self.given_before(line).label(place, "the first");
+    }
+
+    /// The command of a line whose user has a keyword of its own: word 1 is all of it.
+    pub(crate) fn command_alone(&mut self, line: &Line) -> Option<Box<Command>> {
+        let (words, argv) = self.command_words(line, Class::General)?;
+        if let Some(second) = words.get(2) {
+            let message =
+                format!("`{second}` and what follows it is ignored: the command is `{}`", words[1]);
+            self.diags
+                .note("command-words", line.place_from(1), message)
+                .hint("quote a command with arguments: `\"COMMAND ARGUMENT\"`");
+        }
+        let owner = self.default_owner();
+        Some(Box::new(Command { argv, owner, place: line.place_from(1) }))
+    }
+
+    /// The words of a line of the second grammar, and those of the command in the first of them.
+    fn command_words(&mut self, line: &Line, class: Class) -> Option<(Vec<String>, Vec<String>)> {
         let words = line.command(&mut self.diags);
         let text = words.get(1).map(String::as_str).unwrap_or_default();
         let argv = command_words(text, true).unwrap_or_else(|words| {
@@ -41,22 +87,11 @@ impl Context<'_> {
             words
         });
         if argv.first().is_none_or(String::is_empty) {
-            self.diags.warn(
-                "script-empty",
-                line.place(),
-                format!("`{}` has no command", line.str(0)),
-            );
+            let message = format!("`{}` has no command", line.str(0));
+            self.diags.warn("script-empty", line.place(), message).class(class);
             return None;
         }
-        let owner = match words.get(2) {
-            Some(user) => {
-                let hint = "a command with arguments must be one quoted word";
-                let group = words.get(3).map(String::as_str);
-                Some(self.owner(user, group, line.place_from(1), hint))
-            }
-            None => self.default_owner(),
-        };
-        Some(Box::new(Command { argv, owner, place: line.place_from(1) }))
+        Some((words, argv))
     }
 
     /// The account of a user and perhaps a group, or the complaint that has been made.
@@ -66,11 +101,12 @@ impl Context<'_> {
         group: Option<&str>,
         place: Place,
         hint: &str,
+        class: Class,
     ) -> NamedOwner {
         let number = || user.parse().ok().map(|uid| ScriptOwner { uid, gid: uid });
         let Some(account) = self.system.user(user).or_else(number) else {
             let message = format!("there is no user `{user}`");
-            self.diags.warn("unknown-user", place, message.clone()).hint(hint);
+            self.diags.warn("unknown-user", place, message.clone()).class(class).hint(hint);
             return Err(message);
         };
         let Some(group) = group else { return Ok(Owner(account)) };
@@ -78,7 +114,7 @@ impl Context<'_> {
         let name = group.strip_prefix(':').unwrap_or(group);
         let Some(gid) = self.system.group(name).or_else(|| name.parse().ok()) else {
             let message = format!("there is no group `{name}`");
-            self.diags.warn("unknown-group", place, message.clone()).hint(hint);
+            self.diags.warn("unknown-group", place, message.clone()).class(class).hint(hint);
             return Err(message);
         };
         Ok(Owner(ScriptOwner { gid, ..account }))
@@ -219,7 +255,13 @@ impl Context<'_> {
     /// `script_user` and `user`: a user and perhaps a group.
     pub(crate) fn owner_of(&mut self, line: &Line) -> NamedOwner {
         let group = line.word(2).map(|word: Word<'_>| word.text.to_owned());
-        self.owner(line.str(1), group.as_deref(), line.place_from(1), "create the account first")
+        self.owner(
+            line.str(1),
+            group.as_deref(),
+            line.place_from(1),
+            "create the account first",
+            Class::General,
+        )
     }
 }
 

@@ -140,8 +140,10 @@ pub(crate) enum Takes<B: 'static> {
     Word(Read<B>),
     /// An address.
     Address(fn(&mut B, IpAddr)),
-    /// A command, its user and group.
-    Command(fn(&mut B, Box<Command>)),
+    /// A command, its user and group, and the place of the first: later ones are ignored.
+    Command(fn(&mut B) -> &mut Option<Box<Command>>),
+    /// A command alone: its user has a keyword of its own.
+    Program(fn(&mut B, Box<Command>)),
     /// Words in a form of their own; `words` are needed after the keyword.
     Words { words: usize, read: Read<B> },
     /// Words within a line of options; `words` are needed after the keyword.

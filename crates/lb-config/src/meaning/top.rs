@@ -84,6 +84,10 @@ fn pid_dir(_: &mut Draft, context: &mut Context<'_>, _: &Line) {
 }
 
 fn instance(_: &mut Draft, context: &mut Context<'_>, line: &Line) {
+    if context.globals.model.placement.instance.is_some() {
+        context.given_before(line);
+        return;
+    }
     let placement = &mut context.globals.model.placement;
     placement.use_pid_dir = true;
     placement.instance = Some(line.str(1).to_owned());
@@ -243,5 +247,8 @@ pub(super) static SSL: Table<TlsFiles> = Table {
 fn tls(draft: &mut Draft, context: &mut Context<'_>, line: &Line) {
     let mut tls = TlsFiles::default();
     context.block(&SSL, &mut tls, line);
-    draft.top.tls = Some(tls);
+    if draft.top.tls.replace(tls).is_some() {
+        let message = "`SSL` is given before; this block replaces it";
+        context.diags.warn("given-before", line.place(), message);
+    }
 }

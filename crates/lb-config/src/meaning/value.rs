@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::Context;
-use crate::diagnostic::Class;
+use crate::diagnostic::{Class, Diagnostic};
 use crate::syntax::{Line, Word};
 
 impl Context<'_> {
@@ -133,6 +133,12 @@ impl Context<'_> {
             return None;
         }
         Some(Duration::from_micros(micros))
+    }
+
+    /// Complains of a line whose keyword counts once, and has been given before.
+    pub(crate) fn given_before(&mut self, line: &Line) -> &mut Diagnostic {
+        let message = format!("`{}` is given before; this one is ignored", line.str(0));
+        self.diags.warn("given-before", line.place(), message)
     }
 
     /// An address, or a complaint and `None`.

@@ -29,6 +29,9 @@ const fn flag(name: &'static str, set: fn(&mut StaticAddress)) -> Keyword<Static
     Keyword::new(name, Takes::Flag(set))
 }
 
+/// Longest label of an address, bytes. `IFNAMSIZ`, if.h.
+const LONGEST_LABEL: usize = 15;
+
 const OPTIONS: &[Keyword<StaticAddress>] = &[
     Keyword::new("dev", Takes::Part { words: 1, read: interface }),
     Keyword::or("scope", "global", Takes::Part { words: 1, read: scope }),
@@ -85,6 +88,9 @@ fn read_with(
         track_group: None,
     };
     if !context.options(table, &mut entry, line, 1) {
+        return None;
+    }
+    if entry.address.label.as_ref().is_some_and(|label| label.len() > LONGEST_LABEL) {
         return None;
     }
     let vip = &mut entry.address;
@@ -144,7 +150,13 @@ fn label(entry: &mut StaticAddress, context: &mut Context<'_>, line: &Line, at: 
         let place = line.place_from(at);
         context.diags.warn("vip-label", place, "an IPv6 address takes no label");
     } else {
-        entry.address.label = Some(line.str(at + 1).chars().take(15).collect());
+        let label = line.str(at + 1);
+        if label.len() > LONGEST_LABEL {
+            let message = format!("`{label}` is longer than the {LONGEST_LABEL} bytes of a label");
+            let diagnostic = context.diags.warn("vip-label-length", line.place_of(at + 1), message);
+            diagnostic.hint("the address is left out; shorten its label");
+        }
+        entry.address.label = Some(label.to_owned());
     }
     1
 }

@@ -78,11 +78,15 @@ fn instance(
         let message = format!("({name}) is strict: its first IPv6 address must be link-local");
         context.diags.warn("strict-link-local", *place, message);
     }
-    let (state, priority) = state(context, &mut draft, strict);
+    let (mut state, priority) = state(context, &mut draft, strict);
     let owner = priority == 255;
     let interval = interval(context, &draft, version);
     let (password, header_key) = authentication(context, &draft, version, family, strict);
-    let state = without_number(context, &draft.router, state, owner || header_key.is_none());
+    if header_key.is_some() && state == InitialState::Master && !owner {
+        let message = format!("({name}) starts as BACKUP: AH and state MASTER do not go together");
+        context.diags.warn("auth-state", draft.router.state_place, message);
+        state = InitialState::Backup;
+    }
     let destination = match family {
         Family::Inet => context.globals.group_inet,
         Family::Inet6 => context.globals.group_inet6,
@@ -218,6 +222,11 @@ fn state(context: &mut Context<'_>, draft: &mut Instance, strict: bool) -> (Init
         context.diags.warn("strict-state", draft.router.state_place, message);
         state = if owner { InitialState::Master } else { InitialState::Backup };
     }
+    if owner && draft.nopreempt {
+        let message = format!("({name}) nopreempt does not work with priority 255 and is ignored");
+        context.diags.warn("nopreempt-owner", draft.nopreempt_place, message);
+        draft.nopreempt = false;
+    }
     if state == InitialState::Master && draft.nopreempt {
         let message = format!("({name}) nopreempt does not work with state MASTER and is ignored");
         context
@@ -241,25 +250,6 @@ fn state(context: &mut Context<'_>, draft: &mut Instance, strict: bool) -> (Init
         draft.preempt_delay = Duration::ZERO;
     }
     (state, priority)
-}
-
-/// A router with an authentication header must have heard the last number before it advertises; keepalived
-/// excepts the owner.
-fn without_number(
-    context: &mut Context<'_>,
-    draft: &Router,
-    state: InitialState,
-    excepted: bool,
-) -> InitialState {
-    if excepted || state == InitialState::Backup {
-        return state;
-    }
-    let message =
-        format!("({}) auth_type AH does not work with state MASTER, which is ignored", draft.name);
-    context.diags.warn("authentication-master", draft.state_place, message).hint(
-        "write `state BACKUP`: a router hears the number of the last advertisement before it goes on from there",
-    );
-    InitialState::Backup
 }
 
 /// The interval as the protocol can carry it: whole seconds, or hundredths up to 40.95 s.

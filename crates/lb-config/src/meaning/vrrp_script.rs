@@ -33,7 +33,7 @@ fn not_zero(time: Duration) -> Duration {
 pub(super) static TABLE: Table<Script> = Table {
     block: "vrrp_script",
     keywords: &[
-        Keyword::new("script", Takes::Command(|s, command| s.command = Some(command))),
+        Keyword::new("script", Takes::Program(|s, command| s.command = Some(command))),
         Keyword::or(
             "interval",
             "1 second",

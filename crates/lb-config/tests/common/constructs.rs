@@ -179,6 +179,106 @@ const WHOLE: &[(&str, u8, &str)] = &[
     ("whole instance one line", 5, "vrrp_instance VI_1 { interface eth0 virtual_router_id 51 }\n"),
     ("empty file", 0, ""),
 ];
+/// What counts once or has its order, and commands of several words. The instance is V.
+const IN_INSTANCE: &[(&str, u8, &str)] = &[
+    ("notify_master twice", 5, "notify_master /bin/true\nnotify_master /bin/false"),
+    ("notify_deleted twice", 5, "notify_deleted\nnotify_deleted"),
+    ("notify of no user", 0, "notify_master /bin/true nosuch"),
+    ("notify of no user, then another", 0, "notify /bin/true nosuch\nnotify /bin/false"),
+    ("notify without a command", 0, "notify_master \"\""),
+    ("notify that is missing", 0, "notify_master /nosuch"),
+    ("state twice", 5, "state MASTER\nstate BACKUP"),
+    ("state the other way", 0, "state BACKUP\nstate MASTER"),
+    (
+        "AH of a MASTER",
+        5,
+        "state MASTER\npriority 9\nauthentication {\nauth_type AH\nauth_pass a\n}",
+    ),
+    ("AH of an owner", 0, "state MASTER\nauthentication {\nauth_type AH\nauth_pass a\n}"),
+    ("nopreempt of an owner", 5, "priority 255\nnopreempt"),
+    ("use_vmac names", 5, "use_vmac v1\nuse_vmac v2"),
+    ("use_vmac addresses", 5, "use_vmac 02:00:00:00:00:01\nuse_vmac 02:00:00:00:00:02"),
+    ("use_vmac in parts", 0, "use_vmac v1\nuse_vmac"),
+    ("label", 5, "virtual_ipaddress {\n10.0.0.7 label eth0:averyverylonglabel\n}"),
+    ("label of 14", 0, "virtual_ipaddress {\n10.0.0.7 label eth0:eleven910\n}"),
+    ("route after an option", 0, "virtual_routes {\ndev eth0 198.51.100.0/24\n}"),
+    ("route with two", 0, "virtual_routes {\n198.51.100.0/24 198.51.101.0/24 dev eth0\n}"),
+    ("route type after an option", 0, "virtual_routes {\ndev eth0 blackhole 198.51.100.0/24\n}"),
+    ("route of options", 5, "virtual_routes {\ndev eth0 bogus\n}"),
+    (
+        "route with a source first",
+        5,
+        "virtual_routes {\nsrc 198.51.100.1 203.0.113.2/32 via 192.0.2.1\n}",
+    ),
+];
+
+const IN_GLOBALS: &[(&str, u8, &str)] = &[
+    ("startup_script twice", 5, "startup_script /bin/true\nstartup_script /bin/false"),
+    ("startup_script of no user", 5, "startup_script /bin/true nosuch"),
+    ("startup_script that is missing", 0, "startup_script /nosuch"),
+    ("shutdown_script that is not executable", 0, "shutdown_script /etc/passwd"),
+    ("fifo of no user", 0, "vrrp_notify_fifo /nosuch/f nosuch"),
+    ("script_user of no user", 5, "script_user nosuch"),
+];
+
+const IN_REAL_SERVER: &[(&str, u8, &str)] = &[
+    ("misc_path of several words", 0, "MISC_CHECK {\nmisc_path /bin/true 192.0.2.1\n}"),
+    ("misc_path and no user", 5, "MISC_CHECK {\nmisc_path /bin/true\nuser nosuch\n}"),
+    ("misc_path that is missing", 0, "MISC_CHECK {\nmisc_path /nosuch\n}"),
+    ("misc_path twice", 0, "MISC_CHECK {\nmisc_path /bin/true\nmisc_path /bin/false\n}"),
+    ("notify_up twice", 5, "notify_up /bin/true\nnotify_up /bin/true"),
+    ("notify_up of no user", 0, "notify_up /bin/true nosuch"),
+    (
+        "digest twice",
+        5,
+        "HTTP_GET {\nurl {\npath /\ndigest 0123456789abcdef0123456789abcdef\n\
+         digest 0123456789abcdef0123456789abcdef\n}\n}",
+    ),
+    ("digest of 31", 5, "HTTP_GET {\nurl {\npath /\ndigest 0123456789abcdef0123456789abcde\n}\n}"),
+];
+
+/// The same of whole files.
+const WHOLE_ONCE: &[(&str, u8, &str)] = &[
+    (
+        "insecure script and no VRID",
+        6,
+        "vrrp_script chk {\nscript /bin/true\n}\n\
+        vrrp_instance V {\ninterface eth0\nvirtual_ipaddress {\n192.0.2.1\n}\n}\n",
+    ),
+    (
+        "words after a script",
+        0,
+        "global_defs {\nenable_script_security\nscript_user root\n}\n\
+        vrrp_script chk {\nscript /bin/true -0 haproxy\n}\n",
+    ),
+    (
+        "group of servers twice",
+        0,
+        "virtual_server_group G {\n10.0.0.1 80\n}\nvirtual_server_group G {\n10.0.0.2 80\n}\n",
+    ),
+    (
+        "SSL twice",
+        5,
+        "SSL {\nca /nosuch\n}\nSSL {\nca /nosuch\n}\nvirtual_server 10.0.0.1 80 {\nprotocol TCP\nlb_algo rr\nlb_kind DR\nreal_server 10.0.0.2 80 {\n}\n}\n",
+    ),
+    ("instance twice", 5, "instance a\ninstance b\n"),
+    (
+        "TUN without its port",
+        5,
+        "virtual_server fwmark 1 {\nlb_algo rr\nlb_kind TUN type gue\nreal_server 10.0.0.2 {\n}\n}\n",
+    ),
+    (
+        "fwmark of both families",
+        0,
+        "virtual_server fwmark 1 {\nlb_algo rr\nlb_kind DR\nreal_server 10.0.0.2 {\n}\n}\n\
+        virtual_server fwmark 1 {\nlb_algo rr\nlb_kind DR\nreal_server 2001:db8::1 {\n}\n}\n",
+    ),
+    (
+        "lthreshold alone",
+        0,
+        "virtual_server fwmark 1 {\nlb_algo rr\nlb_kind DR\nreal_server 10.0.0.2 {\nlthreshold 5\n}\n}\n",
+    ),
+];
 
 /// Every case with its status and text.
 pub fn cases() -> Vec<(&'static str, u8, String)> {
@@ -199,6 +299,29 @@ pub fn cases() -> Vec<(&'static str, u8, String)> {
         (*name, *status, SCRIPT.to_owned() + &instance().replace("  advert_int 1", text))
     }));
     cases.extend(WHOLE.iter().map(|(name, status, text)| (*name, *status, (*text).to_owned())));
+    let globals = "global_defs {\nenable_script_security\nscript_user root\n";
+    let instance_of = |lines: &str| {
+        format!(
+            "{globals}}}\nvrrp_instance V {{\ninterface eth0\nvirtual_router_id 1\n\
+             virtual_ipaddress {{\n10.0.0.1\n}}\n{lines}\n}}\n"
+        )
+    };
+    let server_of = |lines: &str| {
+        format!(
+            "{globals}}}\nvirtual_server 10.0.0.1 80 {{\nprotocol TCP\nlb_algo rr\nlb_kind DR\n\
+             real_server 10.0.0.2 80 {{\n{lines}\n}}\n}}\n"
+        )
+    };
+    let globals_of = |lines: &str| format!("{globals}{lines}\n}}\n");
+    let frames: [(_, &dyn Fn(&str) -> String); 4] = [
+        (IN_INSTANCE, &instance_of),
+        (IN_GLOBALS, &globals_of),
+        (IN_REAL_SERVER, &server_of),
+        (WHOLE_ONCE, &str::to_owned),
+    ];
+    for (list, frame) in frames {
+        cases.extend(list.iter().map(|(name, status, text)| (*name, *status, frame(text))));
+    }
     cases.push(("CRLF", 0, instance().replace('\n', "\r\n")));
     cases.push(("CR only", 5, instance().replace('\n', "\r")));
     cases.push(("no trailing newline", 0, instance().trim_end().to_owned()));

@@ -26,7 +26,7 @@ pub struct Cable {
 pub fn with_cable(test: impl FnOnce(&Cable) + Send + 'static) {
     let body = || {
         if let Err(error) = unshare(CloneFlags::CLONE_NEWNET) {
-            eprintln!("skipped: a network namespace needs root ({error})");
+            lb_skip::skip(format_args!("a network namespace needs root ({error})"));
             return;
         }
         let a = own_namespace();

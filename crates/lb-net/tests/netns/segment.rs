@@ -27,7 +27,7 @@ pub fn mac(host: u8) -> [u8; 6] {
 pub fn with_segment(hosts: u8, test: impl FnOnce(&Segment) + Send + 'static) {
     let body = move || {
         if let Err(error) = unshare(CloneFlags::CLONE_NEWNET) {
-            eprintln!("skipped: a network namespace needs root ({error})");
+            lb_skip::skip(format_args!("a network namespace needs root ({error})"));
             return;
         }
         ip("link add name br type bridge mcast_snooping 0");

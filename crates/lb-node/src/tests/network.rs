@@ -395,7 +395,19 @@ impl Network {
             Action::Sockets | Action::Shares(_) => {}
             Action::Vmacs => self.make_vmacs(host),
             Action::Event(event) => match *event {
-                EventKind::Interface { .. } | EventKind::Script { .. } => {}
+                EventKind::Interface { .. }
+                | EventKind::Script { .. }
+                | EventKind::VrrpAdvertTimeout { .. }
+                | EventKind::VrrpMasterRxHigherPri { .. }
+                | EventKind::VrrpBackupRxLowerPri { .. }
+                | EventKind::VrrpBackupRxStop { .. }
+                | EventKind::VrrpTxStop { .. } => {}
+                // Reasons have tests of their own.
+                EventKind::VrrpInstance { name, state, priority, .. } => {
+                    let event =
+                        EventKind::VrrpInstance { name, state, priority, reason: String::new() };
+                    self.log.push((millis, host, event.to_string()));
+                }
                 event => self.log.push((millis, host, event.to_string())),
             },
         }

@@ -6,7 +6,9 @@
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use lb_election::Action::{AddVips, Announce, AnnounceAgain, RemoveVips, Report, Weaker, Willing};
+use lb_election::Action::{
+    AddVips, Announce, AnnounceAgain, Discard, MasterStops, RemoveVips, Report, Weaker, Willing,
+};
 
 use super::*;
 use crate::types::{Family, Vrid};
@@ -36,6 +38,10 @@ const fn takes_over(priority: u8) -> [Action; 4] {
 
 fn lower_priority(from: [u8; 4], priority: u8) -> Action {
     Weaker { from: from.into(), advert: Priority(priority).into() }
+}
+
+fn discard(from: [u8; 4], priority: u8) -> Action {
+    Discard { from: from.into(), advert: Priority(priority).into() }
 }
 
 fn config(priority: u8) -> Config {
@@ -215,7 +221,7 @@ fn a_master_that_stops_is_replaced_after_the_skew() {
         config(128),
         &[
             (0, START, &[BACKUP]),
-            (1_000_000, Hear(0, LOWER), &[]),
+            (1_000_000, Hear(0, LOWER), &[MasterStops]),
             (1_499_999, TIMER, &[]),
             (1_500_000, TIMER, &takes_over(128)),
         ],
@@ -228,9 +234,9 @@ fn a_lower_priority_is_preempted_when_the_timer_runs_out() {
         config(128),
         &[
             (0, START, &[BACKUP]),
-            (1_000_000, Hear(100, LOWER), &[]),
-            (2_000_000, Hear(100, LOWER), &[]),
-            (3_000_000, Hear(100, LOWER), &[]),
+            (1_000_000, Hear(100, LOWER), &[discard(LOWER, 100)]),
+            (2_000_000, Hear(100, LOWER), &[discard(LOWER, 100)]),
+            (3_000_000, Hear(100, LOWER), &[discard(LOWER, 100)]),
             (3_500_000, TIMER, &takes_over(128)),
         ],
     );
@@ -259,8 +265,8 @@ fn preempt_delay_counts_from_the_first_lower_priority() {
             (6_000_000, Hear(100, LOWER), &[]),
             (9_000_000, Hear(100, LOWER), &[]),
             (12_000_000, Hear(100, LOWER), &[]), // the last one that counts
-            (13_000_000, Hear(100, LOWER), &[]),
-            (15_000_000, Hear(100, LOWER), &[]),
+            (13_000_000, Hear(100, LOWER), &[discard(LOWER, 100)]),
+            (15_000_000, Hear(100, LOWER), &[discard(LOWER, 100)]),
             (15_499_999, TIMER, &[]),
             (15_500_000, TIMER, &takes_over(128)),
         ],
@@ -275,11 +281,11 @@ fn a_member_that_waited_for_its_preempt_delay_stays_willing() {
             (0, START, &[BACKUP]),
             (1_000_000, Hear(100, LOWER), &[]), // the delay runs until 3
             (2_000_000, Hear(100, LOWER), &[]),
-            (3_000_000, Hear(100, LOWER), &[]),
+            (3_000_000, Hear(100, LOWER), &[discard(LOWER, 100)]),
             (5_500_000, TIMER, &[Willing]),
             // Another member of the group still waits, so the old master goes on: the delay is
             // over all the same.
-            (6_000_000, Hear(100, LOWER), &[]),
+            (6_000_000, Hear(100, LOWER), &[discard(LOWER, 100)]),
             (9_000_000, TIMER, &[Willing]),
             (9_500_000, In(Input::Promote), &takes_over(128)),
         ],
@@ -325,8 +331,8 @@ fn the_skew_is_of_the_interval_of_whoever_stops() {
         config(128),
         &[
             (0, START, &[BACKUP]),
-            (1_000_000, Slow(100, LOWER, 2), &[]),
-            (2_000_000, Slow(0, LOWER, 2), &[]),
+            (1_000_000, Slow(100, LOWER, 2), &[discard(LOWER, 100)]),
+            (2_000_000, Slow(0, LOWER, 2), &[MasterStops]),
             (2_999_999, TIMER, &[]),
             (3_000_000, TIMER, &takes_over(128)),
         ],
@@ -422,7 +428,7 @@ fn of_two_owners_the_higher_address_loses_patience() {
     // The rival sees its mistake.
     let mut instance = instance;
     let epoch = Instant::now() + Duration::from_secs(60);
-    run(&mut instance, epoch, &[(0, Hear(100, LOWER), &[])]);
+    run(&mut instance, epoch, &[(0, Hear(100, LOWER), &[discard(LOWER, 100)])]);
     assert_eq!(instance.effective_priority(), Priority(255));
 }
 

@@ -4,6 +4,7 @@
 //! is left. A client sends one line, `cut d1 eth0`; the answer is `ok` or `error` and text. `exec HOST` is answered
 //! with descriptors of the host's namespaces, which the client enters by itself, so that terminals work.
 
+use std::ffi::OsString;
 use std::fs::File;
 use std::io::{BufRead, BufReader, ErrorKind, IoSlice, IoSliceMut, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, RawFd};
@@ -11,6 +12,7 @@ use std::os::linux::net::SocketAddrExt;
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
 use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::time::Duration;
 
@@ -164,6 +166,7 @@ fn verdict(answer: &str) -> Result<&str> {
 
 /// Runs a command in a host of the lab that is held, on this terminal.
 pub fn exec(name: &str, host: &str, command: &[String]) -> Result<ExitCode> {
+    let path = search_path();
     let mut stream = connect(name)?;
     stream.write_all(format!("exec {host}\n").as_bytes())?;
     let [user, rest @ ..] = receive(&stream)?;
@@ -190,12 +193,24 @@ pub fn exec(name: &str, host: &str, command: &[String]) -> Result<ExitCode> {
     let _ctrl_c = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::interrupt())?;
     let status = Command::new(program)
         .args(arguments)
+        .env("PATH", path)
         .current_dir("/")
         .status()
         .with_context(|| format!("cannot run `{program}` in `{host}`"))?;
     // As a shell says it.
     let code = status.code().or_else(|| status.signal().map(|signal| 128 + signal)).unwrap_or(1);
     Ok(ExitCode::from(u8::try_from(code).unwrap_or(1)))
+}
+
+/// Where a command of a host is looked for, and what it runs in turn: as the lab looks for its programs, beside
+/// `lbctl` first, and in the directories of daemons too.
+fn search_path() -> OsString {
+    let beside = std::env::current_exe().ok().and_then(|exe| exe.parent().map(Path::to_owned));
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let sbin = ["/usr/local/sbin", "/usr/sbin", "/sbin"].map(PathBuf::from);
+    let all = beside.into_iter().chain(std::env::split_paths(&path)).chain(sbin);
+    // Only a directory whose name has a colon cannot be in a path.
+    std::env::join_paths(all).unwrap_or(path)
 }
 
 fn receive(stream: &UnixStream) -> Result<[File; 5]> {

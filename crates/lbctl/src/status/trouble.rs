@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use jiff::Timestamp;
 use lb_control::Status;
-use lb_control::status::{CarpCounters, Conflict, Maintenance, VrrpCounters};
+use lb_control::status::{CarpCounters, Conflict, Maintenance, NotifyScripts, VrrpCounters};
 
 use super::table::{BAD, ODD};
 use crate::text::{ago, demoted_by, wrapped};
@@ -16,6 +16,27 @@ struct Instance<'a> {
     maintenance: Option<&'a Maintenance>,
     conflicts: &'a [Conflict],
     unusable: Vec<String>,
+}
+
+/// What is not as it should be with notify scripts; nothing when all is well.
+fn notify_scripts(scripts: &NotifyScripts) -> Option<String> {
+    let NotifyScripts { running, waiting, timed_out, not_run, gave_way, left_out, .. } = *scripts;
+    let parts: Vec<String> = [
+        (timed_out, "took too long and were ended"),
+        (gave_way, "hung and were ended for later ones"),
+        (not_run, "could not be run"),
+        (left_out, "events were not told because too many waited"),
+    ]
+    .into_iter()
+    .filter(|(count, _)| *count != 0)
+    .map(|(count, what)| format!("{count} {what}"))
+    .collect();
+    (!parts.is_empty()).then(|| {
+        format!(
+            "{ODD}notify scripts{ODD:#}: {}; {running} run now, {waiting} events wait",
+            parts.join(", ")
+        )
+    })
 }
 
 /// Sentences about what is not as it should be, each with a line end.
@@ -60,6 +81,23 @@ pub fn sentences(status: &Status, now: Timestamp, width: u16) -> String {
                 "{ODD}{name} heard what it cannot use{ODD:#}: {unusable}; the log says from whom"
             ));
         }
+    }
+    for script in &status.daemon.tracked_scripts {
+        if let (false, Some(last)) = (script.success, &script.last) {
+            let since =
+                script.since.map_or(String::new(), |since| format!(", for {}", ago(since, now)));
+            say(&format!("{BAD}script {} fails{BAD:#}: {last}{since}", script.name));
+        }
+        if script.not_run != 0 {
+            let (name, times) = (&script.name, script.not_run);
+            say(&format!(
+                "{ODD}script {name} was left out{ODD:#} {times} times for want of processes, descriptors or \
+                 memory; the log says which"
+            ));
+        }
+    }
+    if let Some(sentence) = notify_scripts(&status.daemon.notify_scripts) {
+        say(&sentence);
     }
     if let Some(failure) = status.state_sync.as_ref().and_then(|sync| sync.failure.as_ref()) {
         say(&format!("{BAD}state synchronisation has failed{BAD:#}: {failure}"));

@@ -7,14 +7,18 @@ use std::num::NonZeroU32;
 use std::sync::{Arc, mpsc};
 
 use lb_config::model;
+use lb_control::EventKind;
 use lb_net::{
     Announcement, Announcer, ArpForm, Balancing, Error, Event, GuardedAddress, Interface,
     InterfaceAddress, Link, MacvlanMode, Monitor, Outcome, Poller, RouteSocket, SharedAddress,
     VmacSpec, Vmacs, Waker,
 };
 
-use crate::advertiser::keeper::{Keeper, VipChange};
+use crate::advertiser::keeper::Keeper;
+use crate::advertiser::queue::{Owner, VipChange};
+use crate::advertiser::rules::Rules;
 use crate::advertiser::thread::with_sources;
+use crate::engine::EventSink;
 use lb_node::{Guarded, Input, LinkIndex, Node, Shared, Vmac};
 
 /// Knows the kernel's links and addresses as of the last [`Kernel::drain`], our own changes included
@@ -25,6 +29,7 @@ pub(super) struct Kernel {
     route: RouteSocket,
     monitor: Monitor,
     keeper: Keeper,
+    rules: Rules,
     links: BTreeMap<LinkIndex, Link>,
     /// Names of the virtual MACs that were asked for.
     vmacs: BTreeSet<String>,
@@ -36,17 +41,26 @@ pub(super) struct Kernel {
 impl Kernel {
     /// Opens the sockets and has `poller` report what happens as `token`.
     /// `waker` is woken when [`Kernel::settle`] has something to do.
-    pub(super) fn open(poller: &Poller, token: u64, waker: Arc<Waker>) -> Result<Self, Error> {
+    /// `events` are told when what they tell of is done.
+    pub(super) fn open(
+        poller: &Poller,
+        token: u64,
+        events: EventSink,
+        waker: Arc<Waker>,
+    ) -> Result<Self, Error> {
         let system = |what: &'static str| move |source| Error::System { what: what.into(), source };
         let changes = RouteSocket::open()?;
         let monitor = Monitor::open(changes.port())?;
         poller.add(&monitor, token).map_err(system("watching the netlink socket"))?;
-        let keeper = Keeper::start(changes, Announcer::open()?, Vmacs::open()?, waker)
+        let keeper = Keeper::start(changes, Announcer::open()?, events, Arc::clone(&waker))
             .map_err(system("starting the thread that keeps addresses"))?;
+        let rules = Rules::start(Vmacs::open()?, waker)
+            .map_err(system("starting the thread that makes links and rules"))?;
         Ok(Self {
             route: RouteSocket::open()?,
             monitor,
             keeper,
+            rules,
             links: BTreeMap::new(),
             vmacs: BTreeSet::new(),
             addresses: HashSet::new(),
@@ -118,7 +132,7 @@ impl Kernel {
         tell: &mut dyn FnMut(&mut Node, Input<'_>),
     ) -> io::Result<()> {
         let (done, wait) = mpsc::sync_channel(1);
-        self.then(move || {
+        self.end(move || {
             let _ = done.send(());
         })?;
         // Fails when the thread has; it says so when it is asked for more.
@@ -191,18 +205,22 @@ impl Kernel {
                 *self.removed.entry(key).or_default() += 1;
             }
         }
-        self.keeper.change(changes)
+        for place in self.keeper.change(changes)? {
+            // The removal of this address waited already: no further notification will come.
+            forget(&mut self.removed, &place);
+        }
+        Ok(())
     }
 
     /// Takes note of changes that were not made as asked; a refusal is logged, and of a virtual MAC
     /// told.
     pub(super) fn settle(&mut self, tell: &mut dyn FnMut(Input<'_>)) {
-        for (name, error) in self.keeper.vmac_failures() {
+        for (name, error) in self.rules.vmac_failures() {
             let (reason, taken) = (with_sources(&error), matches!(error, Error::NameTaken { .. }));
             tracing::error!("virtual MAC {name}: {reason}");
             tell(Input::VmacFailed { name: &name, reason: &reason, taken });
         }
-        for taken in self.keeper.sharing() {
+        if let Some(taken) = self.rules.sharing() {
             let failure = taken.as_ref().err().map(with_sources);
             match &failure {
                 Some(reason) => tracing::error!("cannot balance: {reason}"),
@@ -210,7 +228,7 @@ impl Kernel {
             }
             tell(Input::Sharing { failure: failure.as_deref() });
         }
-        for (open, failure) in self.keeper.guarding() {
+        if let Some((open, failure)) = self.rules.guarding() {
             let failure = failure.as_ref().map(with_sources);
             match &failure {
                 Some(reason) => {
@@ -259,9 +277,14 @@ impl Kernel {
         Some(Announcement { ifindex: link.index, hardware, address, form, router })
     }
 
-    /// Has each announced as often as it says, after the changes before it.
-    pub(super) fn announce(&self, announcements: Vec<(Announcement, u32)>) -> io::Result<()> {
-        self.keeper.announce(announcements)
+    /// Has these announced for an instance, so many rounds, when all changes are made.
+    pub(super) fn announce(
+        &self,
+        owner: Owner,
+        announcements: Vec<Announcement>,
+        rounds: u32,
+    ) -> io::Result<()> {
+        self.keeper.announce(owner, announcements, rounds)
     }
 
     /// Has exactly these shares of the load taken.
@@ -285,15 +308,29 @@ impl Kernel {
                 reverse: false,
             })
         });
-        self.keeper.share(shares.collect())
+        self.rules.share(shares.collect())
     }
 
-    /// Has packets to exactly these addresses dropped, before the changes that come after.
+    /// Has packets to exactly these addresses dropped. [`Kernel::when_guarded`] tells when it is so.
     pub(super) fn guard(&self, guarded: Guarded) -> io::Result<()> {
         let addresses = guarded.into_iter();
         let addresses =
             addresses.map(|(address, interfaces)| GuardedAddress { address, interfaces });
-        self.keeper.guard(addresses.collect())
+        self.rules.guard(addresses.collect())
+    }
+
+    /// The same when the changes of addresses before it are made.
+    pub(super) fn guard_at_last(&self, guarded: Guarded) -> io::Result<()> {
+        let later = self.rules.later();
+        let addresses = guarded.into_iter();
+        let addresses: BTreeSet<_> =
+            addresses.map(|(address, interfaces)| GuardedAddress { address, interfaces }).collect();
+        self.keeper.then(move || later.guard(addresses))
+    }
+
+    /// Calls `f` when the rules that were asked for before are there, or cannot be.
+    pub(super) fn when_guarded(&self, f: impl FnOnce() + Send + 'static) {
+        self.rules.later().then(f);
     }
 
     /// Has exactly these virtual MACs made.
@@ -311,7 +348,7 @@ impl Kernel {
             group: vmac.group,
             tells_of_base: vmac.tells_of_base,
         };
-        self.keeper.vmacs(wanted.into_iter().map(spec).collect())
+        self.rules.vmacs(wanted.into_iter().map(spec).collect())
     }
 
     /// Has exactly these links keep a second address of a subnet when the first goes.
@@ -319,9 +356,20 @@ impl Kernel {
         self.keeper.promote(links)
     }
 
-    /// Calls `f` when the changes and announcements before it are done.
+    /// Tells events when the changes of addresses before them are made.
+    pub(super) fn tell(&self, events: Vec<EventKind>) -> io::Result<()> {
+        self.keeper.tell(events)
+    }
+
+    /// Calls `f` when the changes of addresses before it are made.
     pub(super) fn then(&self, f: impl FnOnce() + Send + 'static) -> io::Result<()> {
         self.keeper.then(f)
+    }
+
+    /// Calls `f` when everything before it is done: addresses first, then links and rules.
+    pub(super) fn end(&self, f: impl FnOnce() + Send + 'static) -> io::Result<()> {
+        let rules = self.rules.later();
+        self.keeper.then(move || rules.then(f))
     }
 
     /// Whether a link of this host has this MAC address.

@@ -6,7 +6,9 @@
 mod keeper;
 mod kernel;
 mod outgoing;
+mod queue;
 mod recorder;
+mod rules;
 mod sockets;
 mod thread;
 mod watcher;

@@ -5,8 +5,8 @@ use std::io;
 use std::mem;
 use std::net::IpAddr;
 
-use crate::advertiser::keeper::VipChange;
 use crate::advertiser::kernel::Kernel;
+use crate::advertiser::queue::{Owner, VipChange};
 use crate::advertiser::sockets::Sockets;
 use lb_node::{Action, Datagram, InstanceId, LinkIndex, Node, Vip};
 
@@ -16,8 +16,9 @@ const CHANGES: usize = 256;
 
 /// Collects actions so that those of one kind leave in one system call.
 ///
-/// Between instances the order of a batch is advertisements, then addresses, then announcements;
-/// within an instance it is the node's, for which a batch is ended early when it must be.
+/// Between instances the order of a batch is advertisements, then addresses; announcements follow
+/// when there is nothing else to do. Within an instance it is the node's, for which a batch is ended
+/// early when it must be.
 #[derive(Debug, Default)]
 pub(super) struct Outgoing {
     changes: Vec<VipChange>,
@@ -108,7 +109,7 @@ impl Outgoing {
         if self.changes.len() >= CHANGES { self.flush(node, sockets, kernel) } else { Ok(()) }
     }
 
-    /// A change must not overtake an announcement of the same instance.
+    /// What is announced is what the node has before the change, and less what the change removes.
     fn end_announcement(
         &mut self,
         instance: InstanceId,
@@ -153,16 +154,17 @@ impl Outgoing {
 
     fn announce(&mut self, node: &Node, kernel: &Kernel) -> io::Result<()> {
         self.routers.clear();
-        let mut all = Vec::new();
         for (instance, rounds) in mem::take(&mut self.announcements) {
             let vips = rounds.is_some().then(|| node.vips(instance));
             let extra = rounds.is_none().then(|| node.extra_vips(instance));
+            let mut all = Vec::new();
             for (link, vip) in vips.into_iter().flatten().chain(extra.into_iter().flatten()) {
                 let router = self.is_router(link, vip.address, kernel);
-                let announcement = kernel.announcement(link, vip.address, router);
-                all.extend(announcement.map(|it| (it, rounds.unwrap_or(1))));
+                all.extend(kernel.announcement(link, vip.address, router));
             }
+            let owner = Owner { instance, extra: rounds.is_none() };
+            kernel.announce(owner, all, rounds.unwrap_or(1))?;
         }
-        kernel.announce(all)
+        Ok(())
     }
 }

@@ -29,17 +29,44 @@ use lb_node::{Guarded, Plan};
 /// What the supervisor asks of the thread.
 #[derive(Debug)]
 pub(super) enum Command {
-    Apply { plan: Plan, reply: oneshot::Sender<Result<(), String>> },
+    Apply {
+        plan: Plan,
+        reply: oneshot::Sender<Result<(), String>>,
+    },
+    /// The same when the addresses of the plan are guarded, or cannot be.
+    ApplyGuarded {
+        plan: Plan,
+        reply: oneshot::Sender<Result<(), String>>,
+    },
     Observe(Observation),
-    Handover { name: String },
-    Maintenance { name: Option<String>, state: Option<Maintenance> },
-    Demote { group: String, by: i32 },
-    StateSync { failure: Option<String> },
-    Announce { config: Arc<str> },
+    Handover {
+        name: String,
+    },
+    Maintenance {
+        name: Option<String>,
+        state: Option<Maintenance>,
+    },
+    Demote {
+        group: String,
+        by: i32,
+    },
+    StateSync {
+        failure: Option<String>,
+    },
+    Announce {
+        config: Arc<str>,
+    },
     Claim(Claim),
-    Why { name: String, reply: oneshot::Sender<Option<Vec<Transition>>> },
-    Status { reply: oneshot::Sender<lb_node::Status> },
-    Stop { reply: oneshot::Sender<()> },
+    Why {
+        name: String,
+        reply: oneshot::Sender<Option<Vec<Transition>>>,
+    },
+    Status {
+        reply: oneshot::Sender<lb_node::Status>,
+    },
+    Stop {
+        reply: oneshot::Sender<()>,
+    },
     Fail,
 }
 
@@ -73,6 +100,8 @@ pub(super) struct Thread {
     plan: Plan,
     /// More addresses are guarded than this plan says, as long as instances of the last one hold them.
     overguarded: bool,
+    /// For what is to be done when other threads are through.
+    orders: mpsc::Sender<Command>,
     tape: Tape,
     kernel: Kernel,
     sockets: Sockets,
@@ -87,7 +116,6 @@ pub(super) struct Thread {
     timer: Timer,
     commands: mpsc::Receiver<Command>,
     waker: Arc<Waker>,
-    events: EventSink,
     masters: Masters,
     keep_vips: bool,
     stopping: Vec<oneshot::Sender<()>>,
@@ -110,7 +138,7 @@ impl Thread {
         poller.add(&*waker, COMMANDS).map_err(system)?;
         let now = Instant::now();
         let watcher = Watcher::start({
-            let waker = Arc::clone(&waker);
+            let (orders, waker) = (orders.clone(), Arc::clone(&waker));
             move |claim| {
                 // The advertiser may be ending.
                 let _ = orders.send(Command::Claim(claim));
@@ -119,11 +147,12 @@ impl Thread {
         })?;
         let mut thread = Self {
             tape: Tape::new(options.recording.as_ref(), now, seed, &options.adopt),
-            kernel: Kernel::open(&poller, KERNEL, Arc::clone(&waker))?,
+            kernel: Kernel::open(&poller, KERNEL, events, Arc::clone(&waker))?,
             sockets,
             node,
             plan,
             overguarded: false,
+            orders,
             outgoing: Outgoing::default(),
             watcher,
             moved: false,
@@ -133,7 +162,6 @@ impl Thread {
             timer,
             commands,
             waker,
-            events,
             masters,
             keep_vips: options.keep_vips,
             stopping: Vec::new(),
@@ -173,10 +201,10 @@ impl Thread {
         }
         self.tape.end(Instant::now());
         if !self.keep_vips && (self.overguarded || !self.plan.guarded().is_empty()) {
-            self.kernel.guard(Guarded::new())?;
+            self.kernel.guard_at_last(Guarded::new())?;
         }
         let replies = mem::take(&mut self.stopping);
-        self.kernel.then(move || {
+        self.kernel.end(move || {
             for reply in replies {
                 // The supervisor may have given up.
                 let _ = reply.send(());
@@ -224,7 +252,7 @@ impl Thread {
         }
         if self.overguarded && self.node.is_settled() {
             self.overguarded = false;
-            self.kernel.guard(self.plan.guarded())?;
+            self.kernel.guard_at_last(self.plan.guarded())?;
         }
         self.ready = ready;
         Ok(())
@@ -233,9 +261,17 @@ impl Thread {
     fn obey(&mut self, command: Command) -> io::Result<()> {
         let now = Instant::now();
         match command {
-            Command::Apply { plan, reply } => {
+            Command::Apply { plan, reply } if self.guard(&plan)? => {
+                let (orders, waker) = (self.orders.clone(), Arc::clone(&self.waker));
+                self.kernel.when_guarded(move || {
+                    // The advertiser may be ending.
+                    let _ = orders.send(Command::ApplyGuarded { plan, reply });
+                    waker.wake();
+                });
+            }
+            Command::Apply { plan, reply } | Command::ApplyGuarded { plan, reply } => {
+                self.plan = plan.clone();
                 self.sockets.serve(&plan);
-                self.guard(&plan)?;
                 // Its sockets may be the same and serve other instances.
                 self.actions.push(Action::Sockets);
                 self.tell(now, Input::Reload(plan));
@@ -291,16 +327,16 @@ impl Thread {
     }
 
     /// Has the addresses of a new plan guarded before they are there, and those of the old one as long
-    /// as they are.
-    fn guard(&mut self, plan: &Plan) -> io::Result<()> {
+    /// as they are. Whether that is other than before.
+    fn guard(&mut self, plan: &Plan) -> io::Result<bool> {
         let (old, new) = (self.plan.guarded(), plan.guarded());
         let both = plan.guarded_after(&self.plan);
         self.overguarded |= both != new;
-        if both != old || self.overguarded {
+        let changed = both != old || self.overguarded;
+        if changed {
             self.kernel.guard(both)?;
         }
-        self.plan = plan.clone();
-        Ok(())
+        Ok(changed)
     }
 
     fn tell(&mut self, now: Instant, input: Input<'_>) {
@@ -331,8 +367,7 @@ impl Thread {
         }
         self.moved |= moved;
         if !told.is_empty() {
-            let events = self.events.clone();
-            self.kernel.then(move || told.into_iter().for_each(|event| events.emit(event)))?;
+            self.kernel.tell(told)?;
         }
         opened
     }

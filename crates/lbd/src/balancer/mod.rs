@@ -80,9 +80,9 @@ pub enum Error {
     /// The relay cannot start.
     #[error("dataplane relay: {0}")]
     Relay(#[source] lb_relay::Error),
-    /// The TLS library has no ciphers.
-    #[error("TLS for checks: {0}")]
-    Tls(String),
+    /// There can be no checks.
+    #[error("cannot check servers")]
+    Checks(#[from] lb_check::Error),
     /// The thread failed before it had begun.
     #[error("the balancer failed while starting: {0}")]
     Panic(String),

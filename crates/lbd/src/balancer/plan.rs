@@ -80,11 +80,6 @@ impl Plan {
     pub fn is_empty(&self) -> bool {
         self.servers.is_empty()
     }
-
-    pub(super) fn checkers(&self) -> usize {
-        let real_servers = self.servers.iter().flat_map(|plan| &plan.server.real_servers);
-        real_servers.map(|real| real.checkers.iter().filter(|checker| runs(checker)).count()).sum()
-    }
 }
 
 impl From<&Model> for Plan {

@@ -27,7 +27,7 @@ use crate::names;
 /// compared with the one before.
 const FEW: usize = 64;
 
-/// File descriptors for all but checks.
+/// File descriptors that checks leave to all others, as far as that is not more than a half.
 const OTHER_FILES: u64 = 1024;
 
 /// The engine's state.
@@ -101,7 +101,7 @@ struct Place {
 impl Pool {
     /// Nothing yet but what a failed engine has left. To be called in a tokio runtime.
     pub fn new(mut options: Options, events: EventSink) -> Result<Self, Error> {
-        let checks = Checks::new(options.seed).map_err(|error| Error::Tls(error.to_string()))?;
+        let checks = Checks::new(options.seed)?;
         let legacy = options.legacy.take();
         let mut pool = Self {
             checks,
@@ -154,7 +154,7 @@ impl Pool {
             self.plane.flush();
         }
         self.plane.set_timeouts(plan.timeouts);
-        allow_files(plan.checkers());
+        self.checks.limit(files_for_checks());
         self.told.clear();
         let mut events = Vec::new();
 
@@ -523,14 +523,13 @@ fn service(owners: &[Owner], servers: &[Virtual]) -> lb_pool::Service {
     service
 }
 
-/// Makes room for two descriptors a checker: one for a run that hangs and one for the next.
-fn allow_files(checkers: usize) {
-    let wanted = OTHER_FILES + 2 * checkers as u64;
+/// Raises the limit of open files to what this process may have, where checks are to run, and returns
+/// how many of them checks may have. Where it is refused, there are fewer at once.
+fn files_for_checks() -> usize {
     let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else {
-        return;
+        return 1;
     };
-    if soft < wanted && soft < hard {
-        // Where it is refused, the checks will say so.
-        let _ = setrlimit(Resource::RLIMIT_NOFILE, wanted.min(hard), hard);
-    }
+    let raised = soft < hard && setrlimit(Resource::RLIMIT_NOFILE, hard, hard).is_ok();
+    let limit = if raised { hard } else { soft };
+    usize::try_from(limit - OTHER_FILES.min(limit / 2)).unwrap_or(usize::MAX)
 }

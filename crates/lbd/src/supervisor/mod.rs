@@ -10,10 +10,12 @@ mod maintenance;
 pub mod notify;
 mod operator;
 pub mod pidfile;
+pub mod runner;
 pub mod signals;
 pub mod slot;
 mod state_sync;
 pub mod tracker;
+mod turns;
 
 use std::collections::BTreeMap;
 use std::future::pending;
@@ -39,11 +41,12 @@ use crate::engine::EventSink;
 use config::Configuration;
 use control::{Command, Control};
 use maintenance::Register;
-use notify::{Notifications, Runner};
+use notify::Notifications;
 use operator::Waiting;
+use runner::Runner;
 use signals::{Signal, Signals};
 use slot::{Change, Slot};
-use tracker::Tracker;
+use tracker::{Findings, Tracker};
 
 /// A stop may take so long if the configuration does not say otherwise (`child_wait_time`).
 const STOP: Duration = Duration::from_secs(5);
@@ -73,7 +76,7 @@ pub struct Fatal {
 /// Everything that arrives, besides signals.
 struct Inbox {
     events: mpsc::UnboundedReceiver<Event>,
-    results: mpsc::UnboundedReceiver<Observation>,
+    results: Findings,
     commands: mpsc::Receiver<Command>,
     watchdog: Watchdog,
 }
@@ -148,7 +151,7 @@ pub async fn run(
     let mut signals =
         Signals::new(args.ignore_sigint).map_err(|e| fatal("cannot take signals over", e))?;
     let (sink, events) = EventSink::channel();
-    let (results_in, results) = mpsc::unbounded_channel();
+    let results = Findings::default();
     let (commands_in, commands) = mpsc::channel(16);
     let mut inbox = Inbox { events, results, commands, watchdog: Watchdog::new() };
     let (recorder, writer) = match &args.record {
@@ -164,7 +167,7 @@ pub async fn run(
     let mut supervisor = Supervisor {
         notifications: Notifications::new(&model),
         runner: Runner::start(),
-        tracker: Tracker::new(results_in),
+        tracker: Tracker::new(inbox.results.clone()),
         args,
         socket,
         model: Arc::new(model),
@@ -182,15 +185,17 @@ pub async fn run(
         written,
     };
     supervisor.check_maintenance();
-    if let Some((script, limit)) = &supervisor.model.global.startup_script {
-        run_hook("startup_script", script, *limit).await;
+    if let Some((script, limit)) = &supervisor.model.global.startup_script
+        && !run_hook("startup_script", script, *limit, signals.stop()).await
+    {
+        return Ok(OK);
     }
     if let Some(directory) = supervisor.socket.parent() {
         let _ = pidfile::make_directory(directory); // whoever needs it says why it cannot be
     }
     Tracker::initialise(&supervisor.model);
     supervisor.tracker.apply(&supervisor.model);
-    while let Ok(found) = inbox.results.try_recv() {
+    while let Some(found) = inbox.results.take() {
         supervisor.pass_on(found);
     }
     // The timers run from here on: whatever can wait comes later.
@@ -210,13 +215,14 @@ pub async fn run(
     lb_net::release_memory();
     let status = supervisor.serve(&mut inbox, &mut signals).await;
     drop(control);
-    supervisor.stop(&mut inbox).await;
+    let ended = supervisor.stop(&mut inbox).await;
     drop(supervisor);
     if let Some(writer) = writer {
         // It ends with the advertiser's thread, which may hang.
         let _ = timeout(LAST_LINES, tokio::task::spawn_blocking(|| writer.join())).await;
     }
-    Ok(status)
+    // Addresses and forwarding entries may be left.
+    Ok(if ended { status } else { status.max(FATAL) })
 }
 
 impl Supervisor {
@@ -302,15 +308,16 @@ impl Supervisor {
             tokio::select! {
                 signal = signals.next() => match signal {
                     Signal::Stop => return OK,
-                    Signal::Reload => {
-                        // Its verdict is an event and in the status.
-                        let _ = self.reload(inbox).await;
-                    }
+                    // Its verdict is an event and in the status.
+                    Signal::Reload => tokio::select! {
+                        _ = self.reload(inbox) => {}
+                        () = signals.stop() => return OK,
+                    },
                     Signal::Dump { dump, clear } => self.dump(dump, clear),
                     Signal::ThreadDump => self.test_fault(),
                 },
                 Some(event) = inbox.events.recv() => self.handle(&event),
-                Some(result) = inbox.results.recv() => self.pass_on(result),
+                result = inbox.results.next() => self.pass_on(result),
                 Some(command) = inbox.commands.recv() => match command {
                     Command::Status(answer) => self.answer_status(answer),
                     Command::Config(answer) => {
@@ -323,10 +330,12 @@ impl Supervisor {
                     }
                     Command::Why(name, answer) => self.why(&name, answer),
                     Command::Demote(group, by, answer) => self.demote(&group, by, answer),
-                    Command::Reload(answer) => {
-                        let verdict = self.reload(inbox).await;
-                        let _ = answer.send(verdict); // the client may have gone
-                    }
+                    Command::Reload(answer) => tokio::select! {
+                        verdict = self.reload(inbox) => {
+                            let _ = answer.send(verdict); // the client may have gone
+                        }
+                        () = signals.stop() => return OK,
+                    },
                 },
                 change = self.advertiser.changed() => {
                     if let Some(status) = self.advertiser_changed(change) {
@@ -401,8 +410,8 @@ impl Supervisor {
     /// One event to everyone who subscribes: the log, scripts, our own memory, the service manager.
     fn handle(&mut self, event: &Event) {
         log_event(&event.kind, self.model.global.carp.log);
-        for run in self.notifications.runs(&event.kind) {
-            self.runner.run(run);
+        if let Some(subject) = notify::subject(&event.kind) {
+            self.runner.run(&subject, self.notifications.runs(&event.kind));
         }
         if let Some((name, state, _)) = event.kind.instance() {
             match state {
@@ -449,7 +458,7 @@ impl Supervisor {
             tokio::select! {
                 biased;
                 Some(event) = inbox.events.recv() => self.handle(&event),
-                Some(result) = inbox.results.recv() => self.pass_on(result),
+                result = inbox.results.next() => self.pass_on(result),
                 () = inbox.watchdog.due() => tell_systemd(&[NotifyState::Watchdog]),
                 done = &mut work => return done,
             }
@@ -537,8 +546,8 @@ impl Supervisor {
     }
 
     /// Ends everything in order: masters let go, then the forwarding entries go away, then the last
-    /// scripts end.
-    async fn stop(&mut self, inbox: &mut Inbox) {
+    /// scripts end. Whether both engines ended in time, and left nothing behind.
+    async fn stop(&mut self, inbox: &mut Inbox) -> bool {
         tracing::info!("Stopping");
         tell_systemd(&[NotifyState::Stopping]);
         let deadline = Instant::now() + self.model.global.child_wait_time.unwrap_or(STOP);
@@ -552,10 +561,11 @@ impl Supervisor {
             self.meanwhile(inbox, let_go).await
         };
         if !ended {
-            tracing::error!("the advertiser did not end in time");
+            tracing::error!("the advertiser did not end in time: its addresses may be left here");
         }
-        let ended = self.balancer.stop(deadline - Instant::now());
-        if !self.meanwhile(inbox, ended).await {
+        let balancer = self.balancer.stop(deadline - Instant::now());
+        let balancer_ended = self.meanwhile(inbox, balancer).await;
+        if !balancer_ended {
             tracing::error!("the balancer did not end in time");
         }
         while let Ok(event) = inbox.events.try_recv() {
@@ -563,9 +573,10 @@ impl Supervisor {
         }
         self.runner.drain(LAST_SCRIPTS).await;
         if let Some((script, limit)) = &self.model.global.shutdown_script {
-            run_hook("shutdown_script", script, *limit).await;
+            run_hook("shutdown_script", script, *limit, pending()).await;
         }
         tracing::info!("Stopped");
+        ended && balancer_ended
     }
 
     /// The whole status, asked of the engines without waiting for them here.
@@ -584,6 +595,8 @@ impl Supervisor {
                 .into_iter()
                 .flatten()
                 .collect(),
+            notify_scripts: self.runner.status(),
+            tracked_scripts: self.tracker.scripts(),
         };
         async move {
             let lb_node::Status { mut vrrp, carp } = advertiser.await;
@@ -698,19 +711,34 @@ fn exit_status(error: &anyhow::Error) -> u8 {
     if refused { PERMISSION } else { FATAL }
 }
 
-async fn run_hook(name: &str, script: &lb_config::model::Script, limit: Duration) {
+/// Runs `startup_script` or `shutdown_script`. When `stop` is done before it, it is ended: false then.
+async fn run_hook(
+    name: &str,
+    script: &lb_config::model::Script,
+    limit: Duration,
+    stop: impl Future<Output = ()>,
+) -> bool {
     let mut running = match lb_script::start(script, &[]) {
         Ok(running) => running,
         Err(error) => {
             tracing::error!("cannot run {name} `{}`: {error}", script.argv.join(" "));
-            return;
+            return true;
         }
     };
-    match running.wait_at_most(limit).await {
+    let ended = tokio::select! {
+        ended = running.wait_at_most(limit) => ended,
+        () = stop => {
+            tracing::warn!("{name} is ended, because the daemon is told to stop");
+            running.end(lb_script::GRACE).await;
+            return false;
+        }
+    };
+    match ended {
         Ok(outcome) if outcome.success() => tracing::info!("{name} done"),
         Ok(outcome) => tracing::warn!("{name} ended with {outcome}"),
         Err(error) => tracing::error!("cannot wait for {name}: {error}"),
     }
+    true
 }
 
 /// The log line of an event, under the name of the process that says it in keepalived. Lines about
@@ -735,6 +763,10 @@ fn log_event(event: &EventKind, carp_log: u8) {
             tracing::warn!("{event}");
         }
         EventKind::Reloaded { .. } => tracing::info!("{event}"),
+        // What keepalived logs with -D only.
+        EventKind::VrrpAdvertTimeout { .. }
+        | EventKind::VrrpBackupRxStop { .. }
+        | EventKind::VrrpTxStop { .. } => tracing::debug!(target: "lbd::advertiser", "{event}"),
         EventKind::Checker { .. }
         | EventKind::RealServer { .. }
         | EventKind::Quorum { .. }
@@ -746,7 +778,9 @@ fn log_event(event: &EventKind, carp_log: u8) {
         | EventKind::Conflict { .. }
         | EventKind::VrrpGroup { .. }
         | EventKind::VrrpPriority { .. }
+        | EventKind::VrrpMasterRxHigherPri { .. }
         | EventKind::VrrpMasterRxLowerPri { .. }
+        | EventKind::VrrpBackupRxLowerPri { .. }
         | EventKind::Script { .. }
         | EventKind::TrackedFile { .. }
         | EventKind::Process { .. }

@@ -2,20 +2,12 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use lb_config::Model;
 use lb_config::model::{Notify, Script, VirtualServer};
 use lb_control::{EventKind, State};
-use tokio::sync::{Semaphore, mpsc};
-use tokio::time::timeout;
 
 use crate::names;
-
-/// Scripts that run at one time; more wait for their turn.
-const AT_ONCE: usize = 1024;
-/// Scripts that may wait.
-const QUEUE: usize = 16384;
 
 /// The scripts of a configuration by what they are about. Who has none is not in it.
 #[derive(Debug, Default)]
@@ -50,8 +42,41 @@ impl UpDown {
 /// A script to run and the arguments to add.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Run {
-    script: Arc<Script>,
-    extra: Vec<String>,
+    /// The script.
+    pub script: Arc<Script>,
+    /// The arguments.
+    pub extra: Vec<String>,
+}
+
+impl Run {
+    /// The command line, as the log shows it.
+    #[must_use]
+    pub fn words(&self) -> String {
+        [&self.script.argv[..], &self.extra[..]].concat().join(" ")
+    }
+}
+
+/// What an event is about, for scripts that must hear of one thing after the other. `None` for an event
+/// that runs no script.
+#[must_use]
+pub fn subject(event: &EventKind) -> Option<String> {
+    if let Some((name, ..)) = event.instance() {
+        return Some(format!("instance {name}"));
+    }
+    match event {
+        EventKind::VrrpGroup { name, .. } => Some(format!("group {name}")),
+        // Each advertisement of a lower priority is one: they must not hold up the states.
+        EventKind::VrrpMasterRxLowerPri { name, .. } => {
+            Some(format!("advertisements that instance {name} hears"))
+        }
+        EventKind::RealServer { virtual_server, real_server, .. } => {
+            Some(format!("real server {real_server} of {virtual_server}"))
+        }
+        EventKind::Quorum { virtual_server, .. } => {
+            Some(format!("virtual server {virtual_server}"))
+        }
+        _ => None,
+    }
 }
 
 impl Notifications {
@@ -173,70 +198,6 @@ fn vrrp_runs(notify: &Notify, kind: &str, name: &str, state: State, priority: u8
     runs
 }
 
-/// Starts scripts in the order they are put in, without waiting for one before the next: a script
-/// that hangs must not keep the world from hearing of the next failure.
-#[derive(Clone, Debug)]
-pub struct Runner {
-    queue: mpsc::Sender<Run>,
-    permits: Arc<Semaphore>,
-}
-
-impl Runner {
-    /// Must be called inside the supervisor's runtime.
-    #[must_use]
-    pub fn start() -> Self {
-        let (queue, mut runs) = mpsc::channel::<Run>(QUEUE);
-        let permits = Arc::new(Semaphore::new(AT_ONCE));
-        let for_task = Arc::clone(&permits);
-        tokio::spawn(async move {
-            while let Some(run) = runs.recv().await {
-                let Ok(permit) = Arc::clone(&for_task).acquire_owned().await else { return };
-                let name = run.script.argv.join(" ");
-                match lb_script::start(&run.script, &run.extra) {
-                    Ok(mut running) => drop(tokio::spawn(async move {
-                        report(&name, running.wait().await);
-                        drop(permit);
-                    })),
-                    Err(error) => tracing::error!("cannot run script `{name}`: {error}"),
-                }
-            }
-        });
-        Self { queue, permits }
-    }
-
-    /// Puts one script in; never blocks.
-    pub fn run(&self, run: Run) {
-        if let Err(error) = self.queue.try_send(run) {
-            let run = error.into_inner();
-            tracing::error!(
-                "script `{}` not run: {QUEUE} others wait already",
-                run.script.argv.join(" ")
-            );
-        }
-    }
-
-    /// Waits until nothing runs any more, at most `limit`.
-    pub async fn drain(&self, limit: Duration) {
-        let idle = async {
-            // The queue's task takes a permit for each script before it starts it.
-            while self.queue.capacity() < QUEUE || self.permits.available_permits() < AT_ONCE {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-        };
-        if timeout(limit, idle).await.is_err() {
-            tracing::info!("notify scripts still run after {limit:?}; they get SIGTERM");
-        }
-    }
-}
-
-fn report(name: &str, outcome: std::io::Result<lb_script::Outcome>) {
-    match outcome {
-        Ok(outcome) if outcome.success() => tracing::debug!("script `{name}` done"),
-        Ok(outcome) => tracing::info!("script `{name}` ended with {outcome}"),
-        Err(error) => tracing::error!("cannot wait for script `{name}`: {error}"),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -246,7 +207,7 @@ mod tests {
     }
 
     fn instance(state: State) -> EventKind {
-        EventKind::VrrpInstance { name: "VI_1".into(), state, priority: 150 }
+        EventKind::VrrpInstance { name: "VI_1".into(), state, priority: 150, reason: String::new() }
     }
 
     fn notifications(notify: Notify) -> Notifications {
@@ -258,7 +219,7 @@ mod tests {
     }
 
     fn words(runs: &[Run]) -> Vec<String> {
-        runs.iter().map(|run| [&run.script.argv[..], &run.extra[..]].concat().join(" ")).collect()
+        runs.iter().map(Run::words).collect()
     }
 
     #[test]
@@ -333,18 +294,5 @@ mod tests {
         let all = notifications(Notify { any: script("any"), ..Notify::default() });
         assert!(all.runs(&instance(State::Init)).is_empty());
         assert!(Notifications::default().runs(&instance(State::Master)).is_empty());
-    }
-
-    #[tokio::test]
-    async fn scripts_start_in_order_and_a_hanging_one_delays_nobody() {
-        let dir = tempfile::tempdir().unwrap();
-        let runner = Runner::start();
-        let hang = Script::new(["/bin/sleep", "100"]);
-        runner.run(Run { script: Arc::new(hang), extra: Vec::new() });
-        let file = dir.path().join("ran");
-        let touch = Script::new(["/bin/touch".to_owned(), file.display().to_string()]);
-        runner.run(Run { script: Arc::new(touch), extra: Vec::new() });
-        runner.drain(Duration::from_millis(500)).await;
-        assert!(file.exists());
     }
 }

@@ -74,6 +74,20 @@ impl Signals {
         })
     }
 
+    /// Waits until one says to stop. What others ask for is kept. Cancel safe.
+    pub async fn stop(&mut self) {
+        loop {
+            tokio::select! {
+                _ = self.term.recv() => return,
+                _ = self.int.recv() => {
+                    if !self.ignore_sigint {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
     /// Waits for the next one. Several of a kind that came meanwhile count as one. Cancel safe.
     pub async fn next(&mut self) -> Signal {
         let dump = |dump| Signal::Dump { dump, clear: false };

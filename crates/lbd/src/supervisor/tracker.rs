@@ -2,30 +2,43 @@
 
 mod connector;
 mod files;
+mod findings;
 mod processes;
 mod readable;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use jiff::Timestamp;
 use lb_config::Model;
 use lb_config::model::{Buffer, TrackFile, TrackProcess, Tracked, VirtualRouter, VrrpScript};
-use tokio::sync::{mpsc, watch};
+use lb_control::status::TrackedScript;
+use tokio::sync::watch;
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
 use crate::advertiser::Observation;
+pub use findings::Findings;
 
 /// What some instance tracks: each script in a task of its own, all files in one, all processes in
 /// one. Nothing runs for what nobody tracks.
 #[derive(Debug)]
 pub struct Tracker {
-    running: BTreeMap<String, (VrrpScript, AbortHandle)>,
+    running: BTreeMap<String, TrackedRuns>,
     files: Option<Task<TrackFile>>,
     processes: Option<Task<TrackProcess>>,
-    results: mpsc::UnboundedSender<Observation>,
+    results: Findings,
     /// The last word on every file and process: they are told of changes only.
     known: BTreeMap<(Kind, String), Observation>,
+}
+
+/// A tracked script, its task and how its runs end.
+#[derive(Debug)]
+struct TrackedRuns {
+    config: VrrpScript,
+    task: AbortHandle,
+    status: Arc<Mutex<TrackedScript>>,
 }
 
 /// A task that follows what it is told to; aborted when this is dropped.
@@ -43,14 +56,26 @@ impl<T> Drop for Task<T> {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Kind {
+    Script,
     File,
     Process,
+}
+
+impl Kind {
+    /// Kind and name of what is observed.
+    fn of(observation: &Observation) -> (Self, String) {
+        match observation {
+            Observation::Script { name, .. } => (Self::Script, name.clone()),
+            Observation::File { name, .. } => (Self::File, name.clone()),
+            Observation::Process { name, .. } => (Self::Process, name.clone()),
+        }
+    }
 }
 
 impl Tracker {
     /// No script yet.
     #[must_use]
-    pub fn new(results: mpsc::UnboundedSender<Observation>) -> Self {
+    pub fn new(results: Findings) -> Self {
         let (running, known) = (BTreeMap::new(), BTreeMap::new());
         Self { running, files: None, processes: None, results, known }
     }
@@ -70,12 +95,10 @@ impl Tracker {
 
     /// Keeps an observation for an advertiser that starts later.
     pub fn remember(&mut self, observation: &Observation) {
-        let key = match observation {
-            Observation::Script { .. } => return,
-            Observation::File { name, .. } => (Kind::File, name.clone()),
-            Observation::Process { name, .. } => (Kind::Process, name.clone()),
-        };
-        self.known.insert(key, observation.clone());
+        let key = Kind::of(observation);
+        if key.0 != Kind::Script {
+            self.known.insert(key, observation.clone());
+        }
     }
 
     /// What an advertiser that starts now has to know.
@@ -136,19 +159,37 @@ impl Tracker {
             .map(|script| (script.name.as_str(), script))
             .filter(|(name, _)| tracked.contains(name))
             .collect();
-        self.running.retain(|name, (script, task)| {
-            let keep = wanted.get(name.as_str()) == Some(&&*script);
+        self.running.retain(|name, runs| {
+            let keep = wanted.get(name.as_str()) == Some(&&runs.config);
             if !keep {
-                task.abort();
+                runs.task.abort();
             }
             keep
         });
-        for (name, script) in wanted {
+        for (name, config) in wanted {
             if !self.running.contains_key(name) {
-                let task = tokio::spawn(run_forever(script.clone(), self.results.clone()));
-                self.running.insert(name.to_owned(), (script.clone(), task.abort_handle()));
+                let (name, not_run) = (name.to_owned(), 0);
+                let status = TrackedScript {
+                    name: name.clone(),
+                    last: None,
+                    success: false,
+                    since: None,
+                    not_run,
+                };
+                let status = Arc::new(Mutex::new(status));
+                let work = run_forever(config.clone(), Arc::clone(&status), self.results.clone());
+                let task = tokio::spawn(work).abort_handle();
+                self.running.insert(name, TrackedRuns { config: config.clone(), task, status });
             }
         }
+    }
+
+    /// How the runs of tracked scripts end.
+    #[must_use]
+    pub fn scripts(&self) -> Vec<TrackedScript> {
+        let status =
+            |runs: &TrackedRuns| runs.status.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        self.running.values().map(status).collect()
     }
 
     /// Ends it all; a run of a script under way gets SIGTERM.
@@ -189,59 +230,71 @@ impl<T: PartialEq> Task<T> {
 ///
 /// A script that cannot be run has failed, and says why. What this host is short of is no result: the
 /// last one stays.
-async fn run_forever(config: VrrpScript, results: mpsc::UnboundedSender<Observation>) {
+async fn run_forever(config: VrrpScript, status: Arc<Mutex<TrackedScript>>, results: Findings) {
+    let mut runs = Runs { status, left_out: 0 };
     let mut ticks = interval_at(Instant::now(), config.interval);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
-    let mut last: Option<String> = None;
-    let mut left_out = LeftOut::default();
     loop {
         ticks.tick().await;
-        let (success, said) = match lb_script::start(&config.script, &[]) {
+        let (success, result) = match lb_script::start(&config.script, &[]) {
             Ok(mut running) => match running.wait_at_most(config.timeout).await {
                 Ok(outcome) => (outcome.success(), outcome.to_string()),
                 Err(error) => {
-                    left_out.note(&config.name, &error);
+                    runs.leave_out(&error);
                     continue;
                 }
             },
             Err(error) if error.is_local() => {
-                left_out.note(&config.name, &error);
+                runs.leave_out(&error);
                 continue;
             }
-            Err(error) => (false, format!("failure, because it cannot be run: {error}")),
+            Err(error) => (false, format!("a failure, because it cannot be run: {error}")),
         };
-        left_out.end(&config.name);
-        if last.as_ref() != Some(&said) {
-            tracing::info!("Script `{}` now returning {said}", config.name);
-        }
-        last = Some(said);
-        if results.send(Observation::Script { name: config.name.clone(), success }).is_err() {
-            return; // the supervisor has ended
-        }
+        runs.end(success, &result);
+        let observation = Observation::Script { name: config.name.clone(), success };
+        results.put(observation);
     }
 }
 
-/// Runs in a row that this host had no room for.
-#[derive(Debug, Default)]
-struct LeftOut(u64);
+/// How the runs of one script end.
+#[derive(Debug)]
+struct Runs {
+    status: Arc<Mutex<TrackedScript>>,
+    /// Runs in a row that this host had no room for.
+    left_out: u64,
+}
 
-impl LeftOut {
-    /// Notes one more; the log hears of the first.
-    fn note(&mut self, name: &str, reason: &dyn Display) {
-        if self.0 == 0 {
-            tracing::warn!(
-                "Script `{name}` is not run: {reason}; its last result stays, and it is tried again"
-            );
-        }
-        self.0 += 1;
+impl Runs {
+    fn status(&self) -> MutexGuard<'_, TrackedScript> {
+        self.status.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// It runs again.
-    fn end(&mut self, name: &str) {
-        if self.0 > 0 {
-            tracing::warn!("Script `{name}` runs again; {} runs were left out", self.0);
+    /// Notes a run that this host had no room for; the log hears of the first in a row.
+    fn leave_out(&mut self, reason: &dyn Display) {
+        let mut status = self.status();
+        status.not_run += 1;
+        if self.left_out == 0 {
+            tracing::warn!(
+                "Script `{}` is not run: {reason}; its last result stays, and it is tried again",
+                status.name
+            );
         }
-        self.0 = 0;
+        drop(status);
+        self.left_out += 1;
+    }
+
+    /// Notes a result; the log hears of another one than the last.
+    fn end(&mut self, success: bool, result: &str) {
+        let left_out = std::mem::take(&mut self.left_out);
+        let mut status = self.status();
+        if left_out > 0 {
+            tracing::warn!("Script `{}` runs again; {left_out} runs were left out", status.name);
+        }
+        status.success = success;
+        if status.last.as_deref() != Some(result) {
+            tracing::info!("Script `{}` now returning {result}", status.name);
+            (status.last, status.since) = (Some(result.to_owned()), Some(Timestamp::now()));
+        }
     }
 }
 
@@ -265,28 +318,64 @@ mod tests {
         }
     }
 
+    fn status() -> Arc<Mutex<TrackedScript>> {
+        let (name, last) = ("s".to_owned(), None);
+        Arc::new(Mutex::new(TrackedScript { name, last, success: false, since: None, not_run: 0 }))
+    }
+
     #[tokio::test]
     async fn every_run_is_reported() {
         let dir = tempfile::tempdir().unwrap();
         let flag = dir.path().join("flag");
-        let (sender, mut results) = mpsc::unbounded_channel();
-        let task =
-            tokio::spawn(run_forever(config(&format!("test -e {}", flag.display())), sender));
+        let results = Findings::default();
+        let config = config(&format!("test -e {}", flag.display()));
+        let task = tokio::spawn(run_forever(config, status(), results.clone()));
         let success =
-            |observation| matches!(observation, Some(Observation::Script { success: true, .. }));
-        assert!(!success(results.recv().await));
+            |observation| matches!(observation, Observation::Script { success: true, .. });
+        assert!(!success(results.next().await));
         std::fs::write(&flag, "").unwrap();
-        while !success(results.recv().await) {}
+        while !success(results.next().await) {}
         task.abort();
     }
 
     #[tokio::test]
+    async fn a_script_that_cannot_be_run_fails_until_it_can() {
+        let dir = tempfile::tempdir().unwrap();
+        let program = dir.path().join("late");
+        let results = Findings::default();
+        let status = status();
+        let script = Script::new([program.display().to_string()]);
+        let config = VrrpScript { script, ..config("") };
+        let task = tokio::spawn(run_forever(config, Arc::clone(&status), results.clone()));
+        let failed = Observation::Script { name: "s".into(), success: false };
+        assert_eq!(results.next().await, failed);
+        let last = status.lock().unwrap().last.clone().unwrap();
+        assert!(last.contains("late: No such file"), "{last}");
+        std::os::unix::fs::symlink("/bin/true", &program).unwrap();
+        while results.next().await == failed {}
+        assert!(status.lock().unwrap().success);
+        task.abort();
+    }
+
+    #[test]
+    fn what_the_host_is_short_of_is_no_result() {
+        let mut runs = Runs { status: status(), left_out: 0 };
+        runs.end(true, "status 0");
+        (0..5).for_each(|_| runs.leave_out(&"no descriptors"));
+        let status = runs.status().clone();
+        assert_eq!(
+            (status.success, status.not_run, status.last.as_deref()),
+            (true, 5, Some("status 0"))
+        );
+        runs.end(true, "status 0");
+        assert_eq!(runs.left_out, 0);
+    }
+
+    #[tokio::test]
     async fn a_script_nobody_tracks_does_not_run() {
-        let (sender, mut results) = mpsc::unbounded_channel();
-        let mut tracker = Tracker::new(sender);
+        let results = Findings::default();
+        let mut tracker = Tracker::new(results.clone());
         tracker.apply(&Model { vrrp_scripts: vec![config("true")], ..Model::default() });
-        assert!(tracker.running.is_empty());
-        drop(tracker);
-        assert!(results.recv().await.is_none());
+        assert!(tracker.running.is_empty() && tracker.scripts().is_empty());
     }
 }

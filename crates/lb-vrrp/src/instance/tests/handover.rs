@@ -87,7 +87,7 @@ fn after_a_hand_over_it_is_content_with_a_lower_priority() {
             (14_499_999, TIMER, &[]),
             (14_500_000, TIMER, &takes_over(128)),
             (15_000_000, Hear(200, HIGHER), &[RELEASE, BACKUP]),
-            (15_500_000, Hear(100, LOWER), &[]),
+            (15_500_000, Hear(100, LOWER), &[discard(LOWER, 100)]),
             (18_500_000, TIMER, &takes_over(128)),
         ],
     );
@@ -105,7 +105,7 @@ fn the_end_of_maintenance_ends_contentment() {
             (4_000_000, In(Input::Handover), &[STOP]),
             (4_600_000, Hear(100, LOWER), &[RELEASE, BACKUP]),
             (5_000_000, In(Input::Maintenance(false)), &[]),
-            (7_600_000, Hear(100, LOWER), &[]),
+            (7_600_000, Hear(100, LOWER), &[discard(LOWER, 100)]),
             (8_100_000, TIMER, &takes_over(128)), // 4.6 + 3.5 s
         ],
     );

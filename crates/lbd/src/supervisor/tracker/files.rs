@@ -13,9 +13,10 @@ use lb_node::track::file::parse;
 use nix::errno::Errno;
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, InotifyEvent, WatchDescriptor};
 use tokio::io::unix::AsyncFd;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 use tokio::time::sleep;
 
+use super::findings::Findings;
 use crate::advertiser::Observation;
 
 /// What cannot be watched is read so often.
@@ -53,7 +54,7 @@ fn write(file: &TrackFile) -> io::Result<()> {
 /// The kernel has no inotify for us.
 pub(super) fn start(
     wanted: watch::Receiver<Vec<TrackFile>>,
-    results: mpsc::UnboundedSender<Observation>,
+    results: Findings,
 ) -> io::Result<impl Future<Output = ()>> {
     let mut files = Files {
         inotify: Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK)?,
@@ -68,7 +69,7 @@ pub(super) fn start(
 struct Files {
     inotify: Inotify,
     watched: Vec<Watched>,
-    results: mpsc::UnboundedSender<Observation>,
+    results: Findings,
 }
 
 /// A file that is followed.
@@ -209,7 +210,7 @@ impl Files {
             if let Some(value) = file.read() {
                 let name = file.definition.name.clone();
                 // The supervisor may have ended.
-                let _ = self.results.send(Observation::File { name, value });
+                self.results.put(Observation::File { name, value });
             }
         }
         replaced.into_iter().for_each(|watch| self.unwatch(watch));
@@ -276,15 +277,15 @@ mod tests {
     struct Scene {
         dir: TempDir,
         wanted: watch::Sender<Vec<TrackFile>>,
-        results: mpsc::UnboundedReceiver<Observation>,
+        results: Findings,
     }
 
     impl Scene {
         fn new(path: &str) -> Self {
             let dir = tempfile::tempdir().unwrap();
             let (wanted, receiver) = watch::channel(vec![definition(&dir.path().join(path))]);
-            let (sender, results) = mpsc::unbounded_channel();
-            tokio::spawn(start(receiver, sender).unwrap());
+            let results = Findings::default();
+            tokio::spawn(start(receiver, results.clone()).unwrap());
             Self { dir, wanted, results }
         }
 
@@ -294,7 +295,7 @@ mod tests {
 
         /// The next value that is reported.
         async fn value(&mut self) -> i32 {
-            match self.results.recv().await.unwrap() {
+            match self.results.next().await {
                 Observation::File { name, value } if name == "f" => value,
                 other => panic!("{other:?}"),
             }
@@ -305,7 +306,7 @@ mod tests {
     async fn a_file_counts_from_its_making_to_its_removal() {
         let mut scene = Scene::new("f");
         // Known before the task runs.
-        assert_eq!(scene.results.try_recv().ok(), {
+        assert_eq!(scene.results.take(), {
             Some(Observation::File { name: "f".into(), value: 0 })
         });
         scene.write("f", "7\n");
@@ -364,11 +365,11 @@ mod tests {
         scene.write("g", "9");
         both.push(TrackFile { name: "g".into(), ..definition(&scene.dir.path().join("g")) });
         scene.wanted.send(both.clone()).unwrap();
-        let g = |value| Some(Observation::File { name: "g".into(), value });
-        assert_eq!(scene.results.recv().await, g(9));
+        let g = |value| Observation::File { name: "g".into(), value };
+        assert_eq!(scene.results.next().await, g(9));
         scene.wanted.send(both.split_off(1)).unwrap();
         scene.write("g", "8");
-        assert_eq!(scene.results.recv().await, g(8));
+        assert_eq!(scene.results.next().await, g(8));
     }
 
     #[test]

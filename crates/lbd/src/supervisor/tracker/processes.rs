@@ -10,11 +10,12 @@ use std::time::Duration;
 use lb_config::model::{Buffer, TrackProcess};
 use lb_node::track::process::{is_meant, wants_command};
 use tokio::io::unix::AsyncFd;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 
 use super::connector::{Connector, Event};
+use super::findings::Findings;
 use crate::advertiser::Observation;
 
 /// Without word from the kernel all processes are looked at so often.
@@ -30,7 +31,7 @@ type Found = HashMap<u32, Vec<usize>>;
 pub(super) fn start(
     wanted: watch::Receiver<Vec<TrackProcess>>,
     buffer: Buffer,
-    results: mpsc::UnboundedSender<Observation>,
+    results: Findings,
 ) -> impl Future<Output = ()> {
     // Before the first look, so that nothing is missed between.
     let source = match listen(buffer) {
@@ -98,7 +99,7 @@ impl Source {
 struct Processes {
     kinds: Vec<Kind>,
     found: Found,
-    results: mpsc::UnboundedSender<Observation>,
+    results: Findings,
 }
 
 /// Processes of one definition.
@@ -230,7 +231,7 @@ impl Processes {
                 let name = kind.definition.name.clone();
                 let forked = mem::take(&mut kind.forked);
                 // The supervisor may have ended.
-                let _ = self.results.send(Observation::Process { name, running, forked });
+                self.results.put(Observation::Process { name, running, forked });
             }
         }
     }
@@ -294,7 +295,7 @@ mod tests {
         program: PathBuf,
         _dir: TempDir,
         _wanted: watch::Sender<Vec<TrackProcess>>,
-        results: mpsc::UnboundedReceiver<Observation>,
+        results: Findings,
         children: Vec<Child>,
     }
 
@@ -319,17 +320,17 @@ mod tests {
                 full_command: false,
             };
             let (wanted, receiver) = watch::channel(vec![definition]);
-            let (sender, results) = mpsc::unbounded_channel();
+            let results = Findings::default();
             if listening {
                 if let Err(error) = Connector::open(Buffer::default()) {
-                    eprintln!("skipped: no connector: {error}");
+                    lb_skip::skip(format_args!("no connector: {error}"));
                     return None;
                 }
-                tokio::spawn(start(receiver, Buffer::default(), sender));
+                tokio::spawn(start(receiver, Buffer::default(), results.clone()));
             } else {
                 let ticks = interval_at(Instant::now(), Duration::from_millis(20));
                 let mut processes =
-                    Processes { kinds: Vec::new(), found: Found::new(), results: sender };
+                    Processes { kinds: Vec::new(), found: Found::new(), results: results.clone() };
                 processes.apply(&receiver.borrow());
                 tokio::spawn(processes.follow(Source::Looking(ticks), receiver));
             }
@@ -345,7 +346,7 @@ mod tests {
         }
 
         async fn running(&mut self) -> u32 {
-            match self.results.recv().await.unwrap() {
+            match self.results.next().await {
                 Observation::Process { name, running, .. } if name == "p" => running,
                 other => panic!("{other:?}"),
             }
@@ -386,7 +387,7 @@ mod tests {
 
     #[test]
     fn a_copy_is_what_its_parent_is_until_it_becomes_something_else() {
-        let (results, mut reported) = mpsc::unbounded_channel();
+        let results = Findings::default();
         let definition = TrackProcess {
             name: "p".into(),
             process: vec!["/nowhere".into()],
@@ -400,24 +401,24 @@ mod tests {
             full_command: true,
         };
         let kind = Kind { definition, running: 0, forked: false, reported: None };
-        let mut processes = Processes { kinds: vec![kind], found: Found::new(), results };
+        let mut processes =
+            Processes { kinds: vec![kind], found: Found::new(), results: results.clone() };
         let said = |running, forked| Observation::Process { name: "p".into(), running, forked };
         // Numbers above any that the kernel gives.
         let [parent, child] = [u32::MAX - 1, u32::MAX];
         processes.set(parent, vec![0], false);
         processes.report();
+        assert_eq!(results.take(), Some(said(1, false)));
         processes.handle(Event::Fork { parent, child });
         processes.report();
+        assert_eq!(results.take(), Some(said(2, true)));
         processes.handle(Event::Exec { pid: child });
         processes.report();
+        assert_eq!(results.take(), Some(said(1, false)));
         processes.handle(Event::Exit { pid: parent });
         processes.handle(Event::Exit { pid: child });
         processes.report();
-        let mut all = std::iter::from_fn(|| reported.try_recv().ok());
-        assert_eq!(all.next(), Some(said(1, false)));
-        assert_eq!(all.next(), Some(said(2, true)));
-        assert_eq!(all.next(), Some(said(1, false)));
-        assert_eq!(all.next(), Some(said(0, false)));
+        assert_eq!(results.take(), Some(said(0, false)));
     }
 
     #[test]

@@ -1,0 +1,249 @@
+//! Runs notify scripts when it is their turn.
+
+use std::collections::BTreeMap;
+use std::future::pending;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use lb_control::status::NotifyScripts;
+use lb_script::{CannotRun, Outcome};
+use tokio::sync::Notify;
+use tokio::task::AbortHandle;
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+
+use super::notify::Run;
+use super::turns::{Action, Job, Turns};
+
+/// A notify script may take so long. keepalived knows no limit: this one is for scripts that hang.
+pub const LIMIT: Duration = Duration::from_secs(15 * 60);
+/// Between two tries to start a script that this host has no room for.
+const AGAIN: Duration = Duration::from_secs(1);
+/// From SIGTERM, at the end of the daemon, until the scripts are looked at no more.
+const LAST_GRACE: Duration = Duration::from_millis(2_500);
+
+/// Runs scripts, each subject's in order; never blocks.
+#[derive(Clone, Debug)]
+pub struct Runner(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    state: Mutex<State>,
+    /// Something has become due, or ended.
+    changed: Notify,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    turns: Turns,
+    tasks: BTreeMap<Job, AbortHandle>,
+    /// The daemon is about to end.
+    hurry: bool,
+    counters: Counters,
+}
+
+/// Scripts since the start.
+#[derive(Clone, Copy, Debug, Default)]
+struct Counters {
+    ended: u64,
+    failed: u64,
+    timed_out: u64,
+    not_run: u64,
+}
+
+impl Shared {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Runner {
+    /// Must be called inside the supervisor's runtime.
+    #[must_use]
+    pub fn start() -> Self {
+        let shared = Arc::new(Shared { state: Mutex::default(), changed: Notify::new() });
+        let of_task = Arc::clone(&shared);
+        tokio::spawn(async move {
+            loop {
+                act(&of_task);
+                let deadline = of_task.state().turns.deadline();
+                let due = async {
+                    match deadline {
+                        Some(at) => sleep_until(at).await,
+                        None => pending().await,
+                    }
+                };
+                tokio::select! {
+                    () = of_task.changed.notified() => {}
+                    () = due => {}
+                }
+            }
+        });
+        Self(shared)
+    }
+
+    /// Has the scripts of one event run, after those of earlier events of the same subject.
+    pub fn run(&self, subject: &str, runs: Vec<Run>) {
+        if self.0.state().turns.push(subject, runs) {
+            tracing::warn!(
+                "scripts of {subject} are not run for its oldest event that waits: too many wait, \
+                 because the scripts hang or it changes too often"
+            );
+        }
+        self.0.changed.notify_one();
+    }
+
+    /// Waits until nothing runs any more, at most `limit`; what runs even then is ended. Nobody waits
+    /// for a script that hangs from now on.
+    pub async fn drain(&self, limit: Duration) {
+        self.0.state().hurry = true;
+        self.0.changed.notify_one();
+        let idle = async {
+            while self.0.state().turns.load() != (0, 0) {
+                sleep(Duration::from_millis(5)).await;
+            }
+        };
+        if timeout(limit, idle).await.is_err() {
+            let (running, waiting) = self.0.state().turns.load();
+            tracing::warn!(
+                "{running} notify scripts still run after {limit:?} and are ended, {waiting} events \
+                 have not been told"
+            );
+            let tasks = std::mem::take(&mut self.0.state().tasks);
+            tasks.values().for_each(AbortHandle::abort);
+        }
+        let ended = async {
+            while lb_script::living() > 0 {
+                sleep(Duration::from_millis(5)).await;
+            }
+        };
+        // What is left then is killed with the runtime.
+        let _ = timeout(LAST_GRACE, ended).await;
+    }
+
+    /// How it is, for the status.
+    #[must_use]
+    pub fn status(&self) -> NotifyScripts {
+        let state = self.0.state();
+        let (running, waiting) = state.turns.load();
+        let (counters, turns) = (state.counters, state.turns.counters());
+        NotifyScripts {
+            running: running as u64,
+            waiting: waiting as u64,
+            ended: counters.ended,
+            failed: counters.failed,
+            timed_out: counters.timed_out,
+            not_run: counters.not_run,
+            gave_way: turns.gave_way,
+            left_out: turns.left_out,
+        }
+    }
+}
+
+/// Does what is due.
+fn act(shared: &Arc<Shared>) {
+    let mut state = shared.state();
+    let hurry = state.hurry;
+    for action in state.turns.due(Instant::now(), hurry) {
+        match action {
+            Action::Start(job, run) => {
+                let task = tokio::spawn(perform(Arc::clone(shared), job, run));
+                state.tasks.insert(job, task.abort_handle());
+            }
+            Action::End(job) => {
+                if let Some(task) = state.tasks.remove(&job) {
+                    tracing::warn!(
+                        "a notify script that hangs is ended, because later ones have to run"
+                    );
+                    task.abort();
+                }
+            }
+        }
+    }
+}
+
+async fn perform(shared: Arc<Shared>, job: Job, run: Run) {
+    let ended = run_once(&run).await;
+    let mut state = shared.state();
+    state.tasks.remove(&job);
+    state.turns.ended(job);
+    let counters = &mut state.counters;
+    let (words, argument) = (run.script.argv.join(" "), run.extra.join(" "));
+    match ended {
+        Ok(outcome) => {
+            counters.ended += 1;
+            counters.failed += u64::from(!outcome.success());
+            match outcome {
+                Outcome::TimedOut => {
+                    counters.timed_out += 1;
+                    tracing::warn!(
+                        "script `{words}` {argument} ended by SIGTERM or SIGKILL: it took more than {} minutes",
+                        LIMIT.as_secs() / 60
+                    );
+                }
+                Outcome::Exited(_) if outcome.success() => tracing::debug!("script `{words}` done"),
+                Outcome::Exited(_) => tracing::info!("script `{words}` ended with {outcome}"),
+            }
+        }
+        Err(error) => {
+            counters.not_run += 1;
+            tracing::error!("cannot run script `{words}`: {error}");
+        }
+    }
+    shared.changed.notify_one();
+}
+
+/// Runs a script to its end. While this host has no room for it, it is tried again, and later events of
+/// its subject wait for it as for one that hangs.
+async fn run_once(run: &Run) -> Result<Outcome, CannotRun> {
+    let begin = Instant::now();
+    let mut tries = 1_u64;
+    loop {
+        match lb_script::start(&run.script, &run.extra) {
+            Ok(mut running) => {
+                if tries > 1 {
+                    tracing::warn!("script `{}` runs after {tries} tries", run.words());
+                }
+                return running.wait_at_most(LIMIT).await.map_err(CannotRun::Local);
+            }
+            Err(error) if error.is_local() && begin.elapsed() < LIMIT => {
+                if tries == 1 {
+                    tracing::warn!("script `{}` waits: {error}; it is tried again", run.words());
+                }
+                tries += 1;
+                sleep(AGAIN).await;
+            }
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use lb_config::model::Script;
+
+    use super::*;
+
+    fn run(text: &str) -> Vec<Run> {
+        vec![Run { script: Arc::new(Script::new(["/bin/sh", "-c", text])), extra: Vec::new() }]
+    }
+
+    #[tokio::test]
+    async fn a_hanging_script_delays_no_other_subject_and_does_not_survive_the_end() {
+        let dir = tempfile::tempdir().unwrap();
+        let (pid, file) = (dir.path().join("pid"), dir.path().join("ran"));
+        let runner = Runner::start();
+        let hang = format!("trap '' TERM; echo $$ > {}; sleep 100; sleep 100", pid.display());
+        runner.run("a", run(&hang));
+        runner.run("b", run(&format!("sleep 0.05; echo 1 >> {}", file.display())));
+        runner.run("b", run(&format!("echo 2 >> {}", file.display())));
+        runner.run("c", run("exit 3"));
+        runner
+            .run("d", vec![Run { script: Arc::new(Script::new(["/missing"])), extra: Vec::new() }]);
+        runner.drain(Duration::from_secs(2)).await;
+        assert_eq!(std::fs::read_to_string(file).unwrap(), "1\n2\n");
+        let pid = std::fs::read_to_string(pid).unwrap();
+        assert!(!std::path::Path::new("/proc").join(pid.trim()).exists());
+        let status = runner.status();
+        assert_eq!((status.ended, status.failed, status.not_run), (3, 1, 1));
+    }
+}
