@@ -62,6 +62,8 @@ pub struct Report {
     pub verdict: Option<bool>,
     /// Whether that is new: another verdict than before, or the first one.
     pub changed: bool,
+    /// How often it was tried again before.
+    pub attempts: u32,
 }
 
 /// Checkers that run when it is their time.
@@ -312,7 +314,8 @@ impl Checks {
         };
         self.due.extend(entry.schedule.deadline().map(|at| Reverse((at, id))));
         let changed = verdict.is_some_and(|up| up != before.up || !before.ran);
-        Some(Report { id, outcome, latency: now.duration_since(begun), verdict, changed })
+        let attempts = before.attempts;
+        Some(Report { id, outcome, latency: now.duration_since(begun), verdict, changed, attempts })
     }
 }
 

@@ -75,7 +75,7 @@ pub enum Failure {
     #[error("{0}")]
     Spawn(String),
     /// The script failed.
-    #[error("exit status {0}")]
+    #[error("exited with status {0}")]
     Exit(i32),
     /// The script was killed.
     #[error("killed by signal {0}")]

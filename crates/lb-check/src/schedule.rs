@@ -94,7 +94,7 @@ pub struct Schedule {
     running: bool,
     /// The URL of the next run.
     url: usize,
-    /// The URL that failed has to pass before the list is begun again.
+    /// The URL that failed has to pass before the list is begun again, a list of one too.
     suspect: bool,
 }
 
@@ -203,7 +203,7 @@ impl Schedule {
         let Rhythm::Urls { count, .. } = self.rhythm else {
             return true;
         };
-        if std::mem::take(&mut self.suspect) && count > 1 {
+        if std::mem::take(&mut self.suspect) {
             self.url = 0;
             return false;
         }

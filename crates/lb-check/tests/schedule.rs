@@ -200,12 +200,17 @@ fn fast_recovery_leaves_the_delays_out_until_there_is_a_result() {
 }
 
 #[test]
-fn a_single_url_recovers_by_one_success() {
+fn a_single_url_recovers_by_two_successes() {
+    // keepalived 2.2.7: the URL that failed, and then the whole list, which is that URL.
     timeline(
         timing(5_000, 0, 3_000),
         urls(1, false),
         0,
-        &[(1_000, 0, Failed, Verdict(false)), (6_000, 0, Passed, Verdict(true))],
+        &[
+            (1_000, 0, Failed, Verdict(false)),
+            (6_000, 0, Passed, Undecided),
+            (11_000, 0, Passed, Verdict(true)),
+        ],
     );
 }
 

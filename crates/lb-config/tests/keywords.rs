@@ -55,6 +55,7 @@ fn problem(path: &str, keyword: &Keyword, name: &str, example: Example) -> Optio
             "use-ipvlan",
             "auth-hmac",
             "track-bfd",
+            "check-not-built",
         ]
         .contains(&id)
             || (id == "deprecated" && path.ends_with("/host"))

@@ -248,8 +248,14 @@ pub enum EventKind {
         real_server: String,
         /// `TCP_CHECK`, `HTTP_GET`, ...
         kind: String,
+        /// The script of a `MISC_CHECK`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        script: Option<String>,
         /// The new verdict.
         up: bool,
+        /// How often it was tried again before it counted as failed.
+        #[serde(default)]
+        attempts: u32,
         /// What it saw, such as `connection refused`.
         reason: String,
     },
@@ -257,28 +263,53 @@ pub enum EventKind {
     RealServer {
         /// `[192.0.2.1]:tcp:80`, `[GROUP]:N` or `FWM n`.
         virtual_server: String,
+        /// Number of virtual servers of this name before it in the file: a mark may be served in both
+        /// families, and a block may be repeated.
+        #[serde(default, skip_serializing_if = "is_first")]
+        place: usize,
         /// `[10.0.0.1]:tcp:80`.
         real_server: String,
         /// In service.
         up: bool,
+        /// `inhibit_on_failure`: it stays in the table with weight 0 instead.
+        #[serde(default)]
+        inhibit: bool,
+        /// It was not up yet: its first check has failed, and it stays down.
+        #[serde(default)]
+        first: bool,
     },
     /// A virtual server gained or lost its quorum.
     Quorum {
         /// As in [`EventKind::RealServer`].
         virtual_server: String,
+        /// As in [`EventKind::RealServer`].
+        #[serde(default, skip_serializing_if = "is_first")]
+        place: usize,
         /// Gained.
         up: bool,
         /// Sum of the weights of the real servers in service.
         weight: u64,
         /// What it is compared with.
         quorum: u64,
+        /// And how far the weight must be above it to gain it, below it to lose it.
+        #[serde(default)]
+        hysteresis: u64,
+        /// It is so from the start.
+        #[serde(default)]
+        start: bool,
     },
     /// The sorry server began or ceased to serve.
     SorryServer {
         /// As in [`EventKind::RealServer`].
         virtual_server: String,
+        /// `[10.0.0.9]:tcp:80`.
+        #[serde(default)]
+        sorry_server: String,
         /// It serves.
         active: bool,
+        /// `sorry_server_inhibit`: it has weight 0 while it does not.
+        #[serde(default)]
+        inhibit: bool,
     },
     /// The forwarding table of the kernel was changed behind our back and repaired.
     TableRepaired {
@@ -346,8 +377,9 @@ impl EventKind {
     }
 }
 
-fn up_down(up: bool) -> &'static str {
-    if up { "UP" } else { "DOWN" }
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+fn is_first(place: &usize) -> bool {
+    *place == 0
 }
 
 impl fmt::Display for EventKind {
@@ -440,29 +472,52 @@ impl fmt::Display for EventKind {
             Self::Interface { name, up } => {
                 write!(f, "Netlink reports {name} {}", if *up { "up" } else { "down" })
             }
-            Self::Checker { virtual_server, real_server, kind, up, reason } => write!(
-                f,
-                "{kind} on service {real_server} of {virtual_server} {}: {reason}",
-                if *up { "success" } else { "failed" }
-            ),
-            Self::RealServer { virtual_server, real_server, up: true } => {
-                write!(f, "Adding service {real_server} to VS {virtual_server}")
+            Self::Checker { virtual_server, real_server, kind, script, up, attempts, reason } => {
+                let script = script.as_deref();
+                let lines = CheckerLines { virtual_server, real_server, kind, script };
+                if *up { lines.success(f) } else { lines.failure(f, *attempts, reason) }
             }
-            Self::RealServer { virtual_server, real_server, up: false } => {
-                write!(f, "Removing service {real_server} from VS {virtual_server}")
+            Self::RealServer { virtual_server, real_server, first: true, .. } => {
+                write!(
+                    f,
+                    "service {real_server} of VS {virtual_server} stays down: its first check failed"
+                )
             }
-            Self::Quorum { virtual_server, up, weight, quorum } => write!(
+            Self::RealServer { virtual_server, real_server, up, inhibit, .. } => {
+                let (verb, preposition) = match (up, inhibit) {
+                    (true, false) => ("Adding", "to"),
+                    (false, false) => ("Removing", "from"),
+                    (true, true) => ("Enabling", "of"),
+                    (false, true) => ("Disabling", "of"),
+                };
+                write!(f, "{verb} service {real_server} {preposition} VS {virtual_server}")
+            }
+            // Weight needed on the left of the comparison, weight there is on the right.
+            Self::Quorum { virtual_server, up: true, weight, quorum, hysteresis, .. } => write!(
                 f,
-                "{} quorum {quorum} for VS {virtual_server} with total weight {weight} ({})",
-                if *up { "Gained" } else { "Lost" },
-                up_down(*up)
+                "Gained quorum {quorum}+{hysteresis}={} <= {weight} for VS {virtual_server}",
+                quorum + hysteresis
             ),
-            Self::SorryServer { virtual_server, active } => write!(
-                f,
-                "{} sorry server {} VS {virtual_server}",
-                if *active { "Adding" } else { "Removing" },
-                if *active { "to" } else { "from" }
-            ),
+            Self::Quorum {
+                virtual_server, up: false, weight, quorum, hysteresis, start, ..
+            } => {
+                write!(
+                    f,
+                    "{} {quorum}-{hysteresis}={} > {weight} for VS {virtual_server}",
+                    if *start { "Starting with quorum down" } else { "Lost quorum" },
+                    quorum.saturating_sub(*hysteresis)
+                )
+            }
+            Self::SorryServer { virtual_server, sorry_server, active, inhibit } => {
+                let verb = match (active, inhibit) {
+                    (true, false) => "Adding",
+                    (false, false) => "Removing",
+                    (true, true) => "Enabling",
+                    (false, true) => "Disabling",
+                };
+                let preposition = if *active { "to" } else { "from" };
+                write!(f, "{verb} sorry server {sorry_server} {preposition} VS {virtual_server}")
+            }
             Self::TableRepaired { changes } => write!(
                 f,
                 "the forwarding table was changed by another program; repaired {changes} entries"
@@ -482,6 +537,52 @@ impl fmt::Display for EventKind {
                 write!(f, "reload of {config} refused, the old configuration runs on: {reason}")
             }
         }
+    }
+}
+
+/// The lines of checkers, in keepalived's wording with our reason behind it.
+struct CheckerLines<'e> {
+    virtual_server: &'e str,
+    real_server: &'e str,
+    kind: &'e str,
+    script: Option<&'e str>,
+}
+
+impl CheckerLines<'_> {
+    fn success(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { virtual_server, real_server, kind, script } = self;
+        match (*kind, script) {
+            ("TCP_CHECK", _) => write!(f, "TCP connection to {real_server} success."),
+            ("HTTP_GET" | "SSL_GET", _) => {
+                write!(f, "Remote Web server {real_server} succeed on service.")
+            }
+            (_, Some(script)) => write!(
+                f,
+                "Misc check for [{real_server} VS {virtual_server}] by [{script}] succeeded."
+            ),
+            (kind, None) => write!(f, "{kind} on service {real_server} success."),
+        }
+    }
+
+    fn failure(&self, f: &mut fmt::Formatter<'_>, attempts: u32, reason: &str) -> fmt::Result {
+        let Self { virtual_server, real_server, kind, script } = self;
+        if let Some(script) = script {
+            let whose = format_args!("[{real_server} VS {virtual_server}] by [{script}]");
+            return match attempts {
+                0 => write!(f, "Misc check for {whose} failed ({reason})."),
+                more => write!(f, "Misc check for {whose} failed after {more} retries ({reason})."),
+            };
+        }
+        let kind = match *kind {
+            "HTTP_GET" => "HTTP_CHECK",
+            "SSL_GET" => "SSL_CHECK",
+            kind => kind,
+        };
+        write!(f, "{kind} on service {real_server} failed")?;
+        if attempts > 0 {
+            write!(f, " after {attempts} retries")?;
+        }
+        write!(f, ". ({reason})")
     }
 }
 

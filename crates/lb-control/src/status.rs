@@ -380,6 +380,9 @@ pub struct VirtualServer {
     pub fwmark: Option<u32>,
     /// Name of its group, when that identifies it.
     pub group: Option<String>,
+    /// `inet` or `inet6`; a mark may be served in both.
+    #[serde(default)]
+    pub family: String,
     /// `tcp`, `udp` or `sctp`; `None` for a mark.
     pub protocol: Option<String>,
     /// `rr`, `wrr`, ...
@@ -431,6 +434,9 @@ pub struct RealServer {
     pub effective_weight: i64,
     /// In service.
     pub alive: bool,
+    /// `up`, `down` or `unknown`: no check that it is meant to have can be made.
+    #[serde(default)]
+    pub health: String,
     /// Now, as the dataplane counts them.
     pub connections: RealServerConnections,
     /// In the order of the configuration.

@@ -12,7 +12,8 @@ pub mod table;
 pub use dataplane::{Dataplane, DataplaneError};
 pub use destinations::Destinations;
 pub use pool::{
-    CheckerConfig, Input, Output, RealServerConfig, SorryServer, VirtualServer, VirtualServerConfig,
+    CheckerConfig, Health, Input, Output, RealServerConfig, SorryServer, VirtualServer,
+    VirtualServerConfig,
 };
 pub use quorum::Quorum;
 pub use table::{

@@ -52,8 +52,10 @@ pub struct RealServerConfig {
     pub upper_threshold: u32,
     /// As [`Destination::lower_threshold`].
     pub lower_threshold: u32,
-    /// Its checkers; a server without any is always up.
+    /// Its checkers; a server without any is always up, unless it is `unknowable`.
     pub checkers: Vec<CheckerConfig>,
+    /// None of the checks that it is meant to have can be made here: it never counts as up.
+    pub unknowable: bool,
 }
 
 impl RealServerConfig {
@@ -72,6 +74,20 @@ pub struct CheckerConfig {
     pub spec: u64,
     /// Counts as failed until it first succeeds.
     pub alpha: bool,
+    /// Its first failure is announced although its server, being alpha, was not up: keepalived's
+    /// checkers do so, except those of HTTP.
+    pub tells_first_failure: bool,
+}
+
+/// What is known of a real server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Health {
+    /// In service: no checker failed, or it has none.
+    Up,
+    /// A checker failed, or has yet to succeed.
+    Down,
+    /// Nobody looks, though somebody should: [`RealServerConfig::unknowable`]. As good as down.
+    Unknown,
 }
 
 /// What happens to a virtual server. Servers and checkers are named by their place in the
@@ -117,6 +133,11 @@ pub enum Output {
         server: usize,
         /// Where to.
         up: bool,
+    },
+    /// The first check of a real server that was not up yet has failed.
+    StaysDown {
+        /// Which one.
+        server: usize,
     },
     /// A real server is not configured any more.
     Removed {
@@ -203,7 +224,7 @@ impl RealServer {
 
     fn refresh(&mut self, config: &RealServerConfig) {
         let base = i64::from(self.weight.unwrap_or(config.weight));
-        self.alive = self.checkers.iter().all(|c| c.up);
+        self.alive = !config.unknowable && self.checkers.iter().all(|c| c.up);
         self.effective = self.checkers.iter().fold(base, |sum, c| sum.saturating_add(c.adjustment));
     }
 
@@ -238,14 +259,20 @@ impl VirtualServer {
     }
 
     /// Says what a start announces: servers that are up (`init_notifies`, keepalived's
-    /// `rs_init_notifies`), and a quorum that is missing if a sorry server has to serve.
+    /// `rs_init_notifies`), and the quorum if it is met, or missing and a sorry server has to serve.
+    ///
+    /// The quorum counts as missing before: a healthy pool always gains it. One that is missing
+    /// without a sorry server is not announced.
     pub fn start(&self, init_notifies: bool, out: &mut impl Extend<Output>) {
         out.extend([Output::Changed]);
         if init_notifies {
             out.extend(self.announce_alive(true));
         }
+        if self.quorum_met || self.sorry_active() {
+            out.extend([self.quorum_output()]);
+        }
         if self.sorry_active() {
-            out.extend([self.quorum_output(), Output::SorryServer { active: true }]);
+            out.extend([Output::SorryServer { active: true }]);
         }
     }
 
@@ -261,11 +288,15 @@ impl VirtualServer {
         };
         let (was_alive, was_live) = (state.alive, state.live());
         let was_programmed = state.programmed(config, false);
+        let mut stays_down = false;
         match input {
-            Input::Verdict { checker, up, .. } => {
-                let Some(checker) = state.checkers.get_mut(checker) else {
+            Input::Verdict { checker: at, up, .. } => {
+                let (Some(checker), Some(of)) =
+                    (state.checkers.get_mut(at), config.checkers.get(at))
+                else {
                     return;
                 };
+                stays_down = of.tells_first_failure && !checker.ran && !checker.up && !up;
                 (checker.up, checker.ran) = (up, true);
             }
             Input::Adjust { checker, by, .. } => {
@@ -289,6 +320,7 @@ impl VirtualServer {
             out.extend([Output::Changed]);
         }
         out.extend(up.map(|up| Output::RealServer { server, up }));
+        out.extend(stays_down.then_some(Output::StaysDown { server }));
         self.announce_quorum(was_met, was_sorry, out);
     }
 
@@ -331,9 +363,14 @@ impl VirtualServer {
     /// Says what a stop announces: with omega the end of every server and of the quorum, without
     /// it nothing.
     pub fn stop(&self, out: &mut impl Extend<Output>) {
-        if !self.config.omega {
-            return;
+        if self.config.omega {
+            self.remove(out);
         }
+    }
+
+    /// Says what the removal by a reload announces: the end of every server that was up and of the
+    /// quorum, omega or not.
+    pub fn remove(&self, out: &mut impl Extend<Output>) {
         out.extend(self.announce_alive(false));
         if self.quorum_met {
             out.extend([Output::Quorum {
@@ -410,6 +447,16 @@ impl VirtualServer {
     #[must_use]
     pub fn alive(&self, server: usize) -> bool {
         self.servers.get(server).is_some_and(|s| s.alive)
+    }
+
+    /// What is known of a real server; nothing of one that does not exist.
+    #[must_use]
+    pub fn health(&self, server: usize) -> Health {
+        match (self.servers.get(server), self.config.real_servers.get(server)) {
+            (Some(state), _) if state.alive => Health::Up,
+            (Some(_), Some(config)) if !config.unknowable => Health::Down,
+            _ => Health::Unknown,
+        }
     }
 
     /// Whether a checker holds its server for up.

@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use lb_pool::Output::{Changed, RealServer as Server, Removed, SorryServer as Sorry};
 use lb_pool::table::Family;
 use lb_pool::{
-    CheckerConfig, DestinationKey, ForwardingMethod, Input, Output, Protocol, Quorum,
+    CheckerConfig, DestinationKey, ForwardingMethod, Health, Input, Output, Protocol, Quorum,
     RealServerConfig, Scheduler, Service, ServiceKey, SorryServer, TunnelType, VirtualServer,
     VirtualServerConfig,
 };
@@ -34,6 +34,7 @@ fn server(last: u8, weight: u32) -> RealServerConfig {
         upper_threshold: 0,
         lower_threshold: 0,
         checkers: vec![plain("tcp")],
+        unknowable: false,
     }
 }
 
@@ -42,11 +43,11 @@ fn hash(spec: &str) -> u64 {
 }
 
 fn plain(spec: &str) -> CheckerConfig {
-    CheckerConfig { spec: hash(spec), alpha: false }
+    CheckerConfig { spec: hash(spec), alpha: false, tells_first_failure: true }
 }
 
 fn alpha(spec: &str) -> CheckerConfig {
-    CheckerConfig { spec: hash(spec), alpha: true }
+    CheckerConfig { spec: hash(spec), alpha: true, tells_first_failure: false }
 }
 
 fn inhibited(mut config: RealServerConfig) -> RealServerConfig {
@@ -332,15 +333,16 @@ fn inputs_for_nobody_are_ignored() {
 }
 
 #[test]
-fn a_start_announces_what_it_was_asked_to() {
+fn a_start_announces_its_quorum_and_what_it_was_asked_to() {
     let started = |pool: &VirtualServer, init_notifies| {
         let mut out = Vec::new();
         pool.start(init_notifies, &mut out);
         out
     };
     let up = VirtualServer::new(pool(vec![server(1, 1)]));
-    assert_eq!(started(&up, false), [Changed]);
-    assert_eq!(started(&up, true), [Changed, Server { server: 0, up: true }]);
+    let gained = quorum(&up, true, 1);
+    assert_eq!(started(&up, false), [Changed, gained]);
+    assert_eq!(started(&up, true), [Changed, Server { server: 0, up: true }, gained]);
 
     let config = pool(vec![checked(server(1, 1), vec![alpha("tcp")])]);
     let down = VirtualServer::new(config.clone());
@@ -362,6 +364,41 @@ fn only_omega_announces_a_stop() {
     assert_eq!(stopped(false).0, []);
     let (out, lost) = stopped(true);
     assert_eq!(out, [Server { server: 0, up: false }, lost]);
+}
+
+#[test]
+fn a_removal_announces_the_end_without_omega_too() {
+    let mut pool = VirtualServer::new(pool(vec![server(1, 1), server(2, 1)]));
+    handle(&mut pool, verdict(1, false));
+    let mut out = Vec::new();
+    pool.remove(&mut out);
+    assert_eq!(out, [Server { server: 0, up: false }, quorum(&pool, false, 1)]);
+}
+
+#[test]
+fn the_first_failure_of_an_alpha_server_is_announced_once_a_checker() {
+    let telling = CheckerConfig { tells_first_failure: true, ..alpha("tcp") };
+    let twice = CheckerConfig { tells_first_failure: true, ..alpha("misc") };
+    let servers = vec![checked(server(1, 1), vec![telling, twice, alpha("http")])];
+    let mut pool = VirtualServer::new(pool(servers));
+    let first = |checker| Input::Verdict { server: 0, checker, up: false };
+    let stays = Output::StaysDown { server: 0 };
+    let steps: &[(usize, &[Output])] =
+        &[(0, &[stays]), (0, &[]), (2, &[]), (1, &[stays]), (1, &[])];
+    for (checker, outputs) in steps {
+        assert_eq!(handle(&mut pool, first(*checker)), *outputs, "{checker}");
+    }
+}
+
+#[test]
+fn a_server_that_nobody_can_check_is_unknown_and_serves_nobody() {
+    let blind = |last| RealServerConfig { unknowable: true, ..checked(server(last, 5), vec![]) };
+    let servers = vec![server(1, 1), blind(2), inhibited(blind(3)), checked(server(4, 1), vec![])];
+    let pool = VirtualServer::new(pool(servers));
+    let health = [Health::Up, Health::Unknown, Health::Unknown, Health::Up];
+    assert_eq!([0, 1, 2, 3].map(|at| pool.health(at)), health);
+    assert_eq!((pool.health(9), pool.live_weight()), (Health::Unknown, 2));
+    assert_eq!(table(&pool), [(1, 1), (3, 0), (4, 1)]);
 }
 
 #[test]
@@ -500,7 +537,11 @@ fn checkers_are_matched_by_what_they_do() {
 fn any_server(last: u8) -> impl Strategy<Value = RealServerConfig> {
     let checkers = prop::collection::vec(any::<bool>(), 0..3);
     (0_u32..4, any::<bool>(), checkers).prop_map(move |(weight, inhibit, alphas)| {
-        let checker = |(at, alpha): (usize, bool)| CheckerConfig { spec: at as u64, alpha };
+        let checker = |(at, alpha): (usize, bool)| CheckerConfig {
+            spec: at as u64,
+            alpha,
+            tells_first_failure: false,
+        };
         RealServerConfig {
             inhibit_on_failure: inhibit,
             checkers: alphas.into_iter().enumerate().map(checker).collect(),

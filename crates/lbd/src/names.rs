@@ -9,7 +9,7 @@ use lb_config::Model;
 use lb_config::model::{Protocol, VirtualServer, VirtualServerKey};
 
 /// A virtual server's name: `[192.0.2.1]:tcp:80`, `FWM 1`, or `[GROUP]:N` with its place among those
-/// that use the group.
+/// that use the group. Two may have one name: a mark of both families, a block that is repeated.
 #[derive(Clone, Copy, Debug)]
 pub struct Name<'m> {
     server: &'m VirtualServer,
@@ -17,7 +17,7 @@ pub struct Name<'m> {
 }
 
 impl<'m> Name<'m> {
-    /// That of a server; `place` counts those before it that use its group.
+    /// That of a server; `place` counts those before it that use its group, or have its name.
     #[must_use]
     pub fn new(server: &'m VirtualServer, place: usize) -> Self {
         Self { server, place }
@@ -37,25 +37,21 @@ impl fmt::Display for Name<'_> {
     }
 }
 
-/// Every virtual server with its place among those that use its group.
+/// Every virtual server with its place among those that use its group, or have its name.
 pub fn places(model: &Model) -> impl Iterator<Item = (usize, &Arc<VirtualServer>)> {
-    let mut users: HashMap<&str, usize> = HashMap::new();
+    let mut users: HashMap<(&VirtualServerKey, Option<Protocol>), usize> = HashMap::new();
     model.virtual_servers.iter().map(move |server| {
-        let place = match &server.key {
-            VirtualServerKey::Group(group) => {
-                let users = users.entry(group).or_default();
-                *users += 1;
-                *users - 1
-            }
-            VirtualServerKey::Address(_) | VirtualServerKey::Fwmark(_) => 0,
-        };
-        (place, server)
+        // Those of a group are numbered, whatever their protocol; a mark has none.
+        let is_address = matches!(server.key, VirtualServerKey::Address(_));
+        let users = users.entry((&server.key, is_address.then_some(server.protocol))).or_default();
+        *users += 1;
+        (*users - 1, server)
     })
 }
 
-/// Every virtual server with its name.
-pub fn virtual_servers(model: &Model) -> impl Iterator<Item = (Name<'_>, &VirtualServer)> {
-    places(model).map(|(place, server)| (Name::new(server, place), &**server))
+/// Every virtual server with its name, and its place as in [`places`].
+pub fn virtual_servers(model: &Model) -> impl Iterator<Item = (Name<'_>, usize, &VirtualServer)> {
+    places(model).map(|(place, server)| (Name::new(server, place), place, &**server))
 }
 
 /// `[10.0.0.1]:tcp:80`; `[10.0.0.1]:none:0` behind a firewall mark, which has no protocol.

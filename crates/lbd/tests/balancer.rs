@@ -99,9 +99,16 @@ fn start(text: &str, dataplane: DataplaneChoice) -> (Balancer, UnboundedReceiver
     (Balancer::start(plan(text), options, sink).expect("engine"), events)
 }
 
+/// The next event but the quorum that a healthy pool gains at its start.
 async fn next(events: &mut UnboundedReceiver<Event>) -> String {
-    let event = timeout(PATIENCE, events.recv()).await.expect("an event in time");
-    match event.expect("an event").kind {
+    let event = loop {
+        let event = timeout(PATIENCE, events.recv()).await.expect("an event in time");
+        let event = event.expect("an event");
+        if !matches!(event.kind, EventKind::Quorum { up: true, start: true, .. }) {
+            break event;
+        }
+    };
+    match event.kind {
         EventKind::Checker { real_server, up, reason, .. } => {
             format!("checker {real_server} {up} {reason}")
         }
@@ -330,5 +337,38 @@ async fn nothing_to_balance_needs_no_dataplane() {
     let status = balancer.status().await.expect("status");
     assert_eq!((status.dataplane.as_str(), status.virtual_servers), ("none", Vec::new()));
     assert_eq!(status.state_sync, None);
+    stop(balancer).await;
+}
+
+#[tokio::test]
+async fn a_server_that_cannot_be_checked_serves_nobody() {
+    let (blind, seen) = (vacant(), vacant());
+    let server = |address: SocketAddr, check: &str| block("real_server", address, check);
+    let text = virtual_server(vacant(), &(server(blind, "DNS_CHECK {\n}") + &server(seen, "")));
+    let (balancer, mut events) = start(&text, DataplaneChoice::None);
+    let event = timeout(PATIENCE, events.recv()).await.expect("in time").expect("an event");
+    let gained =
+        matches!(event.kind, EventKind::Quorum { up: true, start: true, weight: 1, quorum: 1, .. });
+    assert!(gained, "{event:?}");
+    let status = status_when(&balancer, |_| true).await;
+    let [blind, seen] = &status.real_servers[..] else { panic!("{status:?}") };
+    assert_eq!((blind.health.as_str(), blind.alive, blind.effective_weight), ("unknown", false, 0));
+    assert_eq!((seen.health.as_str(), seen.alive, seen.effective_weight), ("up", true, 1));
+    stop(balancer).await;
+}
+
+#[tokio::test]
+async fn a_reload_says_goodbye_to_a_virtual_server_that_it_removes() {
+    let (one, two, real) = (vacant(), vacant(), vacant());
+    let with = |vips: &[SocketAddr]| -> String {
+        let body = block("real_server", real, "");
+        vips.iter().map(|vip| virtual_server(*vip, &body)).collect()
+    };
+    let (balancer, mut events) = start(&with(&[one]), DataplaneChoice::None);
+    reload(&balancer, &with(&[two])).await;
+    assert_eq!(next(&mut events).await, format!("real {} false", name(real)));
+    assert_eq!(next(&mut events).await, "quorum false 1/1");
+    let event = timeout(PATIENCE, events.recv()).await.expect("in time").expect("an event");
+    assert!(matches!(event.kind, EventKind::Quorum { up: true, start: true, .. }), "{event:?}");
     stop(balancer).await;
 }

@@ -375,7 +375,8 @@ fn quorum_and_server_scripts_run() {
         format!("quorum_down \"{} quorum_down\"\n quorum_up \"{0} quorum_up\"", script.display());
     let daemon = House::new(&balanced(&listener, &quorum)).start(NO_DATAPLANE);
     drop(listener);
-    eventually("quorum_down", || (fs::read_to_string(&out).ok()? == "quorum_down\n").then_some(()));
+    let told = || fs::read_to_string(&out).ok();
+    eventually("quorum_down", || (told()? == "quorum_up\nquorum_down\n").then_some(()));
     daemon.stop();
 }
 

@@ -411,7 +411,7 @@ pub(crate) struct Above<'s> {
     pub(crate) address: SocketAddr,
 }
 
-/// Takes defaults and what is inherited; `None` for a script that cannot run.
+/// Takes defaults and what is inherited; `None` if what the check needs is missing.
 pub(crate) fn finish(
     context: &mut Context<'_>,
     check: Check,
@@ -466,7 +466,9 @@ pub(crate) fn finish(
         Kind::Misc => {
             let program = check.script.map(|program| *program).unwrap_or_default();
             let command = program.command.map(|command| command.owned_by(program.owner));
-            let script = context.check_tracked(command, Class::Note)?;
+            let Some(script) = context.check_tracked(command, Class::Note) else {
+                return Some(model::Checker::impossible("MISC_CHECK", delay_loop));
+            };
             // The virtual server's period bounds it, whatever the checker's own is.
             let timeout = match program.timeout {
                 Duration::ZERO => server.delay_loop.unwrap_or(Duration::from_secs(60)),

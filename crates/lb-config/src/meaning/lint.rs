@@ -308,7 +308,9 @@ fn timeout(kind: &CheckerKind) -> Duration {
         CheckerKind::Smtp(smtp) => smtp.connection.timeout,
         CheckerKind::Udp(udp) => udp.connection.timeout,
         CheckerKind::Dns(dns) => dns.connection.timeout,
-        CheckerKind::File(_) | CheckerKind::Bfd(_) => Duration::ZERO,
+        CheckerKind::File(_) | CheckerKind::Bfd(_) | CheckerKind::Impossible { .. } => {
+            Duration::ZERO
+        }
     }
 }
 

@@ -5,13 +5,13 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use super::check::{self, Above};
+use super::check::{self, Above, Check};
 use super::lvs::{Real, Server, Sorry};
 use super::lvs_setting::PERSISTENCE;
 use super::{Context, exact, lint};
 use crate::diagnostic::Place;
 use crate::model::{
-    Family, GroupEntry, LvsMethod, Protocol, RealServer, SorryServer, VirtualServer,
+    Checker, Family, GroupEntry, LvsMethod, Protocol, RealServer, SorryServer, VirtualServer,
     VirtualServerGroup, VirtualServerKey,
 };
 
@@ -378,8 +378,7 @@ fn real_servers(
         let port = if real.address.port() == 0 { address.port() } else { real.address.port() };
         let checked = SocketAddr::new(address.ip(), port);
         let above = Above { real: inherited, server: &server.inherited, address: checked };
-        let checks = real.checks.into_iter();
-        let checkers = exact(checks.filter_map(|check| check::finish(context, check, &above)));
+        let checkers = checkers(context, real.checks, &above, address, title);
         done.push(RealServer {
             address,
             weight: real.weight.unwrap_or(server.weight),
@@ -396,6 +395,50 @@ fn real_servers(
         });
     }
     done
+}
+
+/// The id of the complaint about a check that is not made; `--allow` of it leaves the check out.
+const NOT_BUILT: &str = "check-not-built";
+
+/// The checkers of one server. A server is never up because nobody looks: what cannot be checked is
+/// said, and stays in the model unless the operator allows to go without.
+fn checkers(
+    context: &mut Context<'_>,
+    drafts: Vec<Check>,
+    above: &Above<'_>,
+    address: SocketAddr,
+    title: &Title,
+) -> Vec<Checker> {
+    let places: Vec<Place> = drafts.iter().map(|draft| draft.place).collect();
+    let all: Vec<Option<Checker>> =
+        drafts.into_iter().map(|draft| check::finish(context, draft, above)).collect();
+    let obstacle = |checker: &Option<Checker>| checker.as_ref().and_then(|c| c.kind.obstacle());
+    if all.iter().all(|checker| obstacle(checker).is_none()) {
+        return exact(all.into_iter().flatten());
+    }
+    let allowed = context.options.allow.iter().any(|id| id == NOT_BUILT);
+    let others = all.iter().flatten().any(|checker| checker.kind.obstacle().is_none());
+    for (checker, place) in all.iter().zip(places) {
+        let Some(keyword) = obstacle(checker) else { continue };
+        let what = format!("`{keyword}` of real server {address} of {title} is not acted on");
+        if allowed {
+            let message = format!(
+                "{what}; by --allow {NOT_BUILT} the server goes without: up, not checked by it"
+            );
+            context.diags.remark("goes-unchecked", place, message);
+            continue;
+        }
+        let follows = if others {
+            "its other checks decide whether it is up"
+        } else {
+            "its health is unknown: it gets no traffic and does not count towards the quorum"
+        };
+        context.diags.note(NOT_BUILT, place, format!("{what}: {follows}")).hint(format!(
+            "use TCP_CHECK, HTTP_GET, SSL_GET or MISC_CHECK, or --allow {NOT_BUILT}"
+        ));
+    }
+    let kept = |checker: &Checker| !allowed || checker.kind.obstacle().is_none();
+    exact(all.into_iter().flatten().filter(kept))
 }
 
 fn finish_sorry(

@@ -26,6 +26,21 @@ pub struct Checker {
     pub log_all_failures: bool,
 }
 
+impl Checker {
+    /// A check that cannot be.
+    pub(crate) fn impossible(keyword: &'static str, delay_loop: Duration) -> Self {
+        Self {
+            kind: CheckerKind::Impossible { keyword },
+            delay_loop,
+            retry: 0,
+            delay_before_retry: delay_loop,
+            warmup: delay_loop,
+            alpha: false,
+            log_all_failures: false,
+        }
+    }
+}
+
 /// What a checker does.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub enum CheckerKind {
@@ -60,6 +75,30 @@ pub enum CheckerKind {
     File(FileChecker),
     /// `BFD_CHECK`: the name of an instance in [`Model::bfd_instances`](super::Model::bfd_instances).
     Bfd(String),
+    /// A check that cannot be, as a complaint says: `MISC_CHECK` with a script that cannot run.
+    Impossible {
+        /// Its keyword.
+        keyword: &'static str,
+    },
+}
+
+impl CheckerKind {
+    /// What keeps the check from being made, as words of the file; `None` if it is made as it is
+    /// written. A server is not up because such a check found nothing wrong.
+    #[must_use]
+    pub fn obstacle(&self) -> Option<&'static str> {
+        match self {
+            Self::Tcp { .. } | Self::Misc { .. } => None,
+            Self::Http(http) => http.urls.iter().any(|url| url.regex.is_some()).then_some("regex"),
+            Self::Smtp(_) => Some("SMTP_CHECK"),
+            Self::Ping { .. } => Some("PING_CHECK"),
+            Self::Udp(_) => Some("UDP_CHECK"),
+            Self::Dns(_) => Some("DNS_CHECK"),
+            Self::File(_) => Some("FILE_CHECK"),
+            Self::Bfd(_) => Some("BFD_CHECK"),
+            Self::Impossible { keyword } => Some(keyword),
+        }
+    }
 }
 
 /// `HTTP_GET` and `SSL_GET`.

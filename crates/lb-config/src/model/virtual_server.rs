@@ -212,10 +212,19 @@ pub struct RealServer {
     pub notify_up: Option<Arc<Script>>,
     /// `notify_down`.
     pub notify_down: Option<Arc<Script>>,
-    /// Its checkers; none: always up.
+    /// Its checkers; none: always up. Some, but none that can be made: its health is unknown.
     pub checkers: Vec<Checker>,
     /// `smtp_alert`
     pub smtp_alert: bool,
     /// `snmp_name`
     pub snmp_name: Option<String>,
+}
+
+impl RealServer {
+    /// Whether it is meant to be checked and none of its checks can be made, so that nothing is known of
+    /// its health.
+    #[must_use]
+    pub fn is_unknowable(&self) -> bool {
+        !self.checkers.is_empty() && self.checkers.iter().all(|c| c.kind.obstacle().is_some())
+    }
 }

@@ -195,6 +195,14 @@ impl Report {
         if !skipped.is_empty() {
             verdict += &format!("; it draws {skipped} there as here");
         }
+        let unchecked = |remark: &&Remark| remark.id == "check-not-built";
+        match self.doubtful.iter().filter(unchecked).count() {
+            0 => {}
+            1 => verdict += "; a check is not made, and no server is up by it",
+            some => {
+                verdict += &format!("; {some} checks are not made, and no server is up by them")
+            }
+        }
         verdict + "."
     }
 

@@ -296,15 +296,17 @@ fn real_server(real: &RealServer, now: Timestamp) -> Row {
     } else {
         Cell::new(format!("{} of {}", real.effective_weight, real.weight)).fg(Color::Yellow)
     };
-    let health = if real.alive {
-        Cell::new("up").fg(Color::Green)
-    } else {
-        Cell::new("down").fg(Color::Red)
+    let health = match (real.alive, real.health.as_str()) {
+        (true, _) => Cell::new("up").fg(Color::Green),
+        (false, "unknown") => Cell::new("unknown").fg(Color::Red),
+        (false, _) => Cell::new("down").fg(Color::Red),
     };
     let lines = |text: &dyn Fn(&Check) -> String| {
         real.checks.iter().map(text).collect::<Vec<_>>().join("\n")
     };
-    let checks = if real.checks.is_empty() {
+    let checks = if real.health == "unknown" {
+        "cannot be checked".to_owned()
+    } else if real.checks.is_empty() {
         "not checked".to_owned()
     } else {
         lines(&|check| last(check, now))

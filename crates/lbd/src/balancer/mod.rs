@@ -25,7 +25,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::warn;
 
-pub use plan::{Plan, runs};
+pub use plan::Plan;
 pub use pool::Legacy;
 
 use crate::engine::{EventSink, panic_message};

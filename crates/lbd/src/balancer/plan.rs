@@ -42,7 +42,7 @@ pub struct Plan {
 pub(super) struct VirtualPlan {
     /// Shared with the model.
     pub server: Arc<VirtualServer>,
-    /// Its place among those that use its group.
+    /// Its place among those that use its group, or have its name.
     pub place: usize,
     /// The entries of its group, if it serves one.
     pub group: Arc<[GroupEntry]>,
@@ -220,6 +220,10 @@ fn real_server(real: &model::RealServer, checkers: &[Checker]) -> RealServerConf
     let checker = |Checker { spec, .. }: &Checker| CheckerConfig {
         spec: hasher.hash_one(&spec.probe),
         alpha: spec.timing.alpha,
+        tells_first_failure: match spec.probe {
+            Probe::Tcp(_) | Probe::Script(_) => true,
+            Probe::Http(_) => false,
+        },
     };
     RealServerConfig {
         key: DestinationKey { address: real.address.ip(), port: real.address.port() },
@@ -229,20 +233,15 @@ fn real_server(real: &model::RealServer, checkers: &[Checker]) -> RealServerConf
         upper_threshold: real.upper_threshold,
         lower_threshold: real.lower_threshold,
         checkers: checkers.iter().map(checker).collect(),
+        unknowable: real.is_unknowable(),
     }
 }
 
-/// Whether a checker is of a kind that runs; of others the status knows nothing.
-#[must_use]
-pub fn runs(checker: &model::Checker) -> bool {
-    matches!(
-        checker.kind,
-        CheckerKind::Tcp { .. } | CheckerKind::Http(_) | CheckerKind::Misc { .. }
-    )
-}
-
-/// `None` for a checker that is not built yet.
+/// `None` for a check that cannot be made.
 fn spec(checker: &model::Checker) -> Option<Spec> {
+    if checker.kind.obstacle().is_some() {
+        return None;
+    }
     Some(Spec {
         probe: match &checker.kind {
             CheckerKind::Tcp { connection: to } => connection(to).into(),
@@ -257,7 +256,8 @@ fn spec(checker: &model::Checker) -> Option<Spec> {
             | CheckerKind::Udp(_)
             | CheckerKind::Dns(_)
             | CheckerKind::File(_)
-            | CheckerKind::Bfd(_) => return None,
+            | CheckerKind::Bfd(_)
+            | CheckerKind::Impossible { .. } => return None,
         },
         timing: Timing {
             delay_loop: checker.delay_loop,

@@ -6,13 +6,13 @@ use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
 
 use lb_check::schedule::Memory;
-use lb_check::{Checks, Id, Outcome, Report, Spec};
+use lb_check::{Checks, Id, Outcome, Probe, Report, Spec};
 use lb_control::EventKind;
 use lb_control::status;
 use lb_ipvs::Timeouts;
 use lb_pool::{DestinationKey, Input, Output, RealServerConfig, ServiceKey, VirtualServer};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use tracing::{debug, info, warn};
+use tracing::{info, warn};
 
 use super::originals::Originals;
 use super::owners::{Owner, Owners};
@@ -178,7 +178,8 @@ impl Pool {
         for gone in old.iter_mut().zip(stays).filter_map(|(old, stays)| old.take_if(|_| !stays)) {
             touched.extend(&gone.state.config().keys);
             let mut outputs = Vec::new();
-            gone.state.stop(&mut outputs);
+            info!("Removing Virtual Server {}", gone.plan.name());
+            gone.state.remove(&mut outputs);
             events.extend(outputs.into_iter().filter_map(|output| gone.event(&gone, output)));
             self.forget(gone.checks.into_iter().flatten());
         }
@@ -297,7 +298,20 @@ impl Pool {
             None => server.state.start(self.plan.init_notifies, &mut outputs),
         }
         let before = old.as_ref().unwrap_or(&server);
-        events.extend(outputs.into_iter().filter_map(|output| server.event(before, output)));
+        for output in &outputs {
+            if let Output::Removed { server: at, .. } = output {
+                info!("service {} no longer exist", before.real_server(*at));
+            }
+        }
+        let is_new = old.is_none();
+        let told = outputs.into_iter().filter_map(|output| server.event(before, output));
+        events.extend(told.map(|event| match event {
+            EventKind::Quorum { virtual_server, place, up, weight, quorum, hysteresis, .. } => {
+                let start = is_new;
+                EventKind::Quorum { virtual_server, place, up, weight, quorum, hysteresis, start }
+            }
+            event => event,
+        }));
 
         let mut known = old.map(Virtual::checks_by_server).unwrap_or_default();
         let Virtual { state, checks, .. } = &mut server;
@@ -372,8 +386,8 @@ impl Pool {
     fn take_one(&mut self, at: Place, report: Report, events: &mut Vec<EventKind>) -> bool {
         let Place { virtual_server, server, checker } = at;
         let virtual_server = &mut self.servers[virtual_server];
-        let check = &mut virtual_server.checks[server][checker];
-        let kind = check.spec.probe.name();
+        let probe = virtual_server.checks[server][checker].spec.probe.clone();
+        let kind = probe.name();
         let (weight, failure) = match report.outcome {
             Outcome::Up { weight } => (Some(weight), None),
             Outcome::Down(failure) => (None, Some(failure)),
@@ -391,31 +405,46 @@ impl Pool {
         if let Some(wish) = weight {
             let configured = virtual_server.state.config().real_servers[server].weight;
             let by = wish.map_or(0, |wish| i64::from(wish) - i64::from(configured));
-            if by != check.adjustment {
-                check.adjustment = by;
+            if by != virtual_server.checks[server][checker].adjustment {
+                virtual_server.checks[server][checker].adjustment = by;
+                let before = virtual_server.state.effective_weight(server);
                 virtual_server.state.handle(Input::Adjust { server, checker, by }, &mut outputs);
+                let now = virtual_server.state.effective_weight(server);
+                let active = if virtual_server.state.alive(server) { "active" } else { "inactive" };
+                info!(
+                    "Changing weight from {before} to {now} for {active} service {} of VS {}",
+                    virtual_server.real_server(server),
+                    virtual_server.plan.name()
+                );
             }
         }
         if failure.is_some() {
-            check.failures += 1;
+            virtual_server.checks[server][checker].failures += 1;
         }
         if let Some(up) = report.verdict.filter(|_| report.changed) {
-            if up != virtual_server.state.checker_up(server, checker) {
-                events.push(EventKind::Checker {
-                    virtual_server: virtual_server.plan.name(),
-                    real_server: virtual_server.real_server(server),
-                    kind: kind.to_owned(),
-                    up,
-                    reason: failure.as_ref().map_or("ok".to_owned(), ToString::to_string),
-                });
+            let event = EventKind::Checker {
+                virtual_server: virtual_server.plan.name(),
+                real_server: virtual_server.real_server(server),
+                kind: kind.to_owned(),
+                script: match &probe {
+                    Probe::Script(script) => script.command.argv.first().cloned(),
+                    Probe::Tcp(_) | Probe::Http(_) => None,
+                },
+                up,
+                attempts: report.attempts,
+                reason: failure.as_ref().map_or("ok".to_owned(), ToString::to_string),
+            };
+            // keepalived logs the first success of a server that was taken for up; it changes nothing.
+            if up && virtual_server.state.checker_up(server, checker) {
+                info!("{event}");
+            } else {
+                events.push(event);
             }
             virtual_server.state.handle(Input::Verdict { server, checker, up }, &mut outputs);
         } else if let Some(failure) = &failure {
             let real_server = virtual_server.real_server(server);
             if virtual_server.checks[server][checker].log_all_failures {
                 info!("{kind} on service {real_server} failed: {failure}");
-            } else {
-                debug!("{kind} on service {real_server} failed: {failure}");
             }
         }
         virtual_server.checks[server][checker].last =
@@ -472,26 +501,52 @@ impl Pool {
 impl Virtual {
     /// The event that tells of an output; `old` is where a removed server has its name.
     fn event(&self, old: &Self, output: Output) -> Option<EventKind> {
-        let name = || self.plan.name();
+        let (name, place) = (|| self.plan.name(), self.plan.place);
         Some(match output {
             Output::Changed | Output::Removed { was_up: false, .. } => return None,
             Output::RealServer { server, up } => EventKind::RealServer {
                 virtual_server: name(),
+                place,
                 real_server: self.real_server(server),
                 up,
+                inhibit: (self.state.config().real_servers.get(server))
+                    .is_some_and(|real| real.inhibit_on_failure),
+                first: false,
             },
-            Output::Removed { server, .. } => {
-                let real_server = old.real_server(server);
-                EventKind::RealServer { virtual_server: name(), real_server, up: false }
-            }
+            Output::StaysDown { server } => EventKind::RealServer {
+                virtual_server: name(),
+                place,
+                real_server: self.real_server(server),
+                up: false,
+                inhibit: false,
+                first: true,
+            },
+            Output::Removed { server, .. } => EventKind::RealServer {
+                virtual_server: name(),
+                place,
+                real_server: old.real_server(server),
+                up: false,
+                inhibit: false,
+                first: false,
+            },
             Output::Quorum { up, weight, quorum } => EventKind::Quorum {
                 virtual_server: name(),
+                place,
                 up,
                 weight,
                 quorum: quorum.weight.into(),
+                hysteresis: quorum.hysteresis.into(),
+                start: false,
             },
             Output::SorryServer { active } => {
-                EventKind::SorryServer { virtual_server: name(), active }
+                let sorry = self.state.config().sorry_server?;
+                let (address, port) = (sorry.key.address, sorry.key.port);
+                EventKind::SorryServer {
+                    virtual_server: name(),
+                    sorry_server: names::real_server(&self.plan.server, address, port),
+                    active,
+                    inhibit: sorry.inhibit,
+                }
             }
         })
     }

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use lb_config::model::VirtualServerKey;
+use lb_config::model::{Family, VirtualServerKey};
 use lb_control::status::{Check, CheckResult, RealServer, RealServerConnections, VirtualServer};
-use lb_pool::{Connections, DestinationKey, ServiceKey};
+use lb_pool::{Connections, DestinationKey, Health, ServiceKey};
 
 use super::plane::Plane;
 use super::pool::{self, Virtual};
@@ -26,6 +26,11 @@ pub(super) fn of(server: &Virtual, plane: &mut Plane) -> VirtualServer {
         address,
         fwmark,
         group,
+        family: match plan.server.family {
+            Family::Inet => "inet",
+            Family::Inet6 => "inet6",
+        }
+        .to_owned(),
         protocol: plan.identity().protocol.map(|protocol| names::protocol(protocol).to_owned()),
         scheduler: config.service.scheduler.to_string(),
         forwarding: plan.method().to_string(),
@@ -62,6 +67,12 @@ fn real_server(
         weight: config.weight.into(),
         effective_weight: if in_service { server.state.effective_weight(at).into() } else { 0 },
         alive,
+        health: match server.state.health(at) {
+            Health::Up => "up",
+            Health::Down => "down",
+            Health::Unknown => "unknown",
+        }
+        .to_owned(),
         connections: sum,
         checks: (server.checks.get(at).into_iter().flatten().enumerate())
             .map(|(n, checker)| check(checker, server.state.checker_up(at, n)))

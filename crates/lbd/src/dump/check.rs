@@ -7,7 +7,7 @@ use lb_control::status::{Check, RealServer, VirtualServer};
 
 use super::json::quoted;
 use super::page::{Page, begin};
-use crate::{balancer, names};
+use crate::names;
 
 /// Sections in keepalived's order.
 pub(super) fn check(model: &Model, status: &Status) -> String {
@@ -24,7 +24,7 @@ pub(super) fn check(model: &Model, status: &Status) -> String {
         }
     }
     // Both are in the order of the file.
-    let named = names::virtual_servers(model).map(|(name, server)| (name.to_string(), server));
+    let named = names::virtual_servers(model).map(|(name, _, server)| (name.to_string(), server));
     let servers: Vec<_> = named.zip(&status.virtual_servers).collect();
     for ((name, config), state) in &servers {
         virtual_server(name, config, state, &mut page);
@@ -32,7 +32,7 @@ pub(super) fn check(model: &Model, status: &Status) -> String {
     page.section("Health checkers");
     for ((name, config), state) in &servers {
         for (real, real_state) in config.real_servers.iter().zip(&state.real_servers) {
-            let checkers = real.checkers.iter().filter(|checker| balancer::runs(checker));
+            let checkers = real.checkers.iter().filter(|checker| checker.kind.obstacle().is_none());
             for (checker, state) in checkers.zip(&real_state.checks) {
                 page.line(0, "Checker", &state.kind);
                 page.line(1, "Virtual server", name);
@@ -61,6 +61,7 @@ fn virtual_server(
     if let Some(protocol) = &state.protocol {
         page.line(1, "Protocol", protocol.to_uppercase());
     }
+    page.line(1, "Address family", &state.family);
     page.line(1, "lvs_sched", &state.scheduler);
     let flags = [("flag-1", config.flag_1), ("flag-2", config.flag_2), ("flag-3", config.flag_3)];
     for (flag, _) in flags.into_iter().filter(|(_, set)| *set) {
@@ -108,6 +109,7 @@ fn virtual_server(
 
 fn real_server(config: &model::RealServer, state: &RealServer, page: &mut Page) {
     page.line(2, "Alive", state.alive);
+    page.line(2, "Health", &state.health);
     page.line(2, "Weight", state.effective_weight);
     page.line(2, "Configured weight", config.weight);
     page.line(2, "Upper threshold", config.upper_threshold);

@@ -14,7 +14,8 @@ use crate::names;
 pub struct Notifications {
     instances: HashMap<String, Notify>,
     groups: HashMap<String, Notify>,
-    virtual_servers: HashMap<String, VirtualScripts>,
+    /// By name and place: see [`EventKind::RealServer`].
+    virtual_servers: HashMap<(String, usize), VirtualScripts>,
 }
 
 #[derive(Debug, Default, PartialEq)]
@@ -100,12 +101,12 @@ impl Notifications {
         for group in &model.sync_groups {
             replace(&mut self.groups, &group.name, &group.notify);
         }
-        for (name, server) in names::virtual_servers(model) {
+        for (name, place, server) in names::virtual_servers(model) {
             // Few have scripts; the others need no name.
             if self.virtual_servers.is_empty() && !has_scripts(server) {
                 continue;
             }
-            let name = name.to_string();
+            let name = (name.to_string(), place);
             let of_old = self.virtual_servers.remove(&name).unwrap_or_default();
             let mut scripts = VirtualScripts {
                 quorum: UpDown::new(&server.quorum_up, &server.quorum_down),
@@ -143,14 +144,14 @@ impl Notifications {
                     self.instances.get(name).and_then(|notify| notify.master_rx_lower_pri.as_ref());
                 plain(script)
             }
-            EventKind::RealServer { virtual_server, real_server, up } => {
-                let scripts = self.virtual_servers.get(virtual_server);
+            EventKind::RealServer { virtual_server, place, real_server, up, .. } => {
+                let scripts = self.virtual_servers.get(&(virtual_server.clone(), *place));
                 let scripts = scripts.and_then(|scripts| scripts.real_servers.get(real_server));
                 plain(scripts.and_then(|scripts| scripts.script(*up)))
             }
-            EventKind::Quorum { virtual_server, up, .. } => plain(
+            EventKind::Quorum { virtual_server, place, up, .. } => plain(
                 self.virtual_servers
-                    .get(virtual_server)
+                    .get(&(virtual_server.clone(), *place))
                     .and_then(|scripts| scripts.quorum.script(*up)),
             ),
             _ => Vec::new(),
