@@ -31,6 +31,8 @@ pub struct Counters {
     pub peer_err: u64,
     /// Our own, come back.
     pub loops: u64,
+    /// Bow-outs with a counter that was heard before.
+    pub replays: u64,
     /// VRRP packets with our number; no error of theirs, but a number to be changed.
     pub vrrp_rcvd: u64,
 }
@@ -50,6 +52,7 @@ impl Counters {
                 &mut self.peer_err
             }
             WireError::Loop => &mut self.loops,
+            WireError::Replay => &mut self.replays,
             WireError::Vrrp { .. } => &mut self.vrrp_rcvd,
             WireError::Vhid { .. } => return None,
         })

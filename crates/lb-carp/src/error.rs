@@ -84,6 +84,13 @@ pub enum WireError {
         "our own advertisement came back: packets are looped or replayed, or another host has our address"
     )]
     Loop,
+    /// A bow-out that was heard before. Counted and reported; it is believed all the same, as the
+    /// protocol has it.
+    #[error(
+        "it leaves once more with a counter that was heard already, so somebody replays its packets: \
+         find who else sends with this vhid on this link"
+    )]
+    Replay,
 }
 
 fn cast(unicast: bool) -> &'static str {
@@ -104,7 +111,7 @@ impl WireError {
             | Self::Source
             | Self::Family(_)
             | Self::Digest => 6,
-            Self::Loop => 4,
+            Self::Loop | Self::Replay => 4,
             Self::Vrrp { .. } | Self::Vhid { .. } => 7,
         }
     }
@@ -125,6 +132,7 @@ impl WireError {
             Self::Family(_) => 1 << 9,
             Self::Digest => 1 << 10,
             Self::Loop => 1 << 11,
+            Self::Replay => 1 << 12,
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The state machine of one vhid.
 
+use std::collections::VecDeque;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::{Duration, Instant};
 
@@ -26,6 +27,10 @@ const LAST_SKEW: u8 = 254;
 /// The demotion of a node in maintenance, and of one that bows out: OpenBSD would yield to a
 /// smaller one even if it is about to be gone.
 const LAST_DEMOTION: u8 = 255;
+/// Bow-outs whose counters are remembered.
+const BOW_OUTS: usize = 16;
+/// The copies of one bow-out arrive within this time.
+const SAME_TIME: Duration = Duration::from_millis(500);
 
 /// A vhid of this host, as a value.
 ///
@@ -65,6 +70,8 @@ pub struct Instance {
     due_at: Option<Instant>,
     /// Whom we heard last, respected or not.
     heard: Option<IpAddr>,
+    /// Counters of the last bow-outs, and when each was heard first.
+    bow_outs: VecDeque<(u64, Instant)>,
     /// [`WireError::bit`]s that have been reported.
     reported: u32,
     counters: Counters,
@@ -167,6 +174,7 @@ impl Instance {
             master: None,
             due_at: None,
             heard: None,
+            bow_outs: VecDeque::new(),
             reported: 0,
             counters: Counters::default(),
         }
@@ -430,8 +438,21 @@ impl Instance {
         self.counters.advert_rcvd += 1;
         if advert.bows_out() {
             self.counters.bow_out_rcvd += 1;
+            if self.is_replayed(now, advert.counter) {
+                self.report(packet.source, WireError::Replay, out);
+            }
         }
         Some(advert)
+    }
+
+    /// Whether a bow-out was heard before; at the same time it comes over both families.
+    fn is_replayed(&mut self, now: Instant, counter: u64) -> bool {
+        if let Some((_, first)) = self.bow_outs.iter().find(|(heard, _)| *heard == counter) {
+            return now.duration_since(*first) >= SAME_TIME;
+        }
+        self.bow_outs.truncate(BOW_OUTS - 1);
+        self.bow_outs.push_front((counter, now));
+        false
     }
 
     /// Counts always, reports once.

@@ -44,7 +44,9 @@ fn a_value_from_a_definition_in_an_included_file() {
 
 #[test]
 fn a_missing_argument_and_a_missing_file() {
-    insta::assert_snapshot!(render("global_defs {\n  router_id\n}\nvrrp_instance VI_1 {\n}\n"));
+    insta::assert_snapshot!(render(
+        "global_defs {\n  lvs_flush_on_stop\n  vrrp_version\n}\nvrrp_instance VI_1 {\n}\n"
+    ));
     let loaded = load(Path::new("/etc/none.conf"), &Options::default(), &MemorySystem::default());
     insta::assert_snapshot!(loaded.render(false));
 }

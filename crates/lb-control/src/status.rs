@@ -217,6 +217,9 @@ pub struct CarpGroup {
     /// The part of it that is there because state synchronisation has failed.
     #[serde(default)]
     pub by_state_sync: i32,
+    /// What members track that adds the rest, a sentence each.
+    #[serde(default)]
+    pub causes: Vec<String>,
 }
 
 /// One vhid.

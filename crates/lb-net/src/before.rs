@@ -48,6 +48,11 @@ impl Before {
         text
     }
 
+    /// Whether a link is a virtual MAC of ours, by what is written on it.
+    pub(crate) fn marks(details: &LinkDetails) -> bool {
+        details.alias.as_deref().is_some_and(|alias| alias.starts_with(Self::MARK))
+    }
+
     /// Reads what a predecessor wrote, where we do not know better.
     pub(crate) fn recall<'a>(&mut self, adopted: impl Iterator<Item = &'a LinkDetails>) {
         for details in adopted {

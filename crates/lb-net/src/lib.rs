@@ -9,6 +9,7 @@
 //! | tell the neighbours where an address is | [`Announcer`] |
 //! | hear who else says to have it | [`Watch`] |
 //! | have it on several nodes at a time | [`Share`] |
+//! | take away what a process left that was killed | [`sweep`], [`clean`] |
 //! | wait for all of this, exactly and undisturbed | [`Poller`], [`Timer`], [`Waker`], [`set_realtime`] and its neighbours |
 //!
 //! Everything here is synchronous and made for a thread with an event loop of its own: a [`Poller`]
@@ -30,12 +31,14 @@ mod capability;
 mod error;
 mod filter;
 mod guard;
+mod leftovers;
 mod link;
 mod membership;
 mod mmsg;
 mod monitor;
 mod netlink;
 mod nft;
+mod nftables;
 mod packet;
 mod poll;
 mod promote;
@@ -53,6 +56,7 @@ pub use capability::require_capabilities;
 pub use error::Error;
 pub use filter::VridSet;
 pub use guard::{Guard, GuardedAddress};
+pub use leftovers::{InUse, Presence, clean, sweep};
 pub use link::MacvlanMode;
 pub use monitor::{Event, Monitor};
 pub use netlink::{
@@ -67,3 +71,6 @@ pub use share::{Balancing, Buckets, Share, SharedAddress};
 pub use timer::Timer;
 pub use vmac::{VmacSpec, Vmacs, carp_mac, vrrp_mac};
 pub use watch::{Claim, Watch};
+
+/// Name of the tables of [`Share`] that the advertiser has.
+pub const SHARE_TABLE: &str = "lbd";

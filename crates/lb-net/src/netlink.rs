@@ -121,6 +121,8 @@ pub struct InterfaceAddress {
     pub address: IpAddr,
     /// Prefix length.
     pub prefix: u8,
+    /// The other end of a point-to-point link.
+    pub peer: Option<IpAddr>,
     /// It carries our [`ADDRESS_PROTOCOL`].
     pub ours: bool,
     /// IPv6 duplicate address detection has not ended, or not well.
@@ -326,6 +328,7 @@ pub(crate) fn parse_address(body: &[u8]) -> Option<InterfaceAddress> {
         ifindex: header.index,
         // The address of a peer, if there is one, is in IFA_ADDRESS.
         address: local.or(address)?,
+        peer: address.filter(|_| local.is_some() && local != address),
         prefix: header.prefix_len,
         ours,
         tentative: header.flags.intersects(unusable),

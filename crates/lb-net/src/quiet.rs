@@ -74,5 +74,12 @@ fn add(script: &mut String, base: u32, Quiet { own, links }: &Quiet) {
 }
 
 fn table(base: u32) -> String {
-    format!("lbd_vmac_if{base}")
+    format!("{TABLE}{base}")
 }
+
+/// The base that a table is for, by its name.
+pub(crate) fn base(table: &str) -> Option<u32> {
+    table.strip_prefix(TABLE)?.parse().ok()
+}
+
+const TABLE: &str = "lbd_vmac_if";

@@ -74,6 +74,8 @@ pub struct Vmacs {
     made: BTreeMap<String, Made>,
     before: Before,
     quiet: quiet::Bases,
+    /// At the next call, those that an earlier process left go.
+    sweeping: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -95,7 +97,16 @@ impl Vmacs {
             made: BTreeMap::new(),
             before: Before::default(),
             quiet: quiet::Bases::new(),
+            sweeping: false,
         })
+    }
+
+    /// Whether the next [`Vmacs::reconcile`] deletes the virtual MACs of an earlier process that are
+    /// not wanted, with a line in the log each, and restores the settings around them. Not while
+    /// another process of ours is in this network namespace: they may be its.
+    #[must_use]
+    pub fn sweeping(self, sweeping: bool) -> Self {
+        Self { sweeping, ..self }
     }
 
     /// Makes what is wanted and not there, adopts a macvlan of the same name, base, MAC and mode,
@@ -134,10 +145,24 @@ impl Vmacs {
             by_name.get(name.as_str()).is_some_and(|it| it.link.index == made.index)
         });
 
+        let ours: HashSet<u32> = self.made.values().map(|made| made.index).collect();
+        let left: Vec<&LinkDetails> = (there.iter())
+            .filter(|it| self.sweeping && Before::marks(it))
+            .filter(|it| it.other_kind().is_none() && !ours.contains(&it.link.index))
+            .filter(|it| !names.contains(it.link.name.as_str()))
+            .collect();
+        self.before.recall(left.iter().copied());
+        for it in &left {
+            tracing::warn!("deleted the virtual MAC {}, which an earlier lbd left", it.link.name);
+        }
+        let left: Vec<u32> = left.iter().map(|it| it.link.index).collect();
+        self.sweeping = false;
+
         let gone = self.made.iter().filter(|(name, _)| !names.contains(name.as_str()));
         let tells = gone.clone().map(|(_, made)| &made.spec).filter(|spec| spec.tells_of_base);
         let mut told_of: BTreeSet<u32> = tells.map(|spec| spec.base).collect();
-        let mut leaving: Vec<u32> = gone.map(|(_, made)| made.index).chain(renamed).collect();
+        let mut leaving: Vec<u32> =
+            gone.map(|(_, made)| made.index).chain(renamed).chain(left).collect();
         let mut found: Vec<Result<(), Error>> = Vec::with_capacity(wanted.len());
         let mut missing = Vec::new();
         for (place, spec) in wanted.iter().enumerate() {

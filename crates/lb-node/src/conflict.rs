@@ -3,9 +3,11 @@
 //! A condition is told once when it begins and once when it is over, and shown while it lasts. One
 //! of each kind is kept for an instance, whoever causes it, so that strangers fill nothing.
 
+use std::mem;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
+use lb_config::model::Peers;
 use lb_control::EventKind;
 use lb_control::status::Conflict;
 use lb_election::{IpPacket, Role};
@@ -16,6 +18,8 @@ use super::{Action, InstanceConfig, InstanceId, LinkIndex, Node, ProtocolKind};
 
 /// A condition that is not seen for so many advertisement intervals is over.
 const INTERVALS: u32 = 3;
+/// A master's interval is told when it is this many times ours.
+const FAR: u32 = 4;
 /// One that shows in ARP and neighbour discovery, which speak rarely, after so long.
 const CLAIMED: Duration = Duration::from_secs(60);
 
@@ -28,10 +32,18 @@ pub(crate) enum Kind {
     OtherProtocol,
     /// A wrong password, or a wrong digest.
     Secret,
+    /// Another kind of authentication.
+    AuthType,
+    /// The master advertises so rarely that nobody would miss it for long.
+    Interval,
+    /// A master leaves again and again with the same packet.
+    Replay,
     /// A peer with other virtual addresses.
     VipList,
     /// Another host has our own address.
     OwnAddress,
+    /// Another MAC address answers for our own address.
+    OwnAddressClaimed,
     /// Another MAC address answers for a virtual address that is ours.
     ForeignMac,
 }
@@ -42,8 +54,11 @@ impl Kind {
             Self::TwoMasters => "two_masters",
             Self::OtherProtocol => "other_protocol",
             Self::Secret => "wrong_secret",
+            Self::AuthType => "other_auth_type",
+            Self::Interval => "other_interval",
+            Self::Replay => "replayed",
             Self::VipList => "other_vips",
-            Self::OwnAddress => "own_address",
+            Self::OwnAddress | Self::OwnAddressClaimed => "own_address",
             Self::ForeignMac => "foreign_mac",
         }
     }
@@ -51,12 +66,11 @@ impl Kind {
     /// What broke a rule so that an operator has to see to it.
     pub(crate) fn of(error: WireError) -> Option<Self> {
         match error {
-            WireError::Vrrp(
-                lb_vrrp::WireError::Password
-                | lb_vrrp::WireError::Digest
-                | lb_vrrp::WireError::AuthTypeMismatch { .. },
-            )
+            WireError::Vrrp(lb_vrrp::WireError::Password | lb_vrrp::WireError::Digest)
             | WireError::Carp(lb_carp::WireError::Digest) => Some(Self::Secret),
+            WireError::Vrrp(lb_vrrp::WireError::AuthTypeMismatch { .. }) => Some(Self::AuthType),
+            WireError::Vrrp(lb_vrrp::WireError::OwnAddress) => Some(Self::OwnAddress),
+            WireError::Carp(lb_carp::WireError::Replay) => Some(Self::Replay),
             WireError::Vrrp(lb_vrrp::WireError::AddressList) => Some(Self::VipList),
             WireError::Vrrp(_) | WireError::Carp(_) => None,
         }
@@ -74,7 +88,69 @@ pub(crate) struct Ongoing {
     counted: u64,
     /// Two masters are nothing to speak of until they last.
     told: bool,
+    /// It has a line in the log.
+    logged: bool,
     conflict: Conflict,
+}
+
+/// A kind of line that packets of strangers can cause has one in so long, whoever sends them.
+const QUIET: Duration = Duration::from_secs(10);
+
+/// Kind of a line that packets can cause.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Line {
+    /// A condition began.
+    Began(Kind),
+    /// A packet broke a rule of VRRP.
+    Vrrp(mem::Discriminant<lb_vrrp::WireError>),
+    /// A packet broke a rule of CARP.
+    Carp(mem::Discriminant<lb_carp::WireError>),
+}
+
+impl Line {
+    pub(crate) fn of(error: &WireError) -> Self {
+        match error {
+            WireError::Vrrp(error) => Self::Vrrp(mem::discriminant(error)),
+            WireError::Carp(error) => Self::Carp(mem::discriminant(error)),
+        }
+    }
+}
+
+/// When each kind of line was logged last, and how many were left out since. There are some twenty
+/// kinds.
+#[derive(Debug, Default)]
+pub(crate) struct Lines(Vec<(Line, Instant, u64)>);
+
+impl Lines {
+    /// How many lines of the kind were left out before this one; `None`: this one is left out too.
+    pub(crate) fn pass(&mut self, now: Instant, line: Line) -> Option<u64> {
+        let Some((_, last, left_out)) = self.0.iter_mut().find(|(known, ..)| *known == line) else {
+            self.0.push((line, now, 0));
+            return Some(0);
+        };
+        if now.duration_since(*last) < QUIET {
+            *left_out += 1;
+            return None;
+        }
+        *last = now;
+        Some(mem::take(left_out))
+    }
+}
+
+#[cfg(test)]
+impl Lines {
+    pub(crate) fn kinds(&self) -> usize {
+        self.0.len()
+    }
+}
+
+/// What a line says of those that were left out before it.
+pub(crate) fn and_before(left_out: u64) -> String {
+    match left_out {
+        0 => String::new(),
+        1 => " (1 line like this was left out before)".to_owned(),
+        some => format!(" ({some} lines like this were left out before)"),
+    }
 }
 
 impl Slot {
@@ -100,17 +176,16 @@ impl Slot {
         let patience = self.patience(kind);
         if let Some(ongoing) = self.ongoing.iter_mut().find(|ongoing| ongoing.kind == kind) {
             ongoing.seen = now;
-            if !ongoing.told && now.duration_since(ongoing.first) > patience {
-                ongoing.told = true;
-                return Some(event(self.config.name(), true, &ongoing.conflict));
+            if ongoing.told || now.duration_since(ongoing.first) <= patience {
+                return None;
             }
-            return None;
+            ongoing.told = true;
+            return self.log_began(now, kind);
         }
         let from = from.to_string();
         let (verdict, remedy) = words(&from);
         let conflict = Conflict { kind: kind.name().to_owned(), from, verdict, remedy };
         let told = kind != Kind::TwoMasters;
-        let action = told.then(|| event(self.config.name(), true, &conflict));
         let (check_at, counted) = (now + patience, self.protocol.counted(kind));
         self.ongoing.push(Ongoing {
             kind,
@@ -119,14 +194,29 @@ impl Slot {
             check_at,
             counted,
             told,
+            logged: false,
             conflict,
         });
-        action
+        if told { self.log_began(now, kind) } else { None }
+    }
+
+    /// Logs the beginning of a condition, if there was no line of its kind a moment ago.
+    fn log_began(&mut self, now: Instant, kind: Kind) -> Option<Action> {
+        let left_out = self.lines.pass(now, Line::Began(kind))?;
+        let ongoing = self.ongoing.iter_mut().find(|ongoing| ongoing.kind == kind)?;
+        ongoing.logged = true;
+        let mut conflict = ongoing.conflict.clone();
+        conflict.remedy += &and_before(left_out);
+        Some(event(self.config.name(), true, &conflict))
     }
 
     fn patience(&self, kind: Kind) -> Duration {
         match kind {
-            Kind::ForeignMac => CLAIMED,
+            Kind::ForeignMac | Kind::OwnAddressClaimed | Kind::Replay => CLAIMED,
+            Kind::Interval => {
+                let learnt = self.protocol.learnt().map(|(_, interval)| interval);
+                learnt.unwrap_or_default().max(self.protocol.interval()) * INTERVALS
+            }
             _ => self.protocol.interval() * INTERVALS,
         }
     }
@@ -153,7 +243,7 @@ impl Slot {
             let over = self.ongoing.swap_remove(index);
             // What comes later is another case.
             self.protocol.report_again();
-            if over.told {
+            if over.logged {
                 out.push(event(self.config.name(), false, &over.conflict));
             }
         }
@@ -190,13 +280,21 @@ impl Node {
                     (verdict, remedy.to_owned())
                 })
             }
+            _ if slot.sources.to(from) == Some(from) && slot.is_peer(from) => {
+                slot.notice(now, Kind::OwnAddress, &from, |from| {
+                    let verdict = format!("our own address {from} is one of our unicast peers");
+                    let remedy = format!("remove the line {from} from unicast_peer");
+                    (verdict, remedy)
+                })
+            }
             _ if slot.sources.to(from) == Some(from) => {
                 slot.notice(now, Kind::OwnAddress, &from, |from| {
                     let verdict = format!(
                         "advertisements for our number {number} come from our own address {from}"
                     );
                     let remedy = "another host has this address, or packets are looped: give each \
-                                  router an address of its own";
+                                  router an address of its own, and its own mcast_src_ip or \
+                                  unicast_src_ip where one is set";
                     (verdict, remedy.to_owned())
                 })
             }
@@ -215,6 +313,7 @@ impl Node {
         mac: [u8; 6],
         out: &mut Vec<Action>,
     ) {
+        self.own_address_claimed(now, link, address, mac, out);
         for id in self.vip_users.of(address).collect::<Vec<_>>() {
             let links = &self.links;
             let slot = self.slots.get_mut(id.index()).and_then(Option::as_mut);
@@ -235,7 +334,77 @@ impl Node {
     }
 }
 
+impl Node {
+    /// Somebody else answers for an address that advertisements of ours come from.
+    fn own_address_claimed(
+        &mut self,
+        now: Instant,
+        link: LinkIndex,
+        address: IpAddr,
+        mac: [u8; 6],
+        out: &mut Vec<Action>,
+    ) {
+        if self.is_vip(address) {
+            return;
+        }
+        for id in self.order.clone() {
+            let slot = self.slots.get_mut(id.index()).and_then(Option::as_mut);
+            let ours = |slot: &&mut Slot| {
+                slot.link == Some(link) && slot.sources.to(address) == Some(address)
+            };
+            let Some(slot) = slot.filter(ours) else { continue };
+            let mac = mac.map(|octet| format!("{octet:02x}")).join(":");
+            let said = slot.notice(now, Kind::OwnAddressClaimed, &mac, |mac| {
+                let verdict = format!("{mac} claims {address}, which our advertisements come from");
+                let remedy = "another host has this address: give each router an address of its own, \
+                              else neither hears the other and both are MASTER";
+                (verdict, remedy.to_owned())
+            });
+            out.extend(said);
+            self.arm(id);
+        }
+    }
+
+    /// Looks at the interval that a packet has taught an instance.
+    pub(crate) fn inspect_interval(
+        &mut self,
+        now: Instant,
+        id: InstanceId,
+        from: IpAddr,
+        out: &mut Vec<Action>,
+    ) {
+        let Some(slot) = self.slot_mut(id).filter(|slot| slot.role() == Role::Backup) else {
+            return;
+        };
+        let Some((master, learnt)) = slot.protocol.learnt() else { return };
+        let (ours, wait) = (slot.protocol.interval(), slot.protocol.takes_over_after());
+        if master != from || learnt < ours * FAR {
+            return;
+        }
+        let said = slot.notice(now, Kind::Interval, &from, |from| {
+            let (learnt, ours) = (learnt.as_secs_f64(), ours.as_secs_f64());
+            let wait = wait.as_secs_f64();
+            let verdict = format!(
+                "{from} says that it advertises every {learnt} s, we do every {ours} s: if it falls \
+                 silent, nobody takes over for {wait:.1} s"
+            );
+            let remedy = "set the same advert_int on all routers; if no router of yours says so, \
+                          somebody forges advertisements on this link: find who sends from this address";
+            (verdict, remedy.to_owned())
+        });
+        out.extend(said);
+        self.arm(id);
+    }
+}
+
 impl Slot {
+    fn is_peer(&self, address: IpAddr) -> bool {
+        match &self.config.router().peers {
+            Peers::Unicast { peers, .. } => peers.iter().any(|peer| peer.address == address),
+            Peers::Multicast { .. } => false,
+        }
+    }
+
     /// Whether this host alone should answer for an address. A router that had it may do so too
     /// shortly after it was taken over, and one that is to have it shortly before.
     fn answers(

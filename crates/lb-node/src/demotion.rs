@@ -10,6 +10,7 @@ use lb_control::EventKind;
 use lb_control::status::CarpGroup;
 use lb_election::Input;
 
+use super::slot::Slot;
 use super::{Action, InstanceConfig, InstanceId, Node, Phase};
 
 /// The group that is demoted while state synchronisation fails: that of which `pfsync(4)` is a member.
@@ -70,14 +71,28 @@ impl Demotions {
     }
 
     /// Every group that has members.
-    pub(crate) fn groups(&self) -> impl Iterator<Item = CarpGroup> {
+    pub(crate) fn groups(&self, slots: &[Option<Slot>]) -> impl Iterator<Item = CarpGroup> {
         let inhabited = self.groups.iter().filter(|(_, group)| !group.members.is_empty());
         inhabited.map(|(name, group)| CarpGroup {
             name: name.clone(),
             demotion: group.demotion,
             by_operator: group.by_operator,
             by_state_sync: group.by_state_sync,
+            causes: self.causes(name, slots),
         })
+    }
+
+    /// Why the members of a group are unfit, a sentence each.
+    pub(crate) fn causes(&self, name: &str, slots: &[Option<Slot>]) -> Vec<String> {
+        let members = self.groups.get(name).into_iter().flat_map(|group| &group.members);
+        let members = members.filter_map(|id| slots.get(id.index())?.as_ref());
+        let mut causes: Vec<String> = Vec::new();
+        for cause in members.flat_map(|slot| slot.weaknesses.iter().chain(&slot.faults)) {
+            if !causes.contains(cause) {
+                causes.push(cause.clone());
+            }
+        }
+        causes
     }
 }
 

@@ -8,7 +8,7 @@ use std::time::Instant;
 use lb_control::{EventKind, State};
 use lb_election::{Input, IpPacket, Role};
 
-use super::conflict::{self, Kind};
+use super::conflict::{self, Kind, Line};
 use super::protocol::{self, WireError};
 use super::shares;
 use super::slot::{MAX_SLACK, Since, Slot};
@@ -105,6 +105,7 @@ impl Node {
             self.notice_lateness(now, id, out);
             self.inspect(now, id, &packet, out);
             self.drive(now, id, Input::Packet(packet), out);
+            self.inspect_interval(now, id, packet.source, out);
             if self.somebody_leaves() {
                 self.part(id, out);
                 self.conclude(out);
@@ -268,8 +269,9 @@ impl Node {
                     out.extend(slot.notice(now, kind, &from, words));
                     return;
                 }
+                let Some(left_out) = slot.lines.pass(now, Line::of(&error)) else { return };
                 let (name, from) = (slot.config.name().to_owned(), from.to_string());
-                let reason = error.to_string();
+                let reason = format!("{error}{}", conflict::and_before(left_out));
                 out.push(Action::event(match error {
                     WireError::Vrrp(_) => EventKind::VrrpPacketError { name, from, reason },
                     WireError::Carp(error) => {

@@ -65,11 +65,12 @@ impl Followed {
         }
     }
 
-    /// What it all adds to the strength of an instance, why it has to be in FAULT, and what it
-    /// waits for.
+    /// What it all adds to the strength of an instance, what makes it weaker, why it has to be in
+    /// FAULT, and what it waits for.
     pub(crate) fn assess(
         &self,
         router: &VirtualRouter,
+        weaknesses: &mut Vec<String>,
         faults: &mut Vec<String>,
         waits: &mut Vec<String>,
     ) -> i32 {
@@ -77,7 +78,12 @@ impl Followed {
         for Tracked { name, weight, reverse } in &router.track_files {
             match self.files.get(name).and_then(|file| file.value) {
                 Some(value) => match file::effect(*weight, *reverse, value) {
-                    file::Effect::Adds(more) => total += more,
+                    file::Effect::Adds(more) => {
+                        total += more;
+                        if more < 0 {
+                            weaknesses.push(format!("file {name} says {value}"));
+                        }
+                    }
                     file::Effect::Fault => faults.push(format!("file {name} says {value}")),
                 },
                 None if *weight == 0 => waits.push(format!("file {name} has not been read yet")),
@@ -87,8 +93,14 @@ impl Followed {
         for Tracked { name, weight, reverse } in &router.track_processes {
             let quorum = self.processes.get(name).map(|process| &process.quorum);
             match quorum.and_then(|quorum| Some((quorum.up()?, quorum.running()?))) {
-                Some((up, _)) if *weight != 0 => {
-                    total += track::contribution(*weight, *reverse, up);
+                Some((up, running)) if *weight != 0 => {
+                    let by = track::contribution(*weight, *reverse, up);
+                    total += by;
+                    if by < 0 {
+                        let verdict = if up { "has" } else { "does not have" };
+                        weaknesses
+                            .push(format!("process {name} {verdict} its quorum, {running} run"));
+                    }
                 }
                 Some((up, running)) if up == *reverse => {
                     let verdict = if up { "has" } else { "does not have" };

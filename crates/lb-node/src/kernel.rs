@@ -202,7 +202,16 @@ impl Node {
             .filter_map(|id| self.slot(*id))
             .flat_map(|slot| slot.config.demotion_groups().iter().cloned())
             .collect();
-        self.recount(now, groups.iter().map(String::as_str), "what is tracked", out);
+        for group in &groups {
+            let causes = self.demotions.causes(group, &self.slots).join(", ");
+            let well = "what is tracked is well again";
+            self.recount(
+                now,
+                [group.as_str()],
+                if causes.is_empty() { well } else { &causes },
+                out,
+            );
+        }
         for id in ids {
             self.settle(now, id, out);
         }
@@ -214,18 +223,28 @@ impl Node {
         let (vmac_faults, mut waits) = slot.vmac_faults(&self.links, &self.vmacs);
         faults.extend(vmac_faults);
         faults.extend(self.unguarded(slot));
-        let mut total = 0;
+        let (mut total, mut weaknesses) = (0, Vec::new());
         for tracked in
             slot.config.router().track_interfaces.iter().filter(|tracked| tracked.weight != 0)
         {
             let up = self.links.named(&tracked.name).is_some_and(|(_, link)| link.up);
-            total += track::contribution(tracked.weight, tracked.reverse, up);
+            let by = track::contribution(tracked.weight, tracked.reverse, up);
+            total += by;
+            if by < 0 {
+                let state = if up { "up" } else { "down" };
+                weaknesses.push(format!("interface {} is {state}", tracked.name));
+            }
         }
         for tracked in &slot.config.router().track_scripts {
             let name = &tracked.name;
             match self.scripts.up(name) {
                 Some(up) if tracked.weight != 0 => {
-                    total += track::contribution(tracked.weight, tracked.reverse, up);
+                    let by = track::contribution(tracked.weight, tracked.reverse, up);
+                    total += by;
+                    if by < 0 {
+                        let verdict = if up { "succeeds" } else { "failed" };
+                        weaknesses.push(format!("script {name} {verdict}"));
+                    }
                 }
                 Some(up) if up == tracked.reverse => {
                     let verdict = if up { "succeeds" } else { "failed" };
@@ -237,7 +256,8 @@ impl Node {
                 _ => {}
             }
         }
-        total += self.followed.assess(slot.config.router(), &mut faults, &mut waits);
+        let router = slot.config.router();
+        total += self.followed.assess(router, &mut weaknesses, &mut faults, &mut waits);
         let kind = slot.config.kind();
         if kind == ProtocolKind::Carp && !self.carp.allow {
             faults.push("carp_allow is off".to_owned());
@@ -246,7 +266,7 @@ impl Node {
         if let Some(slot) = self.slots[id.index()].as_mut() {
             slot.see_vmacs(&self.links);
             slot.unfit = (-total).max(0).saturating_add(i32::from(!faults.is_empty()));
-            (slot.faults, slot.waits) = (faults, waits);
+            (slot.faults, slot.waits, slot.weaknesses) = (faults, waits, weaknesses);
         }
         if kind == ProtocolKind::Vrrp {
             self.weigh(now, id, total, out);

@@ -47,7 +47,7 @@ mod users;
 mod vmac;
 mod why;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
@@ -380,13 +380,40 @@ impl Node {
         Some(self.slot(instance)?.config.name())
     }
 
-    /// Addresses that this host alone should answer for, and where.
+    /// Announces what masters hold on a link whose MAC has changed.
+    pub fn announce_link(&self, link: LinkIndex, out: &mut Vec<Action>) {
+        for id in &self.order {
+            let Some(slot) = self.slot(*id).filter(|slot| slot.role() == Role::Master) else {
+                continue;
+            };
+            if slot.held.vips().iter().any(|vip| vip.link == link) {
+                slot.announce(*id, slot.config.router().garp.repeat, out);
+            }
+        }
+    }
+
+    /// Addresses that this host alone should answer for, and where: what it holds, and what its
+    /// advertisements come from.
     #[must_use]
     pub fn held(&self) -> Vec<(LinkIndex, IpAddr)> {
         let masters = self.living().filter(|slot| slot.role() == Role::Master);
         let alone = masters.filter(|slot| shares::balanced(slot).is_none());
         let vips = alone.flat_map(|slot| slot.held.vips());
-        vips.map(|vip| (vip.link, vip.address.address)).collect()
+        let vips = vips.map(|vip| (vip.link, vip.address.address));
+        let sources = self.living().flat_map(|slot| {
+            let families = slot.config.families();
+            families.filter_map(|family| Some((slot.link?, slot.sources.of(family)?)))
+        });
+        let all: BTreeSet<_> = vips.chain(sources).collect();
+        all.into_iter().collect()
+    }
+
+    /// Every VIP of the configuration whose link exists, whoever is MASTER.
+    #[must_use]
+    pub fn configured_vips(&self) -> HashSet<(LinkIndex, IpAddr)> {
+        let present = self.order.iter().chain(&self.departing).filter_map(|id| self.slot(*id));
+        let vips = present.flat_map(|slot| slot.vips(&self.links));
+        vips.map(|(link, vip)| (link, vip.address)).collect()
     }
 
     /// The sockets to have open now.

@@ -206,14 +206,31 @@ impl Protocol {
         }
     }
 
+    /// The master it believes and the interval that it learnt from it; `None` where intervals are not
+    /// learnt.
+    pub(crate) fn learnt(&self) -> Option<(IpAddr, Duration)> {
+        match self {
+            Self::Vrrp(instance) => Some((instance.master()?.address, instance.master_adver_int())),
+            Self::Carp(_) => None,
+        }
+    }
+
+    /// How long its master may be silent before it takes over; for CARP three intervals, about.
+    pub(crate) fn takes_over_after(&self) -> Duration {
+        match self {
+            Self::Vrrp(instance) => instance.takes_over_after(),
+            Self::Carp(instance) => instance.pace().interval() * 3,
+        }
+    }
+
     /// How many packets it counted of what is reported only once.
     pub(crate) fn counted(&self, kind: Kind) -> u64 {
         match (self, kind) {
-            (Self::Vrrp(instance), Kind::Secret) => {
-                instance.counters().auth_failure + instance.counters().authtype_mismatch
-            }
+            (Self::Vrrp(instance), Kind::Secret) => instance.counters().auth_failure,
+            (Self::Vrrp(instance), Kind::AuthType) => instance.counters().authtype_mismatch,
             (Self::Vrrp(instance), Kind::VipList) => instance.counters().addr_list_err,
             (Self::Carp(instance), Kind::Secret) => instance.counters().digest_err,
+            (Self::Carp(instance), Kind::Replay) => instance.counters().replays,
             (Self::Vrrp(_) | Self::Carp(_), _) => 0,
         }
     }

@@ -12,7 +12,7 @@ use lb_control::status::Maintenance;
 use lb_election::Role;
 
 use super::config::InstanceConfig;
-use super::conflict::Ongoing;
+use super::conflict::{Lines, Ongoing};
 use super::links::Links;
 use super::protocol::{Protocol, Sources, Together};
 use super::release::Held;
@@ -64,6 +64,8 @@ pub(crate) struct Slot {
     pub(crate) group: Option<usize>,
     /// Why it has to be in FAULT, a sentence each.
     pub(crate) faults: Vec<String>,
+    /// What is tracked and makes it weaker, a sentence each.
+    pub(crate) weaknesses: Vec<String>,
     /// What it adds to the demotion counters of its groups.
     pub(crate) unfit: i32,
     /// What it waits for before it can start or leave FAULT, a sentence each.
@@ -76,6 +78,8 @@ pub(crate) struct Slot {
     pub(crate) maintenance: Option<Box<Maintenance>>,
     /// What is wrong on the wire, or may be.
     pub(crate) ongoing: Vec<Ongoing>,
+    /// What was logged of packets, and when.
+    pub(crate) lines: Lines,
     /// The state that was told last.
     pub(crate) told: State,
     /// When it entered its role; `None` before the start.
@@ -215,6 +219,7 @@ impl Slot {
             vmacs: Vec::new(),
             group: None,
             faults: Vec::new(),
+            weaknesses: Vec::new(),
             unfit: 0,
             waits: Vec::new(),
             garp: GarpTimers::default(),
@@ -222,6 +227,7 @@ impl Slot {
             history: History::default(),
             maintenance: None,
             ongoing: Vec::new(),
+            lines: Lines::default(),
             told: State::Init,
             since: None,
             lower: Limit::default(),
@@ -374,7 +380,9 @@ impl Slot {
             model::Family::Inet => "IPv4",
             model::Family::Inet6 => "link-local IPv6",
         };
-        Some(format!("no {kind} address on {interface}: add one or set {option}"))
+        Some(format!(
+            "no {kind} address on {interface}: add one or set {option}, different on each router"
+        ))
     }
 }
 

@@ -91,7 +91,7 @@ impl Node {
     /// What holds for every vhid.
     fn carp(&self) -> Carp {
         let model::Carp { allow, preempt, log } = self.carp;
-        let groups = self.demotions.groups().collect();
+        let groups = self.demotions.groups(&self.slots).collect();
         Carp { allow, preempt, log, groups, instances: Vec::new() }
     }
 

@@ -341,7 +341,9 @@ fn an_interface_that_is_missing_is_a_fault_until_it_is_there() {
     assert_eq!(faults(&net), (State::Fault, vec![missing]));
 
     net.tell(0, Input::Link { link: 7, name: "eth1", up: false });
-    let no_source = "no IPv4 address on eth1: add one or set mcast_src_ip".to_owned();
+    let no_source =
+        "no IPv4 address on eth1: add one or set mcast_src_ip, different on each router";
+    let no_source = no_source.to_owned();
     let down = "interface eth1 is down".to_owned();
     assert_eq!(faults(&net), (State::Fault, vec![down, no_source.clone()]));
     net.tell(0, Input::Link { link: 7, name: "eth1", up: true });

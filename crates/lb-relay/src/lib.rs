@@ -11,6 +11,8 @@
 //! - The connections of a destination that leaves the table are reset at once, because a failed
 //!   server would let them hang; those of one that had weight 0, as a draining server has, run on.
 //!   Those of a service that leaves always end.
+//! - It has room for so many clients ([`Options::most_flows`]); one that comes when it is full takes the
+//!   place of the one that has been idle longest.
 //! - TCP connections are active while both sides are connected and inactive before. UDP clients
 //!   are inactive, as in IPVS.
 //! - `sh` hashes so that only the clients of a lost server move; `dh` and `mh` are served as `sh`,
@@ -19,6 +21,7 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 mod balance;
+mod flows;
 mod owner;
 mod pump;
 mod relay;

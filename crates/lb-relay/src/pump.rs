@@ -19,6 +19,7 @@ use nix::unistd::pipe2;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, Interest, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{ReadHalf, WriteHalf};
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::guard;
@@ -80,18 +81,36 @@ impl Pipes {
 pub struct Activity {
     started: Instant,
     last_ms: AtomicU64,
+    /// One side has said its last.
+    half_closed: Notify,
 }
 
 impl Activity {
     /// Something moves now.
     pub fn new() -> Self {
-        Self { started: Instant::now(), last_ms: AtomicU64::new(0) }
+        Self { started: Instant::now(), last_ms: AtomicU64::new(0), half_closed: Notify::new() }
     }
 
     /// Something moves again.
     pub fn touch(&self) {
         let ms = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
         self.last_ms.store(ms, Relaxed);
+    }
+
+    /// Milliseconds from the beginning to when something moved last.
+    pub fn last_ms(&self) -> u64 {
+        self.last_ms.load(Relaxed)
+    }
+
+    /// How long nothing has moved.
+    pub fn idle_for(&self) -> Duration {
+        self.started.elapsed().saturating_sub(Duration::from_millis(self.last_ms()))
+    }
+
+    /// Returns once one side has said its last, and then nothing has moved for `timeout`.
+    pub async fn half_closed_idle(&self, timeout: Duration) {
+        self.half_closed.notified().await;
+        self.idle(timeout).await;
     }
 
     /// Returns once nothing has moved for `timeout`.
@@ -130,6 +149,7 @@ pub async fn pump(
             _ => false,
         };
         if ended {
+            activity.half_closed.notify_one();
             return to.shutdown().await;
         }
     }

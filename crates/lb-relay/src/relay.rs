@@ -38,8 +38,13 @@ pub struct Options {
     pub attempt_delay: Duration,
     /// A TCP connection in which nothing moves is reset after this.
     pub tcp_timeout: Duration,
+    /// The same when one side has said its last.
+    pub tcp_fin_timeout: Duration,
     /// A UDP client that says and hears nothing is forgotten after this.
     pub udp_timeout: Duration,
+    /// Clients at once, and half as many of one service. A TCP client takes two descriptors, and two
+    /// more while much moves; one of UDP takes one.
+    pub most_flows: usize,
 }
 
 impl Default for Options {
@@ -50,7 +55,9 @@ impl Default for Options {
             connect_timeout: Duration::from_secs(5),
             attempt_delay: Duration::from_millis(250),
             tcp_timeout: Duration::from_secs(900),
+            tcp_fin_timeout: Duration::from_secs(120),
             udp_timeout: Duration::from_secs(300),
+            most_flows: 65_536,
         }
     }
 }

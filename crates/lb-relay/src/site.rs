@@ -4,13 +4,14 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use lb_pool::{DestinationKey, Protocol, ServiceKey};
 use socket2::{Socket, Type};
 use tracing::warn;
 
 use crate::balance::{Balance, Lease};
+use crate::flows::{Flows, Place, ServiceFlows};
 use crate::pump::Pipes;
 use crate::{Options, guard, sockets};
 
@@ -21,13 +22,19 @@ pub struct Context {
     pub options: Options,
     /// Pipes to splice through.
     pub pipes: Pipes,
+    /// Places of clients.
+    pub flows: Arc<Flows>,
+    /// Clients that found no place when it was said last.
+    told: Mutex<Option<Instant>>,
     short: AtomicBool,
 }
 
 impl Context {
     /// Nothing is running yet.
     pub fn new(options: Options) -> Self {
-        Self { options, pipes: Pipes::default(), short: AtomicBool::new(false) }
+        let flows = Arc::new(Flows::new(options.most_flows));
+        let short = AtomicBool::new(false);
+        Self { options, pipes: Pipes::default(), flows, told: Mutex::default(), short }
     }
 
     /// Says, once, that the host has no more to give.
@@ -40,6 +47,9 @@ impl Context {
     }
 }
 
+/// How often it is said that there is no place for a client.
+const TELL: Duration = Duration::from_secs(60);
+
 /// One service of a running relay.
 #[derive(Debug)]
 pub struct Site {
@@ -50,6 +60,7 @@ pub struct Site {
     pub balance: Mutex<Balance>,
     /// The relay it belongs to.
     pub context: Arc<Context>,
+    flows: Arc<ServiceFlows>,
     unreachable: AtomicBool,
 }
 
@@ -63,7 +74,29 @@ impl Site {
     ) -> Self {
         let key = ServiceKey::Address { protocol, address };
         let unreachable = AtomicBool::new(false);
-        Self { key, address, balance: Mutex::new(balance), context, unreachable }
+        let flows = Arc::new(ServiceFlows::new(Arc::clone(&context.flows)));
+        Self { key, address, balance: Mutex::new(balance), context, flows, unreachable }
+    }
+
+    /// A place for a client, or nothing, which is said once a minute.
+    pub fn place(&self) -> Option<Arc<Place>> {
+        let place = self.flows.take();
+        if place.is_none() {
+            let now = Instant::now();
+            let mut told = guard(&self.context.told);
+            if told.is_none_or(|before| now.duration_since(before) >= TELL) {
+                *told = Some(now);
+                let (displaced, refused) = self.context.flows.counts();
+                let most = self.context.options.most_flows;
+                warn!(
+                    "{}: no place for another client: of {most} places a service has half, and nobody is idle; so \
+                     far {refused} clients were turned away and {displaced} idle ones gave their place; raise the \
+                     limit of open files (LimitNOFILE=)",
+                    self.key
+                );
+            }
+        }
+        place
     }
 
     /// Says, once until a server is reached again, that a client was turned away.

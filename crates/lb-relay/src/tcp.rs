@@ -15,7 +15,7 @@ use tracing::debug;
 
 use crate::balance::Lease;
 use crate::guard;
-use crate::pump::{Activity, pump};
+use crate::pump::pump;
 use crate::site::Site;
 use crate::sockets;
 use crate::unsent::unsent;
@@ -47,6 +47,10 @@ pub async fn serve(listener: &TcpListener, site: &Arc<Site>) {
 /// Serves one connection to its end. A connection that cannot end well is reset on both sides, so
 /// that nobody takes half an answer for a whole one.
 async fn relay(mut client: TcpStream, peer: SocketAddr, site: &Site) {
+    let Some(place) = site.place() else {
+        let _ = client.set_zero_linger();
+        return;
+    };
     let Some((mut server, mut lease)) = reach(peer, site).await else {
         reset(&client).await;
         return;
@@ -55,18 +59,21 @@ async fn relay(mut client: TcpStream, peer: SocketAddr, site: &Site) {
     // Without it small pieces would wait for acknowledgements.
     let _ = client.set_nodelay(true);
 
-    let (activity, pipes) = (Activity::new(), &site.context.pipes);
+    let (activity, pipes) = (&place.activity, &site.context.pipes);
+    activity.touch();
     let finished = {
         let ((from_client, to_client), (from_server, to_server)) = (client.split(), server.split());
         let both = async {
             tokio::try_join!(
-                pump(from_client, to_server, &activity, pipes),
-                pump(from_server, to_client, &activity, pipes),
+                pump(from_client, to_server, activity, pipes),
+                pump(from_server, to_client, activity, pipes),
             )
         };
         tokio::select! {
             result = both => result.is_ok(),
             () = activity.idle(site.context.options.tcp_timeout) => false,
+            () = activity.half_closed_idle(site.context.options.tcp_fin_timeout) => false,
+            () = place.displaced.notified() => false,
             () = lease.closed() => false,
         }
     };

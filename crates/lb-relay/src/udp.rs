@@ -13,8 +13,9 @@ use tokio::sync::Notify;
 use tracing::debug;
 
 use crate::balance::Lease;
+use crate::flows::Place;
 use crate::guard;
-use crate::pump::{Activity, SCRATCH, with_scratch};
+use crate::pump::{SCRATCH, with_scratch};
 use crate::site::Site;
 use crate::sockets;
 
@@ -28,7 +29,7 @@ type Flows = Mutex<HashMap<FlowKey, Arc<Flow>>>;
 struct Flow {
     server: UdpSocket,
     lease: Lease,
-    activity: Activity,
+    place: Arc<Place>,
     /// The server refused: the client's next datagram goes to whoever is chosen then.
     refused: Notify,
 }
@@ -78,9 +79,10 @@ where
     if let Some(flow) = living(key) {
         return Ok(Some(flow));
     }
+    let Some(place) = site.place() else { return Ok(None) };
     let towards = site.dial(server, client, Type::DGRAM)?;
     let server = UdpSocket::from_std(towards.into())?;
-    let flow = Arc::new(Flow { server, lease, activity: Activity::new(), refused: Notify::new() });
+    let flow = Arc::new(Flow { server, lease, place, refused: Notify::new() });
     guard(flows).insert(key, Arc::clone(&flow));
 
     let (ours, flows, socket, site) =
@@ -88,7 +90,8 @@ where
     tokio::spawn(async move {
         tokio::select! {
             () = ours.answer((*socket).as_ref(), client) => {}
-            () = ours.activity.idle(site.context.options.udp_timeout) => {}
+            () = ours.place.activity.idle(site.context.options.udp_timeout) => {}
+            () = ours.place.displaced.notified() => {}
             () = ours.lease.closed() => {}
             () = ours.refused.notified() => {}
         }
@@ -103,7 +106,7 @@ where
 impl Flow {
     /// Sends a client's datagram on. It is lost where the kernel has no room for it.
     fn forward(&self, datagram: &[u8]) {
-        self.activity.touch();
+        self.place.activity.touch();
         // Not `try_send`: a new socket's readiness is not known yet.
         match SockRef::from(&self.server).send(datagram) {
             Err(error) if error.kind() != io::ErrorKind::WouldBlock => self.refused.notify_one(),
@@ -117,7 +120,7 @@ impl Flow {
         while self.server.readable().await.is_ok() {
             let answered = with_scratch(|buffer| {
                 let len = self.server.try_recv(buffer)?;
-                self.activity.touch();
+                self.place.activity.touch();
                 // An answer that cannot leave is lost, as on any wire.
                 let _ = SockRef::from(socket).send_to(&buffer[..len], &to);
                 Ok::<_, io::Error>(())

@@ -120,3 +120,27 @@ async fn a_server_that_refuses_loses_its_client() {
     };
     assert_eq!(timeout(Duration::from_secs(5), answered).await.unwrap(), 1);
 }
+
+#[tokio::test]
+async fn many_sources_do_not_take_every_descriptor() {
+    let (vip, server) = (free_address(), named(7).await);
+    let mut relay = Relay::start(Options { most_flows: 20, ..Options::default() }).unwrap();
+    relay.apply(&udp(vip), Some(&service(Scheduler::Rr, &[(server, 1)]))).unwrap();
+    let files = || std::fs::read_dir("/proc/self/fd").unwrap().count();
+    let mut sources = Vec::new();
+    for _ in 0..100 {
+        sources.push(client(vip).await);
+    }
+    let before = files();
+    for source in &sources {
+        source.send(b"flood").await.unwrap();
+    }
+    // Those that found a place have an answer; half of the places are one service's.
+    eventually("ten flows", || relay.connections(&udp(vip))[&key(server)].inactive == 10).await;
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert!(files() <= before + 10, "{before} {}", files());
+    // Once they are idle a newcomer takes the place of one.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(ask(&client(vip).await, b"late").await, (7, b"late".to_vec()));
+    eventually("ten flows", || relay.connections(&udp(vip))[&key(server)].inactive == 10).await;
+}

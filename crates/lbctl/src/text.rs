@@ -41,15 +41,19 @@ pub fn indented(sentence: &str, indent: usize, width: u16) -> String {
     out
 }
 
-/// Which part of a group's demotion is whose: `2 by the operator`; empty when all of it is that of what
-/// its members track.
+/// Which part of a group's demotion is whose: `2 by the operator, 20 because script up failed`.
 pub fn demoted_by(group: &CarpGroup) -> String {
     let parts = [
         (group.by_operator, "the operator"),
         (group.by_state_sync, "failed state synchronisation"),
     ];
     let parts = parts.into_iter().filter(|(by, _)| *by != 0);
-    parts.map(|(by, whom)| format!("{by} by {whom}")).collect::<Vec<_>>().join(", ")
+    let mut parts: Vec<_> = parts.map(|(by, whom)| format!("{by} by {whom}")).collect();
+    if !group.causes.is_empty() {
+        let rest = group.demotion - group.by_operator - group.by_state_sync;
+        parts.push(format!("{rest} because {}", group.causes.join(", ")));
+    }
+    parts.join(", ")
 }
 
 /// Time between two moments; see [`span`].

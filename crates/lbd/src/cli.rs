@@ -109,6 +109,9 @@ pub struct Args {
     /// Leave the IPVS entries where they are at stop
     #[arg(short = 'I', long, help_heading = "What runs")]
     pub dont_release_ipvs: bool,
+    /// Take away what an lbd that was killed has left in the kernel, and exit; harmless while one runs
+    #[arg(long, help_heading = "What runs")]
+    pub cleanup: bool,
     /// Stop when an engine fails, instead of restarting it
     #[arg(short = 'R', long, help_heading = "What runs")]
     pub dont_respawn: bool,

@@ -6,6 +6,8 @@ pub mod cli;
 pub mod detach;
 pub mod dump;
 pub mod engine;
+pub mod inherited;
+pub mod init;
 pub mod log;
 pub mod names;
 pub mod supervisor;

@@ -1,5 +1,6 @@
 //! `lbd`: see lbd(8).
 
+use std::error::Error as _;
 use std::fs::{File, OpenOptions};
 use std::io::{self, IsTerminal, Write};
 use std::panic::{self, PanicHookInfo};
@@ -9,12 +10,12 @@ use std::thread;
 
 use clap::error::ErrorKind;
 use lbd::cli::Args;
-use lbd::detach;
 use lbd::log::{self, Log};
-use lbd::supervisor::pidfile::PidFile;
-use lbd::supervisor::{self, FATAL, Fatal, OK, PERMISSION, config, signals};
+use lbd::supervisor::pidfile::{PidFile, PidFileError};
+use lbd::supervisor::{self, FATAL, Fatal, OK, config, signals};
+use lbd::{detach, inherited, init};
 use nix::sched::{CloneFlags, setns};
-use nix::sys::resource::{RLIM_INFINITY, Resource, setrlimit};
+use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit, setrlimit};
 use nix::sys::stat::{Mode, umask};
 
 /// Mode of the files that keepalived writes is 0600.
@@ -72,9 +73,18 @@ fn run(args: Args) -> u8 {
     if let Some(target) = &args.config_test {
         return check(&args, target.as_deref());
     }
+    if args.cleanup {
+        return clean_up(&args);
+    }
     if !args.dont_fork && !args.detached {
         return detach::into_background().unwrap_or_else(|error| {
             eprintln!("lbd: cannot start in the background: {error}; -n stays in the foreground");
+            FATAL
+        });
+    }
+    if init::is_first_process() {
+        return init::run().unwrap_or_else(|error| {
+            eprintln!("lbd: cannot start as process 1: {error}; /proc has to be mounted");
             FATAL
         });
     }
@@ -102,9 +112,45 @@ fn check(args: &Args, target: Option<&Path>) -> u8 {
     }
 }
 
+/// `--cleanup`: virtual addresses stay where the daemon was told to leave them.
+fn clean_up(args: &Args) -> u8 {
+    let complain = |message: String| {
+        eprintln!("lbd: {message}");
+        FATAL
+    };
+    if let Some(name) = &args.namespace
+        && let Err(error) = enter_namespace(name)
+    {
+        return complain(format!("cannot enter network namespace {name}: {error}"));
+    }
+    let syslog = (!args.no_syslog).then_some(args.log_facility);
+    let file = args.log_file.clone();
+    let log = log::Config { console: true, syslog, file, detail: args.log_detail };
+    let _log = match Log::start(&log) {
+        Ok(log) => log,
+        Err(error) => return complain(format!("cannot start the log: {error}")),
+    };
+    match lb_net::clean(!args.dont_release_vrrp) {
+        Ok(None) => 0,
+        Ok(Some(pid)) => {
+            tracing::info!("lbd runs (pid {pid}): nothing is cleaned up");
+            0
+        }
+        Err(error) => {
+            let cause = error.source().map(|cause| format!(": {cause}")).unwrap_or_default();
+            tracing::error!("cannot clean up: {error}{cause}");
+            FATAL
+        }
+    }
+}
+
 /// Runs in this process, in the foreground or detached by [`detach`]. `Err` is the exit status of
 /// a daemon that did not start and has said why.
 fn daemon(mut args: Args) -> Result<u8, u8> {
+    inherited::clean();
+    inherited::take_name(std::env::args_os().next().as_deref());
+    lb_script::remember_limits();
+    raise_descriptors();
     // Before the log runs, stderr is the place to complain.
     let early = |message: String| {
         eprintln!("lbd: {message}");
@@ -204,38 +250,46 @@ fn enter_namespace(name: &str) -> io::Result<()> {
     Ok(setns(file, CloneFlags::CLONE_NEWNET)?)
 }
 
+/// Takes as many descriptors as are allowed: scripts, checks and clients each hold some.
+fn raise_descriptors() {
+    if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE)
+        && soft < hard
+    {
+        let _ = setrlimit(Resource::RLIMIT_NOFILE, hard, hard); // whoever runs short of them says so
+    }
+}
+
 /// keepalived's names, so that what watches it finds us: all of them hold our number.
+///
+/// One that cannot be written, on a full disk for example, is a warning: VIPs matter more. Without the
+/// first one nothing tells a second daemon that this one runs, but its control socket.
 fn pid_files(args: &Args) -> Result<Vec<PidFile>, Fatal> {
     let directory = match &args.namespace {
         Some(name) => Path::new("/run/keepalived").join(name),
         None => PathBuf::from("/run"),
     };
-    let parent = args.pid.clone().unwrap_or_else(|| directory.join("keepalived.pid"));
-    let parent = PidFile::create(&parent, "-p").map_err(|error| Fatal {
-        status: if is_refused(&error) { PERMISSION } else { FATAL },
-        message: error.to_string(),
-    })?;
-    let mut files = vec![parent];
-    let children = [
-        (&args.vrrp_pid, "vrrp.pid", "-r", !args.check || args.vrrp),
-        (&args.checkers_pid, "checkers.pid", "-c", !args.vrrp || args.check),
-    ];
-    for (path, name, option, wanted) in children {
-        // Who moved the first file away from its place did not mean to leave the others there.
-        let default = args.pid.is_none().then(|| directory.join(name));
-        if let (Some(path), true) = (path.clone().or(default), wanted) {
-            match PidFile::create(&path, option) {
-                Ok(file) => files.push(file),
-                Err(error) => tracing::warn!("{error}"),
+    // Who moved the first file away from its place did not mean to leave the others there.
+    let default = |name: &str| args.pid.is_none().then(|| directory.join(name));
+    let mut wanted =
+        vec![(args.pid.clone().unwrap_or_else(|| directory.join("keepalived.pid")), "-p")];
+    if !args.check || args.vrrp {
+        wanted.extend(args.vrrp_pid.clone().or(default("vrrp.pid")).map(|path| (path, "-r")));
+    }
+    if !args.vrrp || args.check {
+        wanted
+            .extend(args.checkers_pid.clone().or(default("checkers.pid")).map(|path| (path, "-c")));
+    }
+    let mut files = Vec::new();
+    for (path, option) in wanted {
+        match PidFile::create(&path, option) {
+            Ok(file) => files.push(file),
+            Err(error @ PidFileError::Running { .. }) if option == "-p" => {
+                return Err(Fatal { status: FATAL, message: error.to_string() });
             }
+            Err(error) => tracing::warn!("{error}; it runs without"),
         }
     }
     Ok(files)
-}
-
-fn is_refused(error: &supervisor::pidfile::PidFileError) -> bool {
-    use supervisor::pidfile::PidFileError::Write;
-    matches!(error, Write { source, .. } if source.kind() == io::ErrorKind::PermissionDenied)
 }
 
 fn default_socket(namespace: Option<&str>) -> PathBuf {

@@ -303,8 +303,82 @@ fn without_n_it_returns_when_it_is_ready() {
     assert!(house.command(NO_DATAPLANE).status().unwrap().success());
     let pid: i32 = fs::read_to_string(house.path("pid")).unwrap().trim().parse().unwrap();
     assert_eq!(house.status().daemon.pid, pid as u32);
+    let name = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap();
+    assert_eq!(name, "lbd\n", "what pgrep, pidof and killall look for");
     kill(Pid::from_raw(pid), Signal::SIGTERM).unwrap();
     eventually("its end", || (!house.path("pid").exists()).then_some(()));
+}
+
+#[test]
+fn a_pid_file_that_cannot_be_written_is_a_warning() {
+    let server = server();
+    let house = House::new(&balanced(&server, ""));
+    house.write("file", "");
+    let pid = house.path("file/pid").display().to_string();
+    let log = house.start(&["--dataplane", "none", "-p", &pid]).stop();
+    assert!(log.contains(&format!("cannot write the PID file {pid}")), "{log}");
+}
+
+#[test]
+fn a_signal_that_was_blocked_at_the_start_stops_it() {
+    let server = server();
+    let house = House::new(&balanced(&server, ""));
+    let mut command = Command::new("env");
+    command.args(["--block-signal=TERM", "--ignore-signal=CHLD"]).arg(env!("CARGO_BIN_EXE_lbd"));
+    command.args(house.command(NO_DATAPLANE).get_args()).args(["-n", "-l"]);
+    let child = command.env("TMPDIR", house.dir.path()).stderr(Stdio::piped()).spawn().unwrap();
+    let daemon = Daemon { house, child };
+    eventually("the control socket", || daemon.house.path("sock").exists().then_some(()));
+    daemon.stop();
+}
+
+#[test]
+fn a_stop_does_not_wait_for_the_startup_script() {
+    let server = server();
+    let global =
+        "global_defs {\n startup_script \"/bin/sleep 600\"\n startup_script_timeout 600\n}\n";
+    let house = House::new(&(global.to_owned() + &balanced(&server, "")));
+    let child =
+        house.command(NO_DATAPLANE).args(["-n", "-l"]).stderr(Stdio::piped()).spawn().unwrap();
+    let daemon = Daemon { house, child };
+    let of = daemon.child.id();
+    eventually("the script", || {
+        let children = fs::read_to_string(format!("/proc/{of}/task/{of}/children")).ok()?;
+        (!children.trim().is_empty()).then_some(())
+    });
+    let begin = Instant::now();
+    let log = daemon.stop();
+    assert!(begin.elapsed() < Duration::from_secs(30));
+    assert!(log.contains("startup_script is ended"), "{log}");
+}
+
+/// In a process namespace of its own it is process 1, as in a container.
+#[test]
+fn as_process_1_it_collects_orphans_and_passes_signals_on() {
+    if !nix::unistd::geteuid().is_root() {
+        eprintln!("skipped: only root can make a process namespace");
+        return;
+    }
+    let server = server();
+    let orphans = "/bin/sh -c '(sleep 0.1 &); (sleep 0.1 &); exit 0'";
+    let global = format!("global_defs {{\n startup_script \"{orphans}\"\n}}\n");
+    let house = House::new(&(global + &balanced(&server, "")));
+    let mut command = Command::new("unshare");
+    command.args(["-p", "-f", "--mount-proc", "--kill-child"]).arg(env!("CARGO_BIN_EXE_lbd"));
+    command.args(house.command(NO_DATAPLANE).get_args()).args(["-n", "-l"]);
+    let child = command.env("TMPDIR", house.dir.path()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut daemon = Daemon { house, child };
+    eventually("the control socket", || daemon.house.path("sock").exists().then_some(()));
+    let pid = fs::read_to_string(daemon.house.path("pid")).unwrap();
+    assert_eq!((pid.as_str(), daemon.house.status().daemon.pid), ("1\n", 1));
+    let children = |of: &str| -> Vec<String> {
+        let list = fs::read_to_string(format!("/proc/{of}/task/{of}/children")).unwrap();
+        list.split_whitespace().map(str::to_owned).collect()
+    };
+    let first = children(&daemon.child.id().to_string()).remove(0);
+    eventually("only the daemon", || (children(&first).len() == 1).then_some(()));
+    kill(Pid::from_raw(first.parse().unwrap()), Signal::SIGTERM).unwrap();
+    assert_eq!(daemon.wait().code(), Some(0));
 }
 
 #[test]

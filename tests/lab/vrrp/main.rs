@@ -12,6 +12,7 @@ mod election;
 mod failover;
 mod guard;
 mod lines;
+mod log;
 mod packets;
 mod preemption;
 mod reload;

@@ -11,6 +11,7 @@ mod check_more;
 mod daemon;
 mod global;
 mod group;
+mod habits;
 mod hmac;
 mod instances;
 mod link;
@@ -54,6 +55,7 @@ use crate::statement::{Statement, What};
 use crate::syntax::{Kind, Line, Reader, Word};
 use crate::system::System;
 use global::Globals;
+use habits::Again;
 use script::NamedOwner;
 use statements::Recorder;
 use table::{Keyword, Table, Takes};
@@ -327,9 +329,10 @@ impl Context<'_> {
     /// Whether the block was closed.
     fn body<B>(&mut self, table: &Table<B>, draft: &mut B, top: bool) -> bool {
         let mut line = Line::empty();
+        let mut given = Vec::new();
         while self.next(&mut line) {
             match line.kind {
-                Kind::Words => self.keyword(table, draft, &line),
+                Kind::Words => self.keyword(table, draft, &line, &mut given),
                 Kind::Open => self.unexpected_open(&line),
                 Kind::Close if !top => return true,
                 Kind::Close => {
@@ -353,7 +356,14 @@ impl Context<'_> {
             .class(Class::UnexpectedOpen);
     }
 
-    fn keyword<B>(&mut self, table: &Table<B>, draft: &mut B, line: &Line) {
+    /// Takes a line of a block; `given` are the keywords so far that do not count again.
+    fn keyword<B>(
+        &mut self,
+        table: &Table<B>,
+        draft: &mut B,
+        line: &Line,
+        given: &mut Vec<&'static str>,
+    ) {
         let Some(keyword) = self.find(table, line, 0) else {
             self.unknown(table, line);
             if let Some(recorder) = &mut self.recorder {
@@ -363,8 +373,20 @@ impl Context<'_> {
         };
         self.uses.note(table.block, keyword, || line.keyword_place(), self.options);
         if line.len() <= keyword.takes.needed() {
-            self.missing_argument(line);
+            self.without_words(table.block, keyword.name, line);
             return;
+        }
+        if let Some(again) = habits::again(table.block, keyword.name) {
+            if !given.contains(&keyword.name) {
+                given.push(keyword.name);
+            } else if again == Again::Replaces {
+                let message = format!("`{}` is given before; this one replaces it", line.str(0));
+                self.diags.warn("given-before", line.place(), message);
+            } else {
+                self.given_before(line);
+                self.skip_block();
+                return;
+            }
         }
         if let Some(recorder) = &mut self.recorder {
             recorder.start();
@@ -409,7 +431,7 @@ impl Context<'_> {
         self.uses.note(table.block, keyword, || line.place_of(index), self.options);
         let needed = keyword.takes.needed();
         if line.len() <= index + needed {
-            self.missing_argument(line);
+            self.without_words(table.block, keyword.name, line);
             return Some(needed);
         }
         Some(self.take(keyword, draft, line, index))
@@ -520,6 +542,16 @@ impl Context<'_> {
             }
             None => {}
         }
+    }
+
+    /// Most keywords that lack their argument end everything, others are ignored.
+    fn without_words(&mut self, block: &str, keyword: &str, line: &Line) {
+        let Some(class) = habits::without_words(block, keyword) else {
+            self.missing_argument(line);
+            return;
+        };
+        let message = format!("`{keyword}` is missing its argument and is ignored");
+        self.diags.warn("missing-argument", line.place(), message).class(class);
     }
 
     /// keepalived exits at once where a keyword lacks its argument.

@@ -91,6 +91,11 @@ pub(super) fn check_peer_families(
 /// Drops what its links make superfluous.
 pub(super) fn check_links(context: &mut Context<'_>, draft: &mut Router) {
     let name = &draft.name;
+    if draft.vmac.is_some() && draft.unicast && !draft.peers.is_empty() && !draft.vmac_xmit_base {
+        let message = format!("({name}) is unicast and has a macvlan; vmac_xmit_base is set");
+        context.diags.warn("vmac-xmit-base", draft.place, message).hint("add `vmac_xmit_base`");
+        draft.vmac_xmit_base = true;
+    }
     if draft.vmac.is_none() && draft.vmac_xmit_base {
         let message = format!("({name}) has no macvlan; vmac_xmit_base is ignored");
         context.diags.warn("vmac-xmit-base", draft.place, message).hint("add `use_vmac`");

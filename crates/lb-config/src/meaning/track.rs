@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::table::{Keyword, Table, Takes};
 use super::{Context, Draft};
+use crate::diagnostic::Class;
 use crate::model::{ArgumentMatch, BfdInstance, InitFile, TrackFile, TrackProcess};
 use crate::syntax::Line;
 
@@ -25,7 +26,11 @@ impl Drafts {
         let is_new = self.names.insert((what, name.clone()));
         if !is_new {
             let message = format!("`{what} {name}` is defined before; this block is skipped");
-            context.diags.warn("duplicate-name", line.place_from(1), message);
+            let diagnostic = context.diags.warn("duplicate-name", line.place_from(1), message);
+            if what != "bfd_instance" {
+                // keepalived says nothing.
+                diagnostic.class(Class::Note);
+            }
             context.skip_block();
         }
         is_new

@@ -313,7 +313,8 @@ pub fn cases() -> Vec<(&'static str, u8, String)> {
         )
     };
     let globals_of = |lines: &str| format!("{globals}{lines}\n}}\n");
-    let frames: [(_, &dyn Fn(&str) -> String); 4] = [
+    type Frame<'f> = &'f dyn Fn(&str) -> String;
+    let frames: [(_, Frame<'_>); 4] = [
         (IN_INSTANCE, &instance_of),
         (IN_GLOBALS, &globals_of),
         (IN_REAL_SERVER, &server_of),

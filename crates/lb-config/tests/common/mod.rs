@@ -2,6 +2,7 @@
 #![allow(dead_code)] // Each test uses a part of it.
 
 pub mod constructs;
+pub mod random;
 
 use std::collections::HashMap;
 

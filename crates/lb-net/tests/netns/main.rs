@@ -3,6 +3,7 @@
 mod addresses;
 mod adverts;
 mod cable;
+mod leftovers;
 mod segment;
 mod shares;
 mod takeovers;

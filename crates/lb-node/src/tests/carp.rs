@@ -312,3 +312,68 @@ fn a_master_of_carp_is_adopted_within_three_seconds_less_the_longest_interval() 
     // 3 s - (1 + 254/256) s = 1.0078125 s, and 254/256 s in whole microseconds.
     assert_eq!([resumes(1_007_812), resumes(1_007_813)], [true, false]);
 }
+
+#[test]
+fn a_demotion_names_what_is_tracked() {
+    let mut net = Network::new();
+    net.host(2, gateway(0));
+    net.run_until(10_000);
+    net.story();
+    net.carrier(0, 2, false);
+    let status = net.hosts[0].node.status(net.now(), Timestamp::UNIX_EPOCH);
+    assert_eq!(status.carp.unwrap().groups[0].causes, ["interface eth2 is down"]);
+    let lines = |net: &mut Network| net.story().into_iter().map(|(_, _, line)| line).collect();
+    let told: Vec<String> = lines(&mut net);
+    let demoted = "carp: demoted group carp by 1 to 1 (interface eth2 is down)";
+    assert!(told.iter().any(|line| line == demoted), "{told:#?}");
+    net.carrier(0, 2, true);
+    let told: Vec<String> = lines(&mut net);
+    let promoted = "carp: promoted group carp by 1 to 0 (what is tracked is well again)";
+    assert!(told.iter().any(|line| line == promoted), "{told:#?}");
+}
+
+#[test]
+fn a_bow_out_that_is_replayed_is_told_and_believed() {
+    let mut net = Network::new();
+    for advskew in [0, 100] {
+        net.host(1, carps([carp("LAN", 1, 1, advskew)]));
+    }
+    net.run_until(20_000);
+    // What host 0 says when it leaves, caught on the wire.
+    let (mut actions, mut payload, mut datagrams) = (Vec::new(), Vec::new(), Vec::new());
+    let now = net.now();
+    net.hosts[0].node.handle(now, Input::Stop, &mut actions);
+    for action in actions {
+        if let Action::Send { instance, advert } = action {
+            net.hosts[0].node.emit(instance, advert, &mut payload, &mut datagrams);
+        }
+    }
+    net.kill(0);
+    let replay = |net: &mut Network| {
+        let packet = lb_election::IpPacket {
+            source: datagrams[0].source,
+            destination: datagrams[0].destination,
+            ttl: Some(255),
+            declared_len: None,
+            payload: &payload[datagrams[0].payload.clone()],
+        };
+        net.tell(1, Input::Packet { link: 1, packet });
+    };
+    let conflicts = |net: &Network| {
+        let status = net.hosts[1].node.status(net.now(), Timestamp::UNIX_EPOCH);
+        status.carp.unwrap().instances.remove(0).conflicts
+    };
+    replay(&mut net);
+    replay(&mut net); // over the other family
+    assert!(conflicts(&net).is_empty());
+    net.run_until(30_000);
+    for _ in 0..3 {
+        replay(&mut net);
+    }
+    let found = conflicts(&net);
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert_eq!(found[0].kind, "replayed");
+    assert!(found[0].remedy.starts_with("find who else sends"), "{found:?}");
+    net.run_until(155_000);
+    assert!(conflicts(&net).is_empty());
+}

@@ -50,6 +50,18 @@ impl Instance {
         self.master
     }
 
+    /// Interval of the master it respects; ours until one was heard.
+    #[must_use]
+    pub fn master_adver_int(&self) -> Duration {
+        self.master_adver_int
+    }
+
+    /// How long a master may be silent before this one takes over: its intervals and the skew.
+    #[must_use]
+    pub fn takes_over_after(&self) -> Duration {
+        self.down_interval()
+    }
+
     /// What it counted.
     #[must_use]
     pub fn counters(&self) -> &Counters {

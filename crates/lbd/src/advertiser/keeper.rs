@@ -7,6 +7,7 @@
 //! (`rules`). What waits is bounded (`queue`).
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -18,6 +19,7 @@ use lb_net::{
     Address, AddressOptions, Announcement, Announcer, Change, Error, FOREVER, Outcome, Promotions,
     RouteSocket, Waker,
 };
+use nix::net::if_::if_indextoname;
 
 use crate::advertiser::queue::{Owner, Place, Queue, Step, VipChange};
 use crate::advertiser::thread::with_sources;
@@ -229,7 +231,11 @@ impl Hands {
     }
 
     fn announce(&mut self, frames: &[Announcement]) {
+        let logged = tracing::enabled!(tracing::Level::DEBUG);
         for frame in frames {
+            if logged {
+                log_announcement(frame);
+            }
             self.announcer.queue(frame);
             if self.announcer.is_full() {
                 self.flush();
@@ -241,6 +247,17 @@ impl Hands {
     fn flush(&mut self) {
         self.announcer.flush(|_, error| tracing::debug!("sending gratuitous ARP: {error}"));
     }
+}
+
+/// The line that keepalived logs with `-D` of each frame.
+fn log_announcement(frame: &Announcement) {
+    let link = if_indextoname(frame.ifindex);
+    let link = link.as_ref().map(|name| name.to_string_lossy()).unwrap_or_default();
+    let what = match frame.address {
+        IpAddr::V4(_) => "Sending gratuitous ARP",
+        IpAddr::V6(_) => "Sending unsolicited Neighbour Advert",
+    };
+    tracing::debug!("{what} on {link} for {}", frame.address);
 }
 
 fn request(VipChange { vip, present }: &VipChange) -> Change<'_> {

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::io;
+use std::mem;
 use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::sync::{Arc, mpsc};
@@ -9,9 +10,9 @@ use std::sync::{Arc, mpsc};
 use lb_config::model;
 use lb_control::EventKind;
 use lb_net::{
-    Announcement, Announcer, ArpForm, Balancing, Error, Event, GuardedAddress, Interface,
-    InterfaceAddress, Link, MacvlanMode, Monitor, Outcome, Poller, RouteSocket, SharedAddress,
-    VmacSpec, Vmacs, Waker,
+    Announcement, Announcer, ArpForm, Balancing, Error, Event, GuardedAddress, InUse, Interface,
+    InterfaceAddress, Link, MacvlanMode, Monitor, Outcome, Poller, Presence, RouteSocket,
+    SharedAddress, VmacSpec, Vmacs, Waker,
 };
 
 use crate::advertiser::keeper::Keeper;
@@ -30,10 +31,14 @@ pub(super) struct Kernel {
     monitor: Monitor,
     keeper: Keeper,
     rules: Rules,
+    /// Tells other processes of ours in this network namespace that we are here.
+    presence: Presence,
     links: BTreeMap<LinkIndex, Link>,
     /// Names of the virtual MACs that were asked for.
     vmacs: BTreeSet<String>,
     addresses: HashSet<(LinkIndex, IpAddr)>,
+    /// Links that have another MAC than before.
+    other_macs: BTreeSet<LinkIndex>,
     /// How many notifications are yet to come of addresses that we remove.
     removed: HashMap<(LinkIndex, IpAddr), u32>,
 }
@@ -52,18 +57,22 @@ impl Kernel {
         let changes = RouteSocket::open()?;
         let monitor = Monitor::open(changes.port())?;
         poller.add(&monitor, token).map_err(system("watching the netlink socket"))?;
+        let presence = Presence::announce().map_err(system("saying that lbd is here"))?;
+        let vmacs = Vmacs::open()?.sweeping(is_alone(&presence));
         let keeper = Keeper::start(changes, Announcer::open()?, events, Arc::clone(&waker))
             .map_err(system("starting the thread that keeps addresses"))?;
-        let rules = Rules::start(Vmacs::open()?, waker)
+        let rules = Rules::start(vmacs, waker)
             .map_err(system("starting the thread that makes links and rules"))?;
         Ok(Self {
             route: RouteSocket::open()?,
             monitor,
             keeper,
             rules,
+            presence,
             links: BTreeMap::new(),
             vmacs: BTreeSet::new(),
             addresses: HashSet::new(),
+            other_macs: BTreeSet::new(),
             removed: HashMap::new(),
         })
     }
@@ -112,16 +121,34 @@ impl Kernel {
             self.share(shares)?;
             self.finish(node, tell)?;
         }
-        let mut made = Vec::new();
-        // Again when a name was taken.
+        let mut made = None;
+        // Without any too: an earlier process may have left some. Again when a name was taken.
         loop {
             let wanted = node.vmacs();
-            if wanted == made {
+            if made.as_ref() == Some(&wanted) {
                 return Ok(());
             }
-            made.clone_from(&wanted);
+            made = Some(wanted.clone());
             self.vmacs(wanted)?;
             self.finish(node, tell)?;
+        }
+    }
+
+    /// Takes away what an earlier process has left here that the node's configuration does not have.
+    pub(super) fn sweep(&mut self, node: &Node) {
+        if !is_alone(&self.presence) {
+            return;
+        }
+        let vmacs = node.vmacs();
+        let is_vmac = |link: &&Link| vmacs.iter().any(|vmac| vmac.name == link.name);
+        let in_use = InUse {
+            addresses: node.configured_vips(),
+            vmacs: self.links.values().filter(is_vmac).map(|link| link.index).collect(),
+            bases: vmacs.iter().map(|vmac| vmac.base).collect(),
+            shares: !node.shares().is_empty(),
+        };
+        if let Err(error) = lb_net::sweep(&mut self.route, &in_use) {
+            tracing::warn!("{}", with_sources(&error));
         }
     }
 
@@ -166,9 +193,20 @@ impl Kernel {
         Ok(())
     }
 
+    /// The links that have another MAC since the last time: whoever is asked is to tell it.
+    pub(super) fn take_other_macs(&mut self) -> BTreeSet<LinkIndex> {
+        mem::take(&mut self.other_macs)
+    }
+
     fn link(&mut self, link: Link, tell: &mut dyn FnMut(Input<'_>)) {
         tell(Input::Link { link: link.index, name: &link.name, up: link.up });
-        self.links.insert(link.index, link);
+        let index = link.index;
+        let hardware = link.hardware;
+        if let Some(old) = self.links.insert(index, link)
+            && old.hardware != hardware
+        {
+            self.other_macs.insert(index);
+        }
     }
 
     fn address(&mut self, address: &InterfaceAddress, tell: &mut dyn FnMut(Input<'_>)) {
@@ -380,6 +418,26 @@ impl Kernel {
     /// Name of a link.
     pub(super) fn name(&self, link: LinkIndex) -> Option<&str> {
         self.links.get(&link).map(|link| link.name.as_str())
+    }
+}
+
+/// Whether no other process of ours is in this network namespace; says so if one is.
+fn is_alone(presence: &Presence) -> bool {
+    match presence.other() {
+        Ok(None) => true,
+        Ok(Some(pid)) => {
+            tracing::warn!(
+                "another lbd (pid {pid}) runs in this network namespace: what a crash may have left \
+                 here stays"
+            );
+            false
+        }
+        Err(error) => {
+            tracing::warn!(
+                "cannot see who else runs here ({error}): what a crash may have left stays"
+            );
+            false
+        }
     }
 }
 

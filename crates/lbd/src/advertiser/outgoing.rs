@@ -53,16 +53,18 @@ impl Outgoing {
                 node.emit(instance, advert, &mut self.payload, &mut self.datagrams);
                 for datagram in &self.datagrams {
                     if let Some(payload) = self.payload.get(datagram.payload.clone()) {
-                        sockets.queue(datagram, payload);
+                        sockets.queue(instance, datagram, payload);
                     }
                 }
             }
             Action::AddVips { instance, vips } => {
+                tracing::debug!("({}) setting VIPs.", node.name(instance).unwrap_or_default());
                 self.end_announcement(instance, node, sockets, kernel)?;
                 self.change(instance, vips, true);
                 self.end_changes(node, sockets, kernel)?;
             }
             Action::RemoveVips { instance, vips } => {
+                tracing::debug!("({}) removing VIPs.", node.name(instance).unwrap_or_default());
                 self.end_announcement(instance, node, sockets, kernel)?;
                 self.change(instance, vips, false);
                 self.end_changes(node, sockets, kernel)?;
@@ -140,7 +142,7 @@ impl Outgoing {
         sockets: &mut Sockets,
         kernel: &mut Kernel,
     ) -> io::Result<()> {
-        sockets.flush();
+        sockets.flush(|id| node.name(id));
         if !self.changes.is_empty() {
             kernel.change(mem::take(&mut self.changes))?;
             self.changed.clear();
@@ -154,11 +156,24 @@ impl Outgoing {
 
     fn announce(&mut self, node: &Node, kernel: &Kernel) -> io::Result<()> {
         self.routers.clear();
+        let logged = tracing::enabled!(tracing::Level::DEBUG);
         for (instance, rounds) in mem::take(&mut self.announcements) {
             let vips = rounds.is_some().then(|| node.vips(instance));
             let extra = rounds.is_none().then(|| node.extra_vips(instance));
             let mut all = Vec::new();
             for (link, vip) in vips.into_iter().flatten().chain(extra.into_iter().flatten()) {
+                if logged {
+                    let name = node.name(instance).unwrap_or_default();
+                    let link = kernel.name(link).unwrap_or_default();
+                    let what = match vip.address {
+                        IpAddr::V4(_) => "gratuitous ARPs",
+                        IpAddr::V6(_) => "Unsolicited Neighbour Adverts",
+                    };
+                    tracing::debug!(
+                        "({name}) Sending/queueing {what} on {link} for {}",
+                        vip.address
+                    );
+                }
                 let router = self.is_router(link, vip.address, kernel);
                 all.extend(kernel.announcement(link, vip.address, router));
             }

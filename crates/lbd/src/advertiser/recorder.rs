@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufWriter, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender, TrySendError};
@@ -14,6 +14,7 @@ use jiff::Timestamp;
 use lb_node::record::{Entry, FORMAT, Header, Line};
 use lb_node::{Input, Node};
 use nix::time::{ClockId, clock_gettime};
+use nix::unistd::geteuid;
 
 /// Lines that may wait for the disk.
 const QUEUE: usize = 65_536;
@@ -26,15 +27,29 @@ pub struct Recorder(SyncSender<Line>);
 
 impl Recorder {
     /// Makes the file, for its owner's eyes only as it holds passwords, and writes it on a thread
-    /// of its own, which ends when every clone of the recorder is gone.
+    /// of its own, which ends when every clone of the recorder is gone. A file that is there already is
+    /// written anew if it is ours; a pipe or a device is written to.
     ///
     /// # Errors
-    /// The file cannot be written, or the thread does not start.
+    /// The file cannot be written, is a symbolic link or belongs to somebody else, or the thread does
+    /// not start.
     pub fn create(path: &Path) -> io::Result<(Self, JoinHandle<()>)> {
-        let file =
-            OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
-        if file.metadata()?.is_file() {
+        let file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .custom_flags(libc::O_NOFOLLOW)
+            .open(path)?;
+        let found = file.metadata()?;
+        if found.is_file() {
+            // Its owner could read the passwords, and another name for it is somebody else's file.
+            if found.uid() != geteuid().as_raw() || found.nlink() > 1 {
+                let message = "it belongs to somebody else or has another name; remove it first";
+                return Err(io::Error::other(message));
+            }
             file.set_permissions(PermissionsExt::from_mode(0o600))?;
+            file.set_len(0)?;
         }
         let (lines, waiting) = mpsc::sync_channel(QUEUE);
         let path = path.to_owned();
@@ -221,6 +236,24 @@ mod tests {
         assert!(text.ends_with("{\"t\":9,\"what\":\"end\"}\n"), "{text}");
         let mode = std::fs::metadata(&path).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
+    }
+
+    #[test]
+    fn a_link_or_a_file_of_somebody_else_is_not_written_to() {
+        let dir = tempfile::tempdir().unwrap();
+        let (link, precious) = (dir.path().join("link"), dir.path().join("precious"));
+        std::fs::write(&precious, "precious").unwrap();
+        std::os::unix::fs::symlink(&precious, &link).unwrap();
+        assert!(Recorder::create(&link).is_err());
+        std::fs::remove_file(&link).unwrap();
+        std::fs::hard_link(&precious, &link).unwrap();
+        assert!(Recorder::create(&link).is_err());
+        std::fs::remove_file(&link).unwrap();
+        if geteuid().is_root() {
+            std::os::unix::fs::chown(&precious, Some(65534), None).unwrap();
+            assert!(Recorder::create(&precious).is_err());
+        }
+        assert_eq!(std::fs::read_to_string(&precious).unwrap(), "precious");
     }
 
     #[test]

@@ -15,8 +15,6 @@ use lb_net::{Error, Guard, GuardedAddress, Share, SharedAddress, VmacSpec, Vmacs
 use crate::advertiser::queue::Then;
 use crate::advertiser::thread::with_sources;
 
-/// Name of our nftables tables.
-const TABLE: &str = "lbd";
 /// Guarding what could not be guarded is tried again so often.
 const AGAIN: Duration = Duration::from_secs(10);
 
@@ -81,7 +79,7 @@ impl Rules {
     pub(super) fn start(vmacs: Vmacs, waker: Arc<Waker>) -> io::Result<Self> {
         let shared = Arc::new(Shared::default());
         let mut hands = Hands {
-            guard: Guard::new(TABLE),
+            guard: Guard::new(lb_net::SHARE_TABLE),
             wanted: BTreeSet::new(),
             guards: true,
             share: None,
@@ -245,7 +243,7 @@ impl Hands {
     fn try_share(&mut self, shares: &[SharedAddress]) -> Result<(), Error> {
         let share = match &mut self.share {
             Some(share) => share,
-            None => self.share.insert(Share::open(TABLE)?),
+            None => self.share.insert(Share::open(lb_net::SHARE_TABLE)?),
         };
         share.apply(shares)
     }

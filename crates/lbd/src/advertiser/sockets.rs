@@ -8,7 +8,7 @@ use std::num::NonZeroU32;
 use lb_net::{AdvertSocket, Envelope, Inbox, Interface, Marking, Poller, Received, VridSet};
 
 use lb_node::Plan;
-use lb_node::{Datagram, LinkIndex, ProtocolKind, Socket, SocketFamily, Vmac};
+use lb_node::{Datagram, InstanceId, LinkIndex, ProtocolKind, Socket, SocketFamily, Vmac};
 
 use crate::advertiser::thread::with_sources;
 
@@ -24,6 +24,9 @@ pub(super) struct Sockets {
     /// By interface, family and authentication header, from the plan.
     served: BTreeMap<(Option<String>, SocketFamily, bool), Served>,
     inbox: Inbox,
+    queued: Queued,
+    /// How many datagrams of an instance the kernel has refused since it took the last one.
+    unsent: BTreeMap<InstanceId, u64>,
     /// Grows for ever, so that a late readiness of a closed socket finds none.
     next_token: u64,
 }
@@ -53,6 +56,8 @@ impl Sockets {
             senders: BTreeMap::new(),
             served: BTreeMap::new(),
             inbox: Inbox::new(),
+            queued: Queued::new(),
+            unsent: BTreeMap::new(),
             next_token: first_token,
         };
         sockets.serve(plan);
@@ -91,6 +96,9 @@ impl Sockets {
         }
         // A closed socket is watched no longer.
         self.open.retain(|key, _| groups.contains_key(key));
+        self.queued.retain(|(link, family, ah, through), _| {
+            *through || groups.contains_key(&(*link, *family, *ah))
+        });
         let mut result = Ok(());
         for (key, groups) in groups {
             let interface = match key.0 {
@@ -202,7 +210,7 @@ impl Sockets {
     }
 
     /// Queues a datagram of an advertisement until [`Sockets::flush`].
-    pub(super) fn queue(&mut self, datagram: &Datagram, payload: &[u8]) {
+    pub(super) fn queue(&mut self, instance: InstanceId, datagram: &Datagram, payload: &[u8]) {
         let family = match datagram.destination {
             IpAddr::V4(_) => SocketFamily::Inet,
             IpAddr::V6(_) => SocketFamily::Inet6,
@@ -220,30 +228,72 @@ impl Sockets {
         };
         let key = (datagram.link, family, datagram.ah.is_some());
         match (self.senders.get_mut(&family), self.open.get_mut(&key)) {
-            (Some(sender), _) if envelope.through.is_some() => sender.queue(&envelope, payload),
+            (Some(sender), _) if envelope.through.is_some() => {
+                sender.queue(&envelope, payload);
+                self.queued.entry((None, family, false, true)).or_default().push(instance);
+            }
             (_, Some(open)) => {
                 envelope.through = None;
                 open.socket.queue(&envelope, payload);
+                self.queued.entry((key.0, key.1, key.2, false)).or_default().push(instance);
             }
             _ => {}
         }
     }
 
-    /// Sends what is queued, one system call a socket.
-    pub(super) fn flush(&mut self) {
-        for (family, sender) in &mut self.senders {
+    /// Sends what is queued, one system call a socket. `instance` names those that cannot send.
+    pub(super) fn flush<'a>(&mut self, instance: impl Fn(InstanceId) -> Option<&'a str>) {
+        let Self { senders, open, queued, unsent, .. } = self;
+        for (family, sender) in senders {
             if sender.has_queued() {
-                sender.flush(|_, error| {
-                    tracing::debug!("sending {family:?} through a virtual MAC: {error}");
-                });
+                let of = queued.get_mut(&(None, *family, false, true));
+                flush_one(sender, "a virtual MAC", of, unsent, &instance);
             }
         }
-        for Open { socket, name, .. } in self.open.values_mut() {
+        for (key, Open { socket, name, .. }) in open {
             if socket.has_queued() {
-                socket.flush(|_, error| tracing::debug!("sending on {name}: {error}"));
+                let of = queued.get_mut(&(key.0, key.1, key.2, false));
+                flush_one(socket, name, of, unsent, &instance);
             }
         }
     }
+}
+
+/// Instances whose datagrams wait, in their order; by socket, or by family for what leaves through
+/// virtual MACs.
+type Queued = BTreeMap<(Option<LinkIndex>, SocketFamily, bool, bool), Vec<InstanceId>>;
+
+/// Sends what one socket has queued. An instance whose advertisements the kernel refuses has a line
+/// when that begins and one when it ends.
+fn flush_one<'a>(
+    socket: &mut AdvertSocket,
+    place: &str,
+    queued: Option<&mut Vec<InstanceId>>,
+    unsent: &mut BTreeMap<InstanceId, u64>,
+    instance: &impl Fn(InstanceId) -> Option<&'a str>,
+) {
+    let Some(queued) = queued else { return };
+    let mut refused = Vec::new();
+    socket.flush(|index, error| refused.extend(queued.get(index).map(|id| (*id, error))));
+    for (id, error) in &refused {
+        let count = unsent.entry(*id).or_default();
+        *count += 1;
+        if *count == 1 {
+            let name = instance(*id).unwrap_or_default();
+            tracing::warn!("({name}) advertisements cannot be sent on {place}: {error}");
+        }
+    }
+    if !unsent.is_empty() {
+        for id in queued.iter().filter(|id| !refused.iter().any(|(refused, _)| refused == *id)) {
+            if let Some(count) = unsent.remove(id) {
+                let name = instance(*id).unwrap_or_default();
+                tracing::warn!(
+                    "({name}) advertisements are sent on {place} again; {count} could not be"
+                );
+            }
+        }
+    }
+    queued.clear();
 }
 
 /// Of the kernel (`net.ipv4.ip_default_ttl`, `net.ipv6.conf.*.hop_limit`) unless changed.

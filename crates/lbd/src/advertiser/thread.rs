@@ -186,6 +186,7 @@ impl Thread {
         }
         tell(node, Input::Start);
         thread.act().map_err(netlink)??;
+        thread.kernel.sweep(&thread.node);
         // Those that were adopted have not become MASTER just now.
         *thread.masters.lock().unwrap_or_else(PoisonError::into_inner) = thread.node.masters();
         Ok(thread)
@@ -244,6 +245,9 @@ impl Thread {
             kernel.drain(&mut tell)?;
         }
         tell(Input::Timer);
+        for link in kernel.take_other_macs() {
+            node.announce_link(link, actions);
+        }
         self.warn_if_not_opened()?;
         if ready.contains(&COMMANDS) {
             while let Ok(command) = self.commands.try_recv() {

@@ -11,6 +11,9 @@ use tracing::{info, warn};
 use super::originals::Originals;
 use super::{DataplaneChoice, Error, Plan};
 
+/// Descriptors of a client of the relay: two sockets, and now and then a pipe.
+const FILES_A_CLIENT: usize = 3;
+
 /// The dataplane in force.
 pub(super) struct Plane {
     kind: Kind,
@@ -41,16 +44,24 @@ impl Plane {
         self.originals.get()
     }
 
-    /// Opens the dataplane of `choice` if none is open yet and `plan` needs one. Returns whether
-    /// it did.
-    pub fn decide(&mut self, choice: DataplaneChoice, plan: &Plan) -> Result<bool, Error> {
+    /// Opens the dataplane of `choice` if none is open yet and `plan` needs one; a relay may have so
+    /// many open files. Returns whether it did.
+    pub fn decide(
+        &mut self,
+        choice: DataplaneChoice,
+        plan: &Plan,
+        files: usize,
+    ) -> Result<bool, Error> {
         if plan.is_empty() || !matches!(self.kind, Kind::Undecided(_)) {
             return Ok(false);
         }
         let relay = || -> Result<Kind, Error> {
             let mut options = lb_relay::Options::default();
-            let LvsTimeouts { tcp, udp, .. } = plan.timeouts;
+            let LvsTimeouts { tcp, tcp_fin, udp } = plan.timeouts;
             options.tcp_timeout = tcp.filter(|t| !t.is_zero()).unwrap_or(options.tcp_timeout);
+            let fin = options.tcp_fin_timeout;
+            options.tcp_fin_timeout = tcp_fin.filter(|t| !t.is_zero()).unwrap_or(fin);
+            options.most_flows = files / FILES_A_CLIENT;
             options.udp_timeout = udp.filter(|t| !t.is_zero()).unwrap_or(options.udp_timeout);
             Ok(Kind::Relay(Relay::start(options).map_err(Error::Relay)?))
         };

@@ -149,12 +149,14 @@ impl Pool {
 
     /// Puts a configuration in force. On an error nothing has changed.
     pub fn apply(&mut self, mut plan: Plan) -> Result<(), Error> {
-        let opened = self.plane.decide(self.options.dataplane, &plan)?;
+        // Half for the relay's clients, half for checks; the rest of the process has what is left.
+        let files = open_files() / 2;
+        let opened = self.plane.decide(self.options.dataplane, &plan, files)?;
         if opened && plan.flush && !self.restart {
             self.plane.flush();
         }
         self.plane.set_timeouts(plan.timeouts);
-        self.checks.limit(files_for_checks());
+        self.checks.limit(files.max(1));
         self.told.clear();
         let mut events = Vec::new();
 
@@ -578,11 +580,11 @@ fn service(owners: &[Owner], servers: &[Virtual]) -> lb_pool::Service {
     service
 }
 
-/// Raises the limit of open files to what this process may have, where checks are to run, and returns
-/// how many of them checks may have. Where it is refused, there are fewer at once.
-fn files_for_checks() -> usize {
+/// Raises the limit of open files to what this process may have, and returns how many of them the
+/// balancer may have. Where it is refused, there are fewer.
+fn open_files() -> usize {
     let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else {
-        return 1;
+        return 2;
     };
     let raised = soft < hard && setrlimit(Resource::RLIMIT_NOFILE, hard, hard).is_ok();
     let limit = if raised { hard } else { soft };

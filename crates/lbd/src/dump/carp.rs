@@ -125,8 +125,13 @@ mod tests {
             conflicts: Vec::new(),
             counters: CarpCounters { received: 1, sent: 2, vrrp: 3, ..CarpCounters::default() },
         };
-        let group =
-            CarpGroup { name: "carp".into(), demotion: 1, by_operator: 0, by_state_sync: 1 };
+        let group = CarpGroup {
+            name: "carp".into(),
+            demotion: 1,
+            by_operator: 0,
+            by_state_sync: 1,
+            causes: Vec::new(),
+        };
         let (groups, instances) = (vec![group], vec![instance]);
         Carp { allow: true, preempt: false, log: 2, groups, instances }
     }

@@ -1,10 +1,11 @@
 //! The control socket: answers `lbctl`, whoever else connects and whatever they send.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use lb_config::Model;
@@ -13,13 +14,21 @@ use lb_control::{PROTOCOL_VERSION, Request, RequestBody, Response, ResponseBody,
 use nix::unistd::{Group, Uid, User};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::{Semaphore, mpsc, oneshot};
-use tokio::time::timeout;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::pidfile::make_directory;
 
-/// Connections served at one time; more are told so and closed.
+/// Connections of others than root served at one time; more are told so and closed.
 const CONNECTIONS: usize = 32;
+/// The same of one user.
+const CONNECTIONS_OF_USER: usize = 8;
+/// Places kept for root, whoever else comes.
+const CONNECTIONS_OF_ROOT: usize = 16;
+/// From one answer to the next for others than root, on one connection.
+const PACE: Duration = Duration::from_millis(50);
+/// Others than root get a status that was asked of the engines for one of them at most so long ago.
+const STATUS_AGE: Duration = Duration::from_millis(250);
 /// The longest request, in octets.
 const LONGEST: u64 = 64 * 1024;
 /// How long a client may take for a line, or to read an answer.
@@ -138,25 +147,98 @@ impl Drop for Control {
 }
 
 async fn accept(listener: UnixListener, commands: mpsc::Sender<Command>) {
-    let slots = Arc::new(Semaphore::new(CONNECTIONS));
+    let seats = Arc::new(Seats::default());
+    let recent = Arc::new(Recent::default());
     loop {
         let stream = match listener.accept().await {
             Ok((stream, _)) => stream,
             Err(error) => {
                 // Out of descriptors or memory: it passes, and spinning would not help it.
                 tracing::warn!("control socket: {error}");
-                tokio::time::sleep(Duration::from_secs(1)).await;
+                sleep(Duration::from_secs(1)).await;
                 continue;
             }
         };
-        let commands = commands.clone();
-        match Arc::clone(&slots).try_acquire_owned() {
-            Ok(slot) => drop(tokio::spawn(async move {
-                serve(stream, &commands).await;
-                drop(slot);
-            })),
-            Err(_) => refuse(&stream),
+        let client = Client::of(&stream);
+        match Seats::take(&seats, client) {
+            Some(seat) => {
+                let (commands, recent) = (commands.clone(), Arc::clone(&recent));
+                tokio::spawn(async move {
+                    serve(stream, client, &commands, &recent).await;
+                    drop(seat);
+                });
+            }
+            None => refuse(&stream),
         }
+    }
+}
+
+/// Who is connected, by user; `None` for root and ourselves.
+#[derive(Debug, Default)]
+struct Seats(Mutex<BTreeMap<Option<u32>, usize>>);
+
+/// A place of one connection; free again when it is dropped.
+struct Seat {
+    seats: Arc<Seats>,
+    user: Option<u32>,
+}
+
+impl Seats {
+    fn taken(&self) -> MutexGuard<'_, BTreeMap<Option<u32>, usize>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A place for a client, if there is one for it.
+    fn take(seats: &Arc<Self>, client: Client) -> Option<Seat> {
+        let user = match client {
+            Client { privileged: true, .. } => None,
+            Client { user, .. } => Some(user.map_or(u32::MAX, Uid::as_raw)),
+        };
+        let mut taken = seats.taken();
+        let of_user = taken.get(&user).copied().unwrap_or_default();
+        let of_others: usize =
+            taken.iter().filter(|(user, _)| user.is_some()).map(|(_, count)| count).sum();
+        let has_room = match user {
+            None => of_user < CONNECTIONS_OF_ROOT,
+            Some(_) => of_user < CONNECTIONS_OF_USER && of_others < CONNECTIONS,
+        };
+        if !has_room {
+            return None;
+        }
+        taken.insert(user, of_user + 1);
+        Some(Seat { seats: Arc::clone(seats), user })
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        let mut taken = self.seats.taken();
+        match taken.get_mut(&self.user) {
+            Some(count) if *count > 1 => *count -= 1,
+            _ => drop(taken.remove(&self.user)),
+        }
+    }
+}
+
+/// The line of the last status that was answered to others than root.
+#[derive(Debug, Default)]
+struct Recent(tokio::sync::Mutex<Option<(Instant, Arc<[u8]>)>>);
+
+impl Recent {
+    /// A status that is not too old. Who asks meanwhile waits for the same one.
+    async fn line(&self, commands: &mpsc::Sender<Command>) -> Arc<[u8]> {
+        let mut last = self.0.lock().await;
+        if let Some((at, line)) = &*last
+            && at.elapsed() < STATUS_AGE
+        {
+            return Arc::clone(line);
+        }
+        let fresh: Arc<[u8]> = match Ask(commands).of(Command::Status).await {
+            Some(status) => line(ResponseBody::Status { status: Box::new(status) }).into(),
+            None => return line(ending()).into(),
+        };
+        *last = Some((Instant::now(), Arc::clone(&fresh)));
+        fresh
     }
 }
 
@@ -166,8 +248,12 @@ fn refuse(stream: &UnixStream) {
 }
 
 /// Serves one client until it goes, errs or dawdles.
-async fn serve(stream: UnixStream, commands: &mpsc::Sender<Command>) {
-    let client = Client::of(&stream);
+async fn serve(
+    stream: UnixStream,
+    client: Client,
+    commands: &mpsc::Sender<Command>,
+    recent: &Recent,
+) {
     let (reader, mut writer) = stream.into_split();
     let mut reader = BufReader::new(reader);
     loop {
@@ -176,17 +262,21 @@ async fn serve(stream: UnixStream, commands: &mpsc::Sender<Command>) {
         let read = limited.read_until(b'\n', &mut request);
         let Ok(Ok(1..)) = timeout(PATIENCE, read).await else { return };
         let whole = request.ends_with(b"\n");
-        let body = if whole {
+        let answer: Arc<[u8]> = if whole {
             match understand(&request, client.privileged) {
-                Ok(command) => perform(command, client, commands).await,
-                Err(refusal) => refusal,
+                Ok(RequestBody::Status) if !client.privileged => recent.line(commands).await,
+                Ok(command) => line(perform(command, client, commands).await).into(),
+                Err(refusal) => line(refusal).into(),
             }
         } else {
-            error("a request is one line of at most 64 KiB")
+            line(error("a request is one line of at most 64 KiB")).into()
         };
-        let written = timeout(PATIENCE, writer.write_all(&line(body))).await;
+        let written = timeout(PATIENCE, writer.write_all(&answer)).await;
         if !whole || !matches!(written, Ok(Ok(()))) {
             return;
+        }
+        if !client.privileged {
+            sleep(PACE).await;
         }
     }
 }
@@ -372,7 +462,7 @@ mod tests {
     async fn a_crowd_is_turned_away_and_room_is_made_again() {
         let (_dir, path, _control) = socket().await;
         let mut crowd = Vec::new();
-        for _ in 0..CONNECTIONS {
+        for _ in 0..CONNECTIONS_OF_ROOT {
             crowd.push(UnixStream::connect(&path).await.unwrap());
         }
         assert!(ask_roughly(&path, b"").await.contains("too many"));
@@ -384,6 +474,47 @@ mod tests {
             }
             tokio::task::yield_now().await;
         }
+    }
+
+    #[test]
+    fn others_leave_places_for_root_and_for_each_other() {
+        let seats = Arc::new(Seats::default());
+        let client = |user, privileged| Client { user: Some(Uid::from_raw(user)), privileged };
+        let take = |user| Seats::take(&seats, client(user, user == 0));
+        let mut of_alice: Vec<Seat> = std::iter::from_fn(|| take(1000)).collect();
+        assert_eq!(of_alice.len(), CONNECTIONS_OF_USER);
+        let of_others: Vec<Seat> = (1001..1100).filter_map(take).collect();
+        assert_eq!(of_alice.len() + of_others.len(), CONNECTIONS);
+        let of_root: Vec<Seat> = std::iter::from_fn(|| take(0)).collect();
+        assert_eq!(of_root.len(), CONNECTIONS_OF_ROOT);
+        of_alice.pop();
+        assert!(take(2000).is_some());
+        drop((of_alice, of_others, of_root));
+        assert!(seats.taken().is_empty());
+    }
+
+    #[tokio::test]
+    async fn others_than_root_share_a_status() {
+        let (sender, mut commands) = mpsc::channel(1);
+        let asked = Arc::new(Mutex::new(0));
+        let count = Arc::clone(&asked);
+        tokio::spawn(async move {
+            while let Some(command) = commands.recv().await {
+                let Command::Status(answer) = command else { panic!("{command:?}") };
+                *count.lock().unwrap() += 1;
+                let status = include_str!("../../../lbctl/src/status/carp.json");
+                answer.send(serde_json::from_str(status).unwrap()).unwrap();
+            }
+        });
+        tokio::time::pause();
+        let recent = Recent::default();
+        for _ in 0..100 {
+            assert!(recent.line(&sender).await.starts_with(b"{\"v\":1,\"answer\":\"status\""));
+        }
+        assert_eq!(*asked.lock().unwrap(), 1);
+        tokio::time::advance(STATUS_AGE).await;
+        recent.line(&sender).await;
+        assert_eq!(*asked.lock().unwrap(), 2);
     }
 
     #[tokio::test]

@@ -38,6 +38,7 @@ use crate::balancer::{self, Balancer};
 use crate::cli::Args;
 use crate::dump::{self, Dump};
 use crate::engine::EventSink;
+use crate::init;
 use config::Configuration;
 use control::{Command, Control};
 use maintenance::Register;
@@ -202,6 +203,7 @@ pub async fn run(
     let started = supervisor.start_engines();
     complaints.log();
     started?;
+    supervisor.log_started();
     // Without it the VIPs are as alive as with it: a complaint, no reason to stop.
     let control = Control::listen(&supervisor.socket, commands_in)
         .inspect_err(|message| tracing::error!("{message}"))
@@ -272,6 +274,20 @@ impl Supervisor {
             );
         }
         Ok(())
+    }
+
+    /// The lines by which others know that keepalived's children run; ours are threads.
+    fn log_started(&self) {
+        let pid = std::process::id();
+        for (name, runs) in
+            [("Healthcheck", self.balancer.is_on()), ("VRRP", self.advertiser.is_on())]
+        {
+            if runs {
+                tracing::info!(
+                    "Starting {name} child process, pid={pid} (a thread of this process)"
+                );
+            }
+        }
     }
 
     fn start_advertiser(&mut self, model: &Model) -> anyhow::Result<()> {
@@ -409,7 +425,14 @@ impl Supervisor {
 
     /// One event to everyone who subscribes: the log, scripts, our own memory, the service manager.
     fn handle(&mut self, event: &Event) {
-        log_event(&event.kind, self.model.global.carp.log);
+        match &event.kind {
+            EventKind::Script { name, up: false }
+                if let Some(result) = self.tracker.result(name) =>
+            {
+                tracing::info!(target: "lbd::advertiser", "{} ({result})", event.kind);
+            }
+            kind => log_event(kind, self.model.global.carp.log),
+        }
         if let Some(subject) = notify::subject(&event.kind) {
             self.runner.run(&subject, self.notifications.runs(&event.kind));
         }
@@ -467,7 +490,8 @@ impl Supervisor {
 
     /// Puts the file as it is now in force, whole or not at all.
     async fn reload(&mut self, inbox: &mut Inbox) -> Result<String, String> {
-        tracing::info!("Reloading {}", self.args.config.display());
+        tracing::info!("Reloading ...");
+        tracing::info!("Configuration file {}", self.args.config.display());
         if let Ok(now) = NotifyState::monotonic_usec_now() {
             tell_systemd(&[NotifyState::Reloading, now]);
         }
@@ -586,7 +610,7 @@ impl Supervisor {
         let cleared = Arc::clone(&self.cleared);
         let mut daemon = status::Daemon {
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            pid: std::process::id(),
+            pid: init::daemon_pid(),
             started: self.started,
             config: self.args.config.display().to_string(),
             last_reload: self.last_reload.clone(),

@@ -38,7 +38,11 @@ impl Supervisor {
                 let name = name.to_owned();
                 tokio::spawn(async move {
                     let verdict = match timeout(limit, left).await {
-                        Ok(Ok(state)) => Ok(format!("{name} has handed over and is {state} now")),
+                        Ok(Ok(state)) => Ok(format!(
+                            "{name} has handed over and is {state} now; it does not take the role \
+                             from another router until it has been MASTER again, or until \
+                             `lbctl maintenance off {name}`"
+                        )),
                         Ok(Err(_)) => Err("the daemon is about to stop".to_owned()),
                         Err(_) => Err(format!(
                             "{name} is MASTER still: no other router took over; `lbctl why {name}` \
@@ -107,10 +111,16 @@ impl Supervisor {
                 ));
             }
             (None, None, None) if key.is_some() || self.maintenance.entries().is_empty() => {
-                return Ok(match key {
+                // It ends what a hand-over has left as well: the instance preempts again.
+                if let Some(advertiser) = self.advertiser.engine() {
+                    advertiser.maintenance(key.as_deref(), None);
+                }
+                let state = match key {
                     Some(_) => format!("{whose} is not in maintenance"),
                     None => "no instance is in maintenance".to_owned(),
-                });
+                };
+                tracing::info!("{by} says: maintenance off of {whose}, which ends hand-overs too");
+                return Ok(format!("{state}; after a hand-over it may take its place again now"));
             }
             _ => {}
         }

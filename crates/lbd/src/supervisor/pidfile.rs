@@ -11,6 +11,8 @@ use nix::sys::signal;
 use nix::unistd::Pid;
 use thiserror::Error;
 
+use crate::init;
+
 /// A PID file that holds our number; removed when this ends.
 #[derive(Debug)]
 pub struct PidFile {
@@ -73,7 +75,7 @@ impl PidFile {
         let mut text = String::new();
         let _ = Read::by_ref(&mut file).take(32).read_to_string(&mut text); // not a number: not a PID file
         let pid: i32 = text.trim().parse().unwrap_or(0);
-        let mut file = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+        let file = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
             Ok(file) => file,
             Err((_, Errno::EWOULDBLOCK)) => {
                 let (path, program) = (path.to_owned(), "lbd".to_owned());
@@ -86,9 +88,16 @@ impl PidFile {
         }
         // Monitoring of other users reads it, whatever the umask.
         file.set_permissions(fs::Permissions::from_mode(0o644)).map_err(failed)?;
-        file.set_len(0).and_then(|()| file.rewind()).map_err(failed)?;
-        writeln!(file, "{}", std::process::id()).map_err(failed)?;
-        Ok(Self { path: path.to_owned(), _file: file })
+        // Removed again if there is no room for the number: an empty one misleads.
+        let (pid, path) = (init::daemon_pid(), path.to_owned());
+        let mut written = Self { path, _file: file };
+        let file = &mut written._file;
+        let result =
+            file.set_len(0).and_then(|()| file.rewind()).and_then(|()| writeln!(file, "{pid}"));
+        match result {
+            Ok(()) => Ok(written),
+            Err(error) => Err(failed(error)),
+        }
     }
 }
 

@@ -41,6 +41,21 @@ struct TrackedRuns {
     status: Arc<Mutex<TrackedScript>>,
 }
 
+impl TrackedRuns {
+    fn status(&self) -> MutexGuard<'_, TrackedScript> {
+        self.status.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Says that its verdict outlives a reload.
+    fn log_kept(&self) {
+        let status = self.status();
+        if status.last.is_some() {
+            let verdict = if status.success { "successful" } else { "unsuccessful" };
+            tracing::info!("VRRP_Script({}) considered {verdict} on reload", status.name);
+        }
+    }
+}
+
 /// A task that follows what it is told to; aborted when this is dropped.
 #[derive(Debug)]
 struct Task<T> {
@@ -161,7 +176,9 @@ impl Tracker {
             .collect();
         self.running.retain(|name, runs| {
             let keep = wanted.get(name.as_str()) == Some(&&runs.config);
-            if !keep {
+            if keep {
+                runs.log_kept();
+            } else {
                 runs.task.abort();
             }
             keep
@@ -184,12 +201,22 @@ impl Tracker {
         }
     }
 
+    /// How the last run of a script ended, in keepalived's words; `None` before its first result.
+    #[must_use]
+    pub fn result(&self, script: &str) -> Option<String> {
+        let status = self.running.get(script)?.status();
+        let last = status.last.as_deref()?;
+        Some(if last.starts_with("status ") {
+            format!("exited with {last}")
+        } else {
+            last.to_owned()
+        })
+    }
+
     /// How the runs of tracked scripts end.
     #[must_use]
     pub fn scripts(&self) -> Vec<TrackedScript> {
-        let status =
-            |runs: &TrackedRuns| runs.status.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        self.running.values().map(status).collect()
+        self.running.values().map(|runs| runs.status().clone()).collect()
     }
 
     /// Ends it all; a run of a script under way gets SIGTERM.
@@ -292,7 +319,11 @@ impl Runs {
         }
         status.success = success;
         if status.last.as_deref() != Some(result) {
-            tracing::info!("Script `{}` now returning {result}", status.name);
+            // Before its first run a script counts as one that returned 0, as for keepalived.
+            if status.last.is_some() || !success {
+                let shown = result.strip_prefix("status ").unwrap_or(result);
+                tracing::info!("Script `{}` now returning {shown}", status.name);
+            }
             (status.last, status.since) = (Some(result.to_owned()), Some(Timestamp::now()));
         }
     }

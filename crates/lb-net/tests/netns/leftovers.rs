@@ -1,0 +1,99 @@
+//! What a killed process has left is found by its mark and taken away, and nothing else.
+
+use std::collections::{BTreeSet, HashSet};
+use std::net::IpAddr;
+use std::process::Command;
+
+use lb_net::{
+    Address, AddressOptions, Change, Family, InUse, MacvlanMode, Presence, RouteSocket, VmacSpec,
+    Vmacs, clean, sweep, vrrp_mac,
+};
+
+use crate::cable::{Cable, ip, link, with_cable};
+
+fn shown(program: &str, arguments: &str) -> String {
+    let done = Command::new(program).args(arguments.split(' ')).output().unwrap();
+    String::from_utf8(done.stdout).unwrap()
+}
+
+fn add(address: &str, prefix: u8) -> (u32, IpAddr) {
+    let (ifindex, address) = (link("a").index, address.parse().unwrap());
+    let options = AddressOptions::default();
+    let (broadcast, scope, label) = (None, 0, None);
+    let vip = Address { ifindex, address, prefix, broadcast, scope, label, options };
+    RouteSocket::open().unwrap().change(&[Change::Add(vip)]).unwrap();
+    (ifindex, address)
+}
+
+/// A virtual MAC with its rules, which nobody takes away.
+fn leave_vmac(name: &str) {
+    let spec = VmacSpec {
+        name: name.into(),
+        base: link("a").index,
+        hardware: vrrp_mac(7, Family::Inet),
+        mode: MacvlanMode::Bridge,
+        ipv4: true,
+        ipv6: true,
+        link_local: None,
+        group: None,
+        tells_of_base: false,
+    };
+    Vmacs::open().unwrap().reconcile(&[spec]).unwrap();
+}
+
+fn setting() -> String {
+    std::fs::read_to_string("/proc/sys/net/ipv4/conf/a/arp_ignore").unwrap().trim().into()
+}
+
+#[test]
+fn what_is_not_configured_goes_and_what_others_made_stays() {
+    with_cable(|_: &Cable| {
+        let kept = add("192.0.2.200", 24);
+        add("192.0.2.201", 24);
+        add("2001:db8::201", 64);
+        ip("address add 192.0.2.202/24 dev a");
+        leave_vmac("vrrp.7");
+        ip("link add link a name theirs type macvlan");
+        assert_eq!(setting(), "1");
+        assert!(shown("nft", "list tables").contains("lbd_vmac_if"));
+
+        Vmacs::open().unwrap().sweeping(true).reconcile(&[]).unwrap();
+        let addresses = HashSet::from([kept]);
+        let in_use =
+            InUse { addresses, vmacs: BTreeSet::new(), bases: BTreeSet::new(), shares: false };
+        sweep(&mut RouteSocket::open().unwrap(), &in_use).unwrap();
+
+        let addresses = shown("ip", "-o address show dev a");
+        assert!(addresses.contains("192.0.2.200/") && addresses.contains("192.0.2.202/"));
+        assert!(!addresses.contains("192.0.2.201/") && !addresses.contains("2001:db8::201/"));
+        let links = shown("ip", "-br link show type macvlan");
+        assert!(links.contains("theirs@") && !links.contains("vrrp.7@"), "{links}");
+        assert_eq!(setting(), "0");
+        assert!(!shown("nft", "list tables").contains("lbd"));
+    });
+}
+
+#[test]
+fn cleaning_up_waits_for_the_last_one_that_is_here() {
+    with_cable(|_: &Cable| {
+        let presence = Presence::announce().unwrap();
+        assert_eq!(presence.other().unwrap(), None);
+        let second = Presence::announce().unwrap();
+        let pid = std::process::id().to_string();
+        assert_eq!(presence.other().unwrap(), Some(pid.clone()));
+        drop(second);
+        add("192.0.2.201", 24);
+        leave_vmac("vrrp.7");
+        assert_eq!(clean(true).unwrap(), Some(pid));
+        assert!(shown("ip", "-o address show dev a").contains("192.0.2.201/"));
+        drop(presence);
+        // Where it was told to leave its addresses.
+        assert_eq!(clean(false).unwrap(), None);
+        assert!(shown("ip", "-o address show dev a").contains("192.0.2.201/"));
+        assert!(shown("ip", "-br link show type macvlan").contains("vrrp.7@"));
+        assert_eq!(clean(true).unwrap(), None);
+        assert!(!shown("ip", "-o address show dev a").contains("192.0.2.201/"));
+        assert!(!shown("ip", "-br link show type macvlan").contains("vrrp.7@"));
+        assert!(!shown("nft", "list tables").contains("lbd"));
+    });
+}
