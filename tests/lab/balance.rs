@@ -10,7 +10,7 @@ use lb_control::status::{RealServer, VirtualServer};
 use lb_lab::{Host, Lab, Server, wait_until};
 use lb_tests::pulse::undisturbed;
 use lb_tests::{
-    KeptAlive, SOON, Test, installed, lbd, notes, on_one_switch, run, start, status, wait_notes,
+    KeptAlive, SOON, Test, installed, lbd, on_one_switch, run, start, status, wait_notes,
     wait_status, write_note,
 };
 

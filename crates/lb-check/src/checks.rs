@@ -68,7 +68,8 @@ pub struct Report {
 
 /// Checkers that run when it is their time.
 pub struct Checks {
-    entries: HashMap<Id, Entry>,
+    /// In boxes: a table of ten thousand has room for six thousand more.
+    entries: HashMap<Id, Box<Entry>>,
     /// One element for each checker that waits; those of removed ones stay until their time.
     due: BinaryHeap<Reverse<(Instant, Id)>>,
     alarm: Pin<Box<Sleep>>,
@@ -124,7 +125,8 @@ impl Checks {
         let schedule = Schedule::new(spec.timing, rhythm, memory, now(), jitter);
         self.due.extend(schedule.deadline().map(|at| Reverse((at, id))));
         let probe = spec.probe.clone();
-        self.entries.insert(id, Entry { probe, schedule, script: None, suspended: false });
+        let entry = Entry { probe, schedule, script: None, suspended: false };
+        self.entries.insert(id, Box::new(entry));
         id
     }
 
@@ -132,6 +134,12 @@ impl Checks {
     /// that are due and find no room wait in order, and their time begins when they do.
     pub fn limit(&mut self, probes: usize) {
         self.limit = probes.max(1);
+    }
+
+    /// How many probes wait for a place, and how many places there are.
+    #[must_use]
+    pub fn waiting(&self) -> (usize, usize) {
+        (self.waiting.len(), self.limit)
     }
 
     /// Removes a checker and returns what it remembers. A run under way reports nothing; a

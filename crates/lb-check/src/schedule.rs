@@ -86,7 +86,9 @@ impl Memory {
 /// One checker's schedule.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Schedule {
-    timing: Timing,
+    delay_loop: Duration,
+    delay_before_retry: Duration,
+    retry: u32,
     rhythm: Rhythm,
     memory: Memory,
     /// When the next run is due, or the one under way was.
@@ -109,14 +111,22 @@ impl Schedule {
         now: Instant,
         jitter: Duration,
     ) -> Self {
-        let timing = Timing {
-            delay_loop: timing.delay_loop.clamp(Duration::from_millis(1), FOREVER),
-            delay_before_retry: timing.delay_before_retry.min(FOREVER),
-            ..timing
-        };
-        let memory = Memory { attempts: memory.attempts.min(timing.retry), ..memory };
+        let Timing { retry, .. } = timing;
+        let delay_loop = timing.delay_loop.clamp(Duration::from_millis(1), FOREVER);
+        let delay_before_retry = timing.delay_before_retry.min(FOREVER);
+        let memory = Memory { attempts: memory.attempts.min(retry), ..memory };
         let due = now + FIRST + jitter.min(FOREVER);
-        Self { timing, rhythm, memory, due, running: false, url: 0, suspect: false }
+        Self {
+            delay_loop,
+            delay_before_retry,
+            retry,
+            rhythm,
+            memory,
+            due,
+            running: false,
+            url: 0,
+            suspect: false,
+        }
     }
 
     /// When the next run is due; `None` while one is under way.
@@ -137,7 +147,7 @@ impl Schedule {
     /// Takes what the run came to, sets the next one and says what this one means.
     pub fn finish(&mut self, now: Instant, run: Run) -> Meaning {
         self.running = false;
-        let Timing { delay_loop, delay_before_retry, retry, .. } = self.timing;
+        let Self { delay_loop, delay_before_retry, retry, .. } = *self;
         match run {
             Run::Skipped => {
                 self.due = self.period(now);
@@ -186,7 +196,7 @@ impl Schedule {
 
     /// The first moment after `now` that is a whole number of periods after this run was due.
     fn period(&self, now: Instant) -> Instant {
-        let period = self.timing.delay_loop;
+        let period = self.delay_loop;
         let next = self.due + period;
         if next > now {
             return next;

@@ -72,7 +72,7 @@ fn serve(
 ) -> (SocketAddr, mpsc::Receiver<String>) {
     let listener = TcpListener::bind(LOCALHOST).expect("listener");
     let address = listener.local_addr().expect("address");
-    let (sender, requests) = mpsc::channel();
+    let (sender, requests) = mpsc::sync_channel(1);
     thread::spawn(move || {
         let (mut stream, _) = listener.accept().expect("client");
         let mut request = Vec::new();

@@ -9,7 +9,7 @@ use std::fs::{self, File};
 use std::io::{self, PipeReader, PipeWriter, Read};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::{Receiver, sync_channel};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -114,7 +114,7 @@ impl Namespaces {
             .context(|| "open the PID namespace".into())?;
             Ok((net, mnt, uts, File::from(pid), init))
         })?;
-        let (say, dead) = channel();
+        let (say, dead) = sync_channel(1);
         thread::Builder::new()
             .name(format!("{host} life"))
             .stack_size(64 << 10)

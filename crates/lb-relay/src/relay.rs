@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::mpsc::{self, Receiver, SyncSender};
 use std::thread;
 use std::time::Duration;
 
@@ -106,7 +106,7 @@ struct Running {
 struct Open<T> {
     // In this order they are dropped: first the socket, then whoever waits for it hears of it.
     socket: T,
-    _closed: Sender<()>,
+    _closed: SyncSender<()>,
 }
 
 impl<T> AsRef<T> for Open<T> {
@@ -173,7 +173,7 @@ impl Relay {
             self.runtime.as_ref().ok_or_else(|| format!("{key}: the relay is stopping"))?;
         let balance = Balance::new(want);
         let site = Arc::new(Site::new(protocol, address, balance, Arc::clone(&self.context)));
-        let (sender, closed) = mpsc::channel();
+        let (sender, closed) = mpsc::sync_channel(1);
         let ours = Arc::clone(&site);
         // Sockets register with the runtime they are made in.
         let _inside = runtime.enter();

@@ -4,17 +4,25 @@ use std::any::Any;
 
 use jiff::Timestamp;
 use lb_control::{Event, EventKind};
-use tokio::sync::mpsc;
 
-/// Where engines put what happens. Never blocks; an event after the supervisor's end is dropped.
+use crate::mailbox::{Inbox, Message, Sender, mailbox};
+
+/// Events that wait for the supervisor at most: many of every instance and server of a large
+/// configuration. It says how many were dropped.
+const EVENTS: usize = 65_536;
+
+impl Message for Event {}
+
+/// Where engines put what happens. Never blocks; an event after the supervisor's end is dropped, and
+/// one that finds no room.
 #[derive(Clone, Debug)]
-pub struct EventSink(mpsc::UnboundedSender<Event>);
+pub struct EventSink(Sender<Event>);
 
 impl EventSink {
     /// A sink and the end the supervisor reads.
     #[must_use]
-    pub fn channel() -> (Self, mpsc::UnboundedReceiver<Event>) {
-        let (sender, receiver) = mpsc::unbounded_channel();
+    pub fn channel() -> (Self, Inbox<Event>) {
+        let (sender, receiver) = mailbox(EVENTS);
         (Self(sender), receiver)
     }
 

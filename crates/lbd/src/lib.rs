@@ -9,5 +9,6 @@ pub mod engine;
 pub mod inherited;
 pub mod init;
 pub mod log;
+pub mod mailbox;
 pub mod names;
 pub mod supervisor;

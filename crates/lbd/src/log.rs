@@ -109,6 +109,7 @@ impl Log {
     /// # Errors
     /// The file cannot be opened, or no thread is to be had.
     pub fn start(config: &Config) -> io::Result<Self> {
+        #[expect(clippy::disallowed_methods, reason = "lines that wait are counted, up to `QUEUE`")]
         let (sender, receiver) = mpsc::channel();
         let queue = Queue { sender, count: Arc::default() };
         let console = config.console;

@@ -93,8 +93,8 @@ impl Site {
     fn new() -> Self {
         let ours = own_namespace();
         let peers = thread::scope(|scope| {
-            let (tell, told) = mpsc::channel();
-            let (release, released) = mpsc::channel::<()>();
+            let (tell, told) = mpsc::sync_channel(1);
+            let (release, released) = mpsc::sync_channel::<()>(1);
             scope.spawn(move || {
                 unshare(CloneFlags::CLONE_NEWNET).unwrap();
                 tell.send((gettid(), own_namespace())).unwrap();

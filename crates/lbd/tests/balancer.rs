@@ -12,7 +12,7 @@ use lb_control::status::VirtualServer;
 use lb_control::{Event, EventKind};
 use lbd::balancer::{Balancer, DataplaneChoice, Options, Plan};
 use lbd::engine::EventSink;
-use tokio::sync::mpsc::UnboundedReceiver;
+use lbd::mailbox::Inbox;
 use tokio::time::{sleep, timeout};
 
 /// Every wait of these tests; none of them comes near it.
@@ -93,14 +93,14 @@ fn plan(text: &str) -> Plan {
     Plan::from(&loaded.model.unwrap_or_else(|| panic!("{:?}", loaded.diagnostics)))
 }
 
-fn start(text: &str, dataplane: DataplaneChoice) -> (Balancer, UnboundedReceiver<Event>) {
+fn start(text: &str, dataplane: DataplaneChoice) -> (Balancer, Inbox<Event>) {
     let (sink, events) = EventSink::channel();
     let options = Options { dataplane, ..Options::default() };
     (Balancer::start(plan(text), options, sink).expect("engine"), events)
 }
 
 /// The next event but the quorum that a healthy pool gains at its start.
-async fn next(events: &mut UnboundedReceiver<Event>) -> String {
+async fn next(events: &mut Inbox<Event>) -> String {
     let event = loop {
         let event = timeout(PATIENCE, events.recv()).await.expect("an event in time");
         let event = event.expect("an event");

@@ -62,8 +62,8 @@ impl Cable {
 /// A new namespace, which `connect` may call by the number of a process in it.
 pub fn new_namespace(connect: impl FnOnce(Pid)) -> File {
     thread::scope(|scope| {
-        let (tell, told) = mpsc::channel();
-        let (release, released) = mpsc::channel::<()>();
+        let (tell, told) = mpsc::sync_channel(1);
+        let (release, released) = mpsc::sync_channel::<()>(1);
         scope.spawn(move || {
             unshare(CloneFlags::CLONE_NEWNET).unwrap();
             tell.send((gettid(), own_namespace())).unwrap();

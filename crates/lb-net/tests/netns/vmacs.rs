@@ -260,7 +260,7 @@ fn hundreds_are_made_at_once() {
 
 /// Advertisements of both routers leave by macvlans of the same MAC; who hears them?
 fn heard_by_base_and_vmac(mode: MacvlanMode) -> [Vec<u8>; 2] {
-    let (tell, told) = std::sync::mpsc::channel();
+    let (tell, told) = std::sync::mpsc::sync_channel(1);
     with_cable(move |cable: &Cable| {
         let group: IpAddr = "224.0.0.18".parse().unwrap();
         let mut vmacs = Vmacs::open().unwrap();

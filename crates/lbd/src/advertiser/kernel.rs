@@ -5,7 +5,8 @@ use std::io;
 use std::mem;
 use std::net::IpAddr;
 use std::num::NonZeroU32;
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::time::Duration;
 
 use lb_config::model;
 use lb_control::EventKind;
@@ -26,8 +27,6 @@ use lb_node::{Guarded, Input, LinkIndex, Node, Shared, Vmac};
 /// from the moment they were asked for.
 #[derive(Debug)]
 pub(super) struct Kernel {
-    /// For asking; changes are the keeper's.
-    route: RouteSocket,
     monitor: Monitor,
     keeper: Keeper,
     rules: Rules,
@@ -41,6 +40,33 @@ pub(super) struct Kernel {
     other_macs: BTreeSet<LinkIndex>,
     /// How many notifications are yet to come of addresses that we remove.
     removed: HashMap<(LinkIndex, IpAddr), u32>,
+    /// While everything is asked for anew: what has changed since then.
+    surveying: Option<Changed>,
+    /// Notifications were lost again meanwhile.
+    overrun: bool,
+    /// What was found, until it is taken note of.
+    found: Arc<Mutex<Option<io::Result<Found>>>>,
+    waker: Arc<Waker>,
+}
+
+/// Links and addresses as the kernel listed them.
+#[derive(Debug)]
+struct Found {
+    links: Vec<Link>,
+    addresses: Vec<InterfaceAddress>,
+}
+
+impl Found {
+    fn ask(route: &mut RouteSocket) -> io::Result<Self> {
+        Ok(Self { links: route.links()?, addresses: route.addresses()? })
+    }
+}
+
+/// What is known better than by a list that was asked for before.
+#[derive(Debug, Default)]
+struct Changed {
+    links: BTreeSet<LinkIndex>,
+    addresses: HashSet<(LinkIndex, IpAddr)>,
 }
 
 impl Kernel {
@@ -61,10 +87,9 @@ impl Kernel {
         let vmacs = Vmacs::open()?.sweeping(is_alone(&presence));
         let keeper = Keeper::start(changes, Announcer::open()?, events, Arc::clone(&waker))
             .map_err(system("starting the thread that keeps addresses"))?;
-        let rules = Rules::start(vmacs, waker)
+        let rules = Rules::start(vmacs, Arc::clone(&waker))
             .map_err(system("starting the thread that makes links and rules"))?;
         Ok(Self {
-            route: RouteSocket::open()?,
             monitor,
             keeper,
             rules,
@@ -74,34 +99,76 @@ impl Kernel {
             addresses: HashSet::new(),
             other_macs: BTreeSet::new(),
             removed: HashMap::new(),
+            surveying: None,
+            overrun: false,
+            found: Arc::default(),
+            waker,
         })
     }
 
-    /// Tells everything there is, and what is no longer there of what was told before.
+    /// Tells everything there is, before the start. Waits for the kernel.
     pub(super) fn survey(&mut self, tell: &mut dyn FnMut(Input<'_>)) -> io::Result<()> {
-        let links = self.route.links()?;
-        let indices: BTreeSet<_> = links.iter().map(|link| link.index).collect();
-        for gone in self.links.keys().filter(|index| !indices.contains(index)) {
-            tell(Input::LinkGone { link: *gone });
+        let mut route = RouteSocket::open().map_err(io::Error::other)?;
+        self.take_in(Found::ask(&mut route)?, &Changed::default(), tell);
+        Ok(())
+    }
+
+    /// Has everything asked for anew by the thread that may wait, after the changes before it: a list
+    /// takes the kernel's lock, and with thousands of addresses its time. One list at a time.
+    fn survey_later(&mut self) -> io::Result<()> {
+        self.removed.clear();
+        if self.surveying.is_some() {
+            self.overrun = true;
+            return Ok(());
         }
-        self.links.clear();
-        for link in links {
-            self.link(link, tell);
-        }
-        let addresses = self.route.addresses()?;
-        // A VIP of ours is there even while the kernel looks for its duplicates.
-        let there = addresses.iter().filter(|address| address.ours || !address.tentative);
-        let present: HashSet<_> = there.map(|a| (a.ifindex, a.address)).collect();
-        for &(link, address) in self.addresses.difference(&present) {
-            if indices.contains(&link) {
-                tell(Input::Address { link, address, present: false });
+        tracing::warn!("the kernel's notifications overran; asking for everything anew");
+        self.surveying = Some(Changed::default());
+        let (found, waker) = (Arc::clone(&self.found), Arc::clone(&self.waker));
+        self.keeper.then(move || {
+            let route = RouteSocket::open().map_err(io::Error::other);
+            let all = route.and_then(|mut route| Found::ask(&mut route));
+            *found.lock().unwrap_or_else(PoisonError::into_inner) = Some(all);
+            waker.wake();
+        })
+    }
+
+    /// Takes note of what was asked for anew, if it is there.
+    fn catch_up(&mut self, tell: &mut dyn FnMut(Input<'_>)) -> io::Result<()> {
+        let found = self.found.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(found) = found else { return Ok(()) };
+        let changed = self.surveying.take().unwrap_or_default();
+        self.take_in(found?, &changed, tell);
+        if mem::take(&mut self.overrun) { self.survey_later() } else { Ok(()) }
+    }
+
+    /// Tells everything that was found, and what is no longer there of what was told before, but for
+    /// what has changed since.
+    fn take_in(&mut self, found: Found, changed: &Changed, tell: &mut dyn FnMut(Input<'_>)) {
+        let there: BTreeSet<_> = found.links.iter().map(|link| link.index).collect();
+        let gone: Vec<_> = self.links.keys().copied().collect();
+        for index in gone {
+            if !there.contains(&index) && !changed.links.contains(&index) {
+                self.link_gone(index, tell);
             }
         }
-        self.addresses.clear();
-        for address in &addresses {
-            self.address(address, tell);
+        for link in found.links {
+            if !changed.links.contains(&link.index) {
+                self.link(link, tell);
+            }
         }
-        Ok(())
+        // A VIP of ours is there even while the kernel looks for its duplicates.
+        let present = found.addresses.iter().filter(|address| address.ours || !address.tentative);
+        let present: HashSet<_> = present.map(|a| (a.ifindex, a.address)).collect();
+        let gone: Vec<_> = self.addresses.difference(&present).copied().collect();
+        for place in gone.into_iter().filter(|place| !changed.addresses.contains(place)) {
+            self.addresses.remove(&place);
+            tell(Input::Address { link: place.0, address: place.1, present: false });
+        }
+        for address in &found.addresses {
+            if !changed.addresses.contains(&(address.ifindex, address.address)) {
+                self.address(address, tell);
+            }
+        }
     }
 
     /// Makes the virtual MACs of a node that has not started, so that it finds them, and before
@@ -147,7 +214,8 @@ impl Kernel {
             bases: vmacs.iter().map(|vmac| vmac.base).collect(),
             shares: !node.shares().is_empty(),
         };
-        if let Err(error) = lb_net::sweep(&mut self.route, &in_use) {
+        let swept = RouteSocket::open().and_then(|mut route| lb_net::sweep(&mut route, &in_use));
+        if let Err(error) = swept {
             tracing::warn!("{}", with_sources(&error));
         }
     }
@@ -164,7 +232,7 @@ impl Kernel {
         })?;
         // Fails when the thread has; it says so when it is asked for more.
         let _ = wait.recv();
-        self.settle(&mut |input| tell(node, input));
+        self.settle(&mut |input| tell(node, input))?;
         self.drain(&mut |input| tell(node, input))
     }
 
@@ -173,18 +241,13 @@ impl Kernel {
         let mut events = Vec::new();
         self.monitor.drain(|event| events.push(event))?;
         if events.contains(&Event::Overrun) {
-            tracing::warn!("the kernel's notifications overran; asking for everything anew");
-            self.removed.clear();
-            return self.survey(tell);
+            // What was read with it is part of what is asked for now.
+            return self.survey_later();
         }
         for event in events {
             match event {
                 Event::Link(link) => self.link(link, tell),
-                Event::LinkGone { index } => {
-                    self.links.remove(&index);
-                    self.addresses.retain(|(link, _)| *link != index);
-                    tell(Input::LinkGone { link: index });
-                }
+                Event::LinkGone { index } => self.link_gone(index, tell),
                 Event::Address(address) => self.address(&address, tell),
                 Event::AddressGone { address, by_us } => self.address_gone(&address, by_us, tell),
                 Event::Overrun => {}
@@ -193,12 +256,26 @@ impl Kernel {
         Ok(())
     }
 
+    fn link_gone(&mut self, index: LinkIndex, tell: &mut dyn FnMut(Input<'_>)) {
+        if let Some(changed) = &mut self.surveying {
+            changed.links.insert(index);
+            let addresses = self.addresses.iter().filter(|(link, _)| *link == index);
+            changed.addresses.extend(addresses);
+        }
+        self.links.remove(&index);
+        self.addresses.retain(|(link, _)| *link != index);
+        tell(Input::LinkGone { link: index });
+    }
+
     /// The links that have another MAC since the last time: whoever is asked is to tell it.
     pub(super) fn take_other_macs(&mut self) -> BTreeSet<LinkIndex> {
         mem::take(&mut self.other_macs)
     }
 
     fn link(&mut self, link: Link, tell: &mut dyn FnMut(Input<'_>)) {
+        if let Some(changed) = &mut self.surveying {
+            changed.links.insert(link.index);
+        }
         tell(Input::Link { link: link.index, name: &link.name, up: link.up });
         let index = link.index;
         let hardware = link.hardware;
@@ -211,6 +288,7 @@ impl Kernel {
 
     fn address(&mut self, address: &InterfaceAddress, tell: &mut dyn FnMut(Input<'_>)) {
         let InterfaceAddress { ifindex: link, address, tentative, .. } = *address;
+        self.changed((link, address));
         if !tentative {
             self.addresses.insert((link, address));
             tell(Input::Address { link, address, present: true });
@@ -227,15 +305,24 @@ impl Kernel {
         if by_us && forget(&mut self.removed, &key) {
             return;
         }
+        self.changed(key);
         // By somebody else, or a secondary address that the kernel took away with its primary one.
         self.addresses.remove(&key);
         tell(Input::Address { link: key.0, address: key.1, present: false });
+    }
+
+    /// An address is known better than by a list that was asked for before.
+    fn changed(&mut self, place: (LinkIndex, IpAddr)) {
+        if let Some(changed) = &mut self.surveying {
+            changed.addresses.insert(place);
+        }
     }
 
     /// Has changes made in their order.
     pub(super) fn change(&mut self, changes: Vec<VipChange>) -> io::Result<()> {
         for VipChange { vip, present } in &changes {
             let key = (vip.link, vip.address.address);
+            self.changed(key);
             if *present {
                 self.addresses.insert(key);
             } else {
@@ -252,7 +339,11 @@ impl Kernel {
 
     /// Takes note of changes that were not made as asked; a refusal is logged, and of a virtual MAC
     /// told.
-    pub(super) fn settle(&mut self, tell: &mut dyn FnMut(Input<'_>)) {
+    ///
+    /// # Errors
+    /// When the kernel does not say what there is after notifications were lost.
+    pub(super) fn settle(&mut self, tell: &mut dyn FnMut(Input<'_>)) -> io::Result<()> {
+        self.catch_up(tell)?;
         for (name, error) in self.rules.vmac_failures() {
             let (reason, taken) = (with_sources(&error), matches!(error, Error::NameTaken { .. }));
             tracing::error!("virtual MAC {name}: {reason}");
@@ -298,6 +389,7 @@ impl Kernel {
                 );
             }
         }
+        Ok(())
     }
 
     /// What announces an address at a link; none where there is nobody to tell.
@@ -402,6 +494,17 @@ impl Kernel {
     /// Calls `f` when the changes of addresses before it are made.
     pub(super) fn then(&self, f: impl FnOnce() + Send + 'static) -> io::Result<()> {
         self.keeper.then(f)
+    }
+
+    /// Waits until the changes of addresses before it are made, for so long at most.
+    pub(super) fn wait(&self, limit: Duration) -> io::Result<()> {
+        let (done, wait) = mpsc::sync_channel(1);
+        self.then(move || {
+            let _ = done.send(());
+        })?;
+        // Later is good as well: the kernel has a lock that others hold for seconds at times.
+        let _ = wait.recv_timeout(limit);
+        Ok(())
     }
 
     /// Calls `f` when everything before it is done: addresses first, then links and rules.

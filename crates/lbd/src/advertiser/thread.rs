@@ -4,7 +4,7 @@ use std::error::Error as _;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
 use std::mem;
-use std::sync::{Arc, PoisonError, mpsc};
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -23,6 +23,7 @@ use crate::advertiser::sockets::Sockets;
 use crate::advertiser::watcher::Watcher;
 use crate::advertiser::{Masters, Observation, Options};
 use crate::engine::EventSink;
+use crate::mailbox::{Inbox, Message, Sender};
 use lb_node::{Action, Input, LinkIndex, Node};
 use lb_node::{Guarded, Plan};
 
@@ -70,6 +71,52 @@ pub(super) enum Command {
     Fail,
 }
 
+/// Commands that wait at most. One that finds no room is dropped, and with it its reply.
+pub(super) const ROOM: usize = 1024;
+
+impl Message for Command {
+    const MERGES: bool = true;
+
+    fn voids(&self, earlier: &Self) -> bool {
+        match (self, earlier) {
+            (Self::Observe(one), Self::Observe(other)) => one.voids(other),
+            (Self::Handover { name }, Self::Handover { name: other }) => name == other,
+            (Self::Maintenance { name, .. }, Self::Maintenance { name: other, .. }) => {
+                name == other
+            }
+            (Self::StateSync { .. }, Self::StateSync { .. }) => true,
+            (Self::Claim(one), Self::Claim(other)) => {
+                (one.ifindex, one.address) == (other.ifindex, other.address)
+            }
+            _ => false,
+        }
+    }
+
+    fn always(&self) -> bool {
+        match self {
+            Self::Apply { .. }
+            | Self::ApplyGuarded { .. }
+            | Self::Announce { .. }
+            | Self::StateSync { .. }
+            | Self::Stop { .. }
+            | Self::Fail => true,
+            Self::Observe(observation) => observation.always(),
+            Self::Handover { .. }
+            | Self::Maintenance { .. }
+            | Self::Demote { .. }
+            | Self::Claim(_)
+            | Self::Why { .. }
+            | Self::Status { .. } => false,
+        }
+    }
+}
+
+/// How long a start waits for addresses of an earlier life to be gone.
+const LEFTOVERS: Duration = Duration::from_millis(500);
+
+/// After a snapshot for the status so many times its cost passes until the next.
+const SNAPSHOT_PAUSE: u32 = 20;
+
 const TIMER: u64 = 0;
 const COMMANDS: u64 = 1;
 const KERNEL: u64 = 2;
@@ -101,7 +148,7 @@ pub(super) struct Thread {
     /// More addresses are guarded than this plan says, as long as instances of the last one hold them.
     overguarded: bool,
     /// For what is to be done when other threads are through.
-    orders: mpsc::Sender<Command>,
+    orders: Sender<Command>,
     tape: Tape,
     kernel: Kernel,
     sockets: Sockets,
@@ -114,7 +161,11 @@ pub(super) struct Thread {
     /// Of the last wake-up, kept for its memory.
     ready: Vec<u64>,
     timer: Timer,
-    commands: mpsc::Receiver<Command>,
+    commands: Inbox<Command>,
+    /// Who wants to know the status, at most as many as commands wait.
+    asked: Vec<oneshot::Sender<lb_node::Status>>,
+    /// When they are told at the earliest.
+    snapshot_at: Instant,
     waker: Arc<Waker>,
     masters: Masters,
     keep_vips: bool,
@@ -126,7 +177,7 @@ impl Thread {
     pub(super) fn new(
         Start { plan, node, sockets, seed, options }: Start,
         events: EventSink,
-        (orders, commands): (mpsc::Sender<Command>, mpsc::Receiver<Command>),
+        (orders, commands): (Sender<Command>, Inbox<Command>),
         waker: Arc<Waker>,
         masters: Masters,
     ) -> Result<Self, lb_net::Error> {
@@ -161,6 +212,8 @@ impl Thread {
             ready: Vec::new(),
             timer,
             commands,
+            asked: Vec::new(),
+            snapshot_at: now,
             waker,
             masters,
             keep_vips: options.keep_vips,
@@ -186,6 +239,8 @@ impl Thread {
         }
         tell(node, Input::Start);
         thread.act().map_err(netlink)??;
+        // Addresses of an earlier life are gone when we say that we have started.
+        thread.kernel.wait(LEFTOVERS).map_err(netlink)?;
         thread.kernel.sweep(&thread.node);
         // Those that were adopted have not become MASTER just now.
         *thread.masters.lock().unwrap_or_else(PoisonError::into_inner) = thread.node.masters();
@@ -239,7 +294,7 @@ impl Thread {
         }
         if ready.contains(&COMMANDS) {
             self.waker.clear();
-            kernel.settle(&mut tell);
+            kernel.settle(&mut tell)?;
         }
         if ready.contains(&KERNEL) {
             kernel.drain(&mut tell)?;
@@ -250,16 +305,48 @@ impl Thread {
         }
         self.warn_if_not_opened()?;
         if ready.contains(&COMMANDS) {
-            while let Ok(command) = self.commands.try_recv() {
-                self.obey(command)?;
-            }
+            self.obey_all()?;
         }
         if self.overguarded && self.node.is_settled() {
             self.overguarded = false;
             self.kernel.guard_at_last(self.plan.guarded())?;
         }
+        self.answer();
         self.ready = ready;
         Ok(())
+    }
+
+    /// Does what it is told; not for ever, while others go on telling.
+    fn obey_all(&mut self) -> io::Result<()> {
+        for _ in 0..ROOM {
+            let Ok(command) = self.commands.try_recv() else { break };
+            self.obey(command)?;
+        }
+        if !self.commands.is_empty() {
+            self.waker.wake();
+        }
+        let dropped = self.commands.take_dropped();
+        if dropped > 0 {
+            tracing::error!(
+                "{dropped} questions, orders and results of scripts were dropped: more came than the \
+                 advertiser could handle"
+            );
+        }
+        Ok(())
+    }
+
+    /// Tells the status to all who asked for it, unless the last time was a moment ago.
+    fn answer(&mut self) {
+        let now = Instant::now();
+        if self.asked.is_empty() || now < self.snapshot_at {
+            return;
+        }
+        let status = self.node.status(now, Timestamp::now());
+        for reply in self.asked.drain(..).filter(|reply| !reply.is_closed()) {
+            // Whoever asked may have gone.
+            let _ = reply.send(status.clone());
+        }
+        self.snapshot_at = Instant::now() + now.elapsed() * SNAPSHOT_PAUSE;
     }
 
     fn obey(&mut self, command: Command) -> io::Result<()> {
@@ -315,7 +402,9 @@ impl Thread {
                 let _ = reply.send(self.node.why(&name, now, Timestamp::now()));
             }
             Command::Status { reply } => {
-                let _ = reply.send(self.node.status(now, Timestamp::now()));
+                if self.asked.len() < ROOM {
+                    self.asked.push(reply);
+                }
             }
             Command::Stop { reply } => {
                 // A second time it ends the wait for successors.
@@ -404,7 +493,9 @@ impl Thread {
     /// Arms the timer when it would fire too late. One that fires early costs less than arming it
     /// anew for every advertisement heard.
     fn arm(&mut self) -> io::Result<()> {
-        match (self.node.deadline(), self.timer.armed()) {
+        let answer_at = (!self.asked.is_empty()).then_some(self.snapshot_at);
+        let deadline = [self.node.deadline(), answer_at].into_iter().flatten().min();
+        match (deadline, self.timer.armed()) {
             (Some(deadline), Some(armed)) if armed <= deadline => Ok(()),
             (Some(deadline), _) => self.timer.arm(Some(deadline)),
             (None, _) => Ok(()),

@@ -7,12 +7,14 @@ use std::collections::HashMap;
 use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::mpsc::{self, TryRecvError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use lb_net::{Claim, Poller, Waker, Watch};
 use lb_node::LinkIndex;
+use tokio::sync::mpsc::error::TryRecvError;
+
+use crate::mailbox::{Inbox, Message, Sender, mailbox};
 
 /// A claim of the same address is passed on again after so long.
 const REPEAT: Duration = Duration::from_secs(1);
@@ -20,13 +22,21 @@ const REPEAT: Duration = Duration::from_secs(1);
 const CLAIMS: u64 = 0;
 const INTEREST: u64 = 1;
 
-/// Addresses whose claims matter, and where.
-type Interest = Vec<(LinkIndex, IpAddr)>;
+/// Addresses whose claims matter, and where. The last one that is told counts.
+struct Interest(Vec<(LinkIndex, IpAddr)>);
+
+impl Message for Interest {
+    const MERGES: bool = true;
+
+    fn voids(&self, _earlier: &Self) -> bool {
+        true
+    }
+}
 
 /// Hands the thread what to listen for. Dropping it ends the thread.
 #[derive(Debug)]
 pub(super) struct Watcher {
-    interest: Option<mpsc::Sender<Interest>>,
+    interest: Option<Sender<Interest>>,
     waker: Arc<Waker>,
     thread: Option<JoinHandle<()>>,
 }
@@ -39,7 +49,7 @@ impl Watcher {
         let waker = Arc::new(Waker::new().map_err(system)?);
         poller.add(&watch, CLAIMS).map_err(system)?;
         poller.add(&*waker, INTEREST).map_err(system)?;
-        let (interest, inbox) = mpsc::channel();
+        let (interest, inbox) = mailbox(1);
         let mut ears =
             Ears { watch, poller, waker: Arc::clone(&waker), inbox, passed: HashMap::new() };
         let run = move || {
@@ -52,10 +62,10 @@ impl Watcher {
     }
 
     /// Listens for exactly these from now on.
-    pub(super) fn follow(&self, interest: Interest) {
+    pub(super) fn follow(&self, interest: Vec<(LinkIndex, IpAddr)>) {
         if let Some(sender) = &self.interest {
             // A thread that failed has said so.
-            let _ = sender.send(interest);
+            let _ = sender.send(Interest(interest));
             self.waker.wake();
         }
     }
@@ -77,7 +87,7 @@ struct Ears {
     watch: Watch,
     poller: Poller,
     waker: Arc<Waker>,
-    inbox: mpsc::Receiver<Interest>,
+    inbox: Inbox<Interest>,
     /// When a claim was passed on last; at most one a VIP.
     passed: HashMap<(LinkIndex, IpAddr), Instant>,
 }
@@ -88,10 +98,10 @@ impl Ears {
             let ready: Vec<u64> = self.poller.wait(None)?.collect();
             if ready.contains(&INTEREST) {
                 self.waker.clear();
-                match self.latest() {
-                    Ok(Some(interest)) => self.follow(interest),
-                    Ok(None) => {}
-                    Err(Ended) => return Ok(()),
+                match self.inbox.try_recv() {
+                    Ok(interest) => self.follow(interest),
+                    Err(TryRecvError::Empty) => {}
+                    Err(TryRecvError::Disconnected) => return Ok(()),
                 }
             }
             if ready.contains(&CLAIMS) {
@@ -107,19 +117,7 @@ impl Ears {
         }
     }
 
-    /// The last of what waits; what came before it is of no interest any more.
-    fn latest(&self) -> Result<Option<Interest>, Ended> {
-        let mut latest = None;
-        loop {
-            match self.inbox.try_recv() {
-                Ok(interest) => latest = Some(interest),
-                Err(TryRecvError::Empty) => return Ok(latest),
-                Err(TryRecvError::Disconnected) => return Err(Ended),
-            }
-        }
-    }
-
-    fn follow(&mut self, interest: Interest) {
+    fn follow(&mut self, Interest(interest): Interest) {
         self.passed.clear();
         if let Err(error) = self.watch.set(interest) {
             tracing::warn!("claims of our addresses are not heard: {error}");
@@ -128,6 +126,3 @@ impl Ears {
         lb_net::release_memory();
     }
 }
-
-/// Nobody listens any more.
-struct Ended;

@@ -9,6 +9,7 @@ mod plan;
 mod plane;
 mod pool;
 mod presence;
+mod shortage;
 mod status;
 mod sync;
 
@@ -29,6 +30,7 @@ pub use plan::Plan;
 pub use pool::Legacy;
 
 use crate::engine::{EventSink, panic_message};
+use crate::mailbox::{Inbox, Message, Sender, mailbox};
 use pool::Pool;
 use sync::{Kernel, Synchroniser};
 
@@ -96,6 +98,21 @@ enum Command {
     Panic(String),
 }
 
+/// Commands that wait at most. One that finds no room is dropped, and with it its reply.
+const COMMANDS: usize = 256;
+
+impl Message for Command {
+    const MERGES: bool = true;
+
+    fn voids(&self, earlier: &Self) -> bool {
+        matches!((self, earlier), (Self::Send(_), Self::Send(_)))
+    }
+
+    fn always(&self) -> bool {
+        matches!(self, Self::Apply(..) | Self::Send(_) | Self::Stop(_) | Self::Panic(_))
+    }
+}
+
 /// What the engine says of itself.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Snapshot {
@@ -110,8 +127,8 @@ pub struct Snapshot {
 /// The running engine. Dropping it stops the engine without waiting for its end.
 #[derive(Debug)]
 pub struct Balancer {
-    commands: mpsc::UnboundedSender<Command>,
-    panics: mpsc::UnboundedReceiver<(String, Option<Legacy>)>,
+    commands: Sender<Command>,
+    panics: mpsc::Receiver<(String, Option<Legacy>)>,
     legacy: Option<Legacy>,
 }
 
@@ -121,17 +138,18 @@ impl Balancer {
     /// # Errors
     /// When there is no thread, or not the dataplane that was asked for.
     pub fn start(plan: Plan, options: Options, events: EventSink) -> Result<Self, Error> {
-        let (commands, inbox) = mpsc::unbounded_channel();
-        let (panicked, panics) = mpsc::unbounded_channel();
-        let (started, wait) = std::sync::mpsc::channel();
+        let (commands, inbox) = mailbox(COMMANDS);
+        let (panicked, panics) = mpsc::channel(1);
+        // A result, and a panic after it.
+        let (started, wait) = std::sync::mpsc::sync_channel(2);
         let farewell = started.clone();
         thread::Builder::new().name("lbd-balancer".to_owned()).spawn(move || {
             let mut pool = None; // outlives a panic
             let engine = || run(plan, options, events, inbox, &started, &mut pool);
             if let Err(payload) = catch_unwind(AssertUnwindSafe(engine)) {
                 let message = panic_message(payload.as_ref());
-                let _ = farewell.send(Err(Error::Panic(message.clone()))); // heard while starting
-                let _ = panicked.send((message, pool.map(Pool::into_legacy))); // and later
+                let _ = farewell.try_send(Err(Error::Panic(message.clone()))); // heard while starting
+                let _ = panicked.try_send((message, pool.map(Pool::into_legacy))); // and later
             }
         })?;
         match wait.recv() {
@@ -198,8 +216,8 @@ fn run(
     mut plan: Plan,
     options: Options,
     events: EventSink,
-    inbox: mpsc::UnboundedReceiver<Command>,
-    started: &std::sync::mpsc::Sender<Result<(), Error>>,
+    inbox: Inbox<Command>,
+    started: &std::sync::mpsc::SyncSender<Result<(), Error>>,
     pool: &mut Option<Pool>,
 ) {
     schedule(options.scheduling);
@@ -261,7 +279,7 @@ fn schedule(Scheduling { nice, realtime, no_swap }: Scheduling) {
 async fn serve(
     pool: &mut Pool,
     synchroniser: &mut Synchroniser<Kernel>,
-    mut inbox: mpsc::UnboundedReceiver<Command>,
+    mut inbox: Inbox<Command>,
 ) -> Option<oneshot::Sender<()>> {
     let mut audit = interval(AUDIT);
     audit.set_missed_tick_behavior(MissedTickBehavior::Delay);

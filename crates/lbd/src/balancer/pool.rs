@@ -1,9 +1,9 @@
 //! All virtual servers: verdicts go in; changes of the dataplane, then events, come out.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::io;
 use std::net::IpAddr;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use lb_check::schedule::Memory;
 use lb_check::{Checks, Id, Outcome, Probe, Report, Spec};
@@ -19,6 +19,7 @@ use super::owners::{Owner, Owners};
 use super::plan::{Checker, Identity, VirtualPlan, Work};
 use super::plane::Plane;
 use super::presence::Presence;
+use super::shortage::{Lack, Shortages};
 use super::{Error, Options, Plan};
 use crate::engine::EventSink;
 use crate::names;
@@ -29,6 +30,9 @@ const FEW: usize = 64;
 
 /// File descriptors that checks leave to all others, as far as that is not more than a half.
 const OTHER_FILES: u64 = 1024;
+
+/// From one word to the next about checks that wait for a place.
+const CROWDED: Duration = Duration::from_secs(60);
 
 /// The engine's state.
 pub(super) struct Pool {
@@ -44,8 +48,10 @@ pub(super) struct Pool {
     plan: Plan,
     places: HashMap<Id, Place>,
     owners: Owners,
-    /// Reasons why checks could not run that have been told.
-    told: HashSet<String>,
+    /// Why checks cannot run now.
+    shortages: Shortages,
+    /// When it was told last that checks wait for a place.
+    crowded: Option<Instant>,
     events: EventSink,
 }
 
@@ -80,6 +86,8 @@ pub(super) struct Check {
     log_all_failures: bool,
     /// What it adds to the weight of its server.
     adjustment: i64,
+    /// Why its last run could not be made.
+    lack: Lack,
 }
 
 /// What a checker saw last.
@@ -116,7 +124,8 @@ impl Pool {
             plan: Plan::default(),
             places: HashMap::new(),
             owners: Owners::default(),
-            told: HashSet::new(),
+            shortages: Shortages::default(),
+            crowded: None,
             events,
         };
         if let Some(Legacy { servers, memories, .. }) = legacy {
@@ -125,6 +134,7 @@ impl Pool {
                 let unknown = Memory { up: true, ran: false, attempts: 0 };
                 let memory = memories.get(&check.id).copied().unwrap_or(unknown);
                 check.id = pool.checks.add(&check.spec, memory);
+                check.lack = Lack::default(); // told to the one that failed
             }
         }
         Ok(pool)
@@ -157,7 +167,6 @@ impl Pool {
         }
         self.plane.set_timeouts(plan.timeouts);
         self.checks.limit(files.max(1));
-        self.told.clear();
         let mut events = Vec::new();
 
         // keepalived takes away before it adds.
@@ -351,13 +360,15 @@ impl Pool {
             }
             None => {
                 let id = self.checks.add(&spec, Memory { up, ran: false, attempts: 0 });
-                Check { id, spec, last: None, failures: 0, log_all_failures, adjustment: 0 }
+                let lack = Lack::default();
+                Check { id, spec, last: None, failures: 0, log_all_failures, adjustment: 0, lack }
             }
         }
     }
 
     fn forget(&mut self, checks: impl IntoIterator<Item = Check>) {
-        for check in checks {
+        for mut check in checks {
+            self.shortages.over(&mut check.lack);
             self.checks.remove(check.id);
         }
     }
@@ -382,6 +393,19 @@ impl Pool {
             }
         }
         self.tell(failures, events);
+        self.tell_crowd();
+    }
+
+    /// Tells, once in a while, that more checks are due than there are descriptors for.
+    fn tell_crowd(&mut self) {
+        let (waiting, limit) = self.checks.waiting();
+        if waiting > 0 && self.crowded.is_none_or(|told| told.elapsed() >= CROWDED) {
+            self.crowded = Some(Instant::now());
+            warn!(
+                "{waiting} checks are late: {limit} at once are all that the limit of open files \
+                 allows, and so many servers are slow or silent; raise it (LimitNOFILE)"
+            );
+        }
     }
 
     /// Takes one report. Returns whether the dataplane has to change.
@@ -394,15 +418,14 @@ impl Pool {
             Outcome::Up { weight } => (Some(weight), None),
             Outcome::Down(failure) => (None, Some(failure)),
             Outcome::NotRun(reason) => {
-                if self.told.insert(reason.clone()) {
-                    let real_server = virtual_server.real_server(server);
-                    warn!(
-                        "{kind} on service {real_server} cannot run, as perhaps others: {reason}"
-                    );
-                }
+                let mut lack = std::mem::take(&mut virtual_server.checks[server][checker].lack);
+                let who = || format!("{kind} on service {}", virtual_server.real_server(server));
+                self.shortages.left_out(&mut lack, &reason, who);
+                virtual_server.checks[server][checker].lack = lack;
                 return false;
             }
         };
+        self.shortages.over(&mut virtual_server.checks[server][checker].lack);
         let mut outputs = Vec::new();
         if let Some(wish) = weight {
             let configured = virtual_server.state.config().real_servers[server].weight;

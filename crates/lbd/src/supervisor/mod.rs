@@ -39,6 +39,7 @@ use crate::cli::Args;
 use crate::dump::{self, Dump};
 use crate::engine::EventSink;
 use crate::init;
+use crate::mailbox;
 use config::Configuration;
 use control::{Command, Control};
 use maintenance::Register;
@@ -76,10 +77,22 @@ pub struct Fatal {
 
 /// Everything that arrives, besides signals.
 struct Inbox {
-    events: mpsc::UnboundedReceiver<Event>,
+    events: mailbox::Inbox<Event>,
     results: Findings,
     commands: mpsc::Receiver<Command>,
     watchdog: Watchdog,
+}
+
+/// The next event; says how many were dropped before it for want of room.
+async fn next_event(events: &mut mailbox::Inbox<Event>) -> Option<Event> {
+    let event = events.recv().await;
+    let dropped = events.take_dropped();
+    if dropped > 0 {
+        tracing::error!(
+            "{dropped} events were dropped: more happened than the supervisor could tell"
+        );
+    }
+    event
 }
 
 /// The service manager's watchdog, if it has one for us.
@@ -332,7 +345,7 @@ impl Supervisor {
                     Signal::Dump { dump, clear } => self.dump(dump, clear),
                     Signal::ThreadDump => self.test_fault(),
                 },
-                Some(event) = inbox.events.recv() => self.handle(&event),
+                Some(event) = next_event(&mut inbox.events) => self.handle(&event),
                 result = inbox.results.next() => self.pass_on(result),
                 Some(command) = inbox.commands.recv() => match command {
                     Command::Status(answer) => self.answer_status(answer),
@@ -480,7 +493,7 @@ impl Supervisor {
         loop {
             tokio::select! {
                 biased;
-                Some(event) = inbox.events.recv() => self.handle(&event),
+                Some(event) = next_event(&mut inbox.events) => self.handle(&event),
                 result = inbox.results.next() => self.pass_on(result),
                 () = inbox.watchdog.due() => tell_systemd(&[NotifyState::Watchdog]),
                 done = &mut work => return done,

@@ -92,17 +92,18 @@ impl Runner {
         self.0.changed.notify_one();
     }
 
-    /// Waits until nothing runs any more, at most `limit`; what runs even then is ended. Nobody waits
-    /// for a script that hangs from now on.
+    /// Waits until nothing runs any more, at most `limit`; what runs even then is ended. In the second
+    /// half of that time nobody waits for a script that hangs.
     pub async fn drain(&self, limit: Duration) {
-        self.0.state().hurry = true;
-        self.0.changed.notify_one();
-        let idle = async {
+        let idle = async || {
             while self.0.state().turns.load() != (0, 0) {
                 sleep(Duration::from_millis(5)).await;
             }
         };
-        if timeout(limit, idle).await.is_err() {
+        let in_order = timeout(limit / 2, idle()).await;
+        self.0.state().hurry = true;
+        self.0.changed.notify_one();
+        if in_order.is_err() && timeout(limit / 2, idle()).await.is_err() {
             let (running, waiting) = self.0.state().turns.load();
             tracing::warn!(
                 "{running} notify scripts still run after {limit:?} and are ended, {waiting} events \

@@ -5,7 +5,6 @@ use std::rc::Rc;
 
 use lb_config::{MemorySystem, Options, parse_str};
 use lb_control::Event;
-use tokio::sync::mpsc::UnboundedReceiver;
 
 use super::*;
 
@@ -59,7 +58,7 @@ impl Host for Fake {
 struct Scene {
     world: Rc<RefCell<World>>,
     synchroniser: Synchroniser<Fake>,
-    events: UnboundedReceiver<Event>,
+    events: crate::mailbox::Inbox<Event>,
 }
 
 impl Scene {
