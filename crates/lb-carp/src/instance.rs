@@ -314,6 +314,9 @@ impl Instance {
                 if advert.bows_out() =>
             {
                 self.answer(next_at, answered, out);
+                if self.config.handover.is_some() {
+                    out.extend([Action::AnnounceAlone]);
+                }
             }
             (State::Master { next_at, answered }, Event::Advert(advert, from)) => {
                 if let Some(reason) = self.beaten_by(&advert, from) {
@@ -426,6 +429,15 @@ impl Instance {
                 return None;
             }
         };
+        let backup = matches!(self.state, State::Backup { .. });
+        if backup
+            && advert.bows_out()
+            && !packet.destination.is_multicast()
+            && self.is_multicast(packet)
+        {
+            // Meant for the master, which we may have been.
+            return None;
+        }
         if self.sources.contains(&Some(packet.source)) || self.sequence.is_own(advert.counter) {
             self.report(packet.source, WireError::Loop, out);
             return None;
@@ -443,6 +455,10 @@ impl Instance {
             }
         }
         Some(advert)
+    }
+
+    fn is_multicast(&self, packet: &IpPacket<'_>) -> bool {
+        self.config.peers(Family::of(packet.source)).next().is_none()
     }
 
     /// Whether a bow-out was heard before; at the same time it comes over both families.
@@ -588,16 +604,20 @@ impl Instance {
     }
 
     fn bow_out(&mut self, out: &mut impl Extend<Action>) {
-        self.counters.bow_out_sent += 1;
-        self.say(Standing { pace: Pace::BOW_OUT, demotion: LAST_DEMOTION }, out);
+        let advert = self.last_word();
+        out.extend([Action::Send(advert)]);
     }
 
     fn say(&mut self, standing: Standing, out: &mut impl Extend<Action>) {
+        let advert = self.next_advert(standing);
+        out.extend([Action::Send(advert)]);
+    }
+
+    fn next_advert(&mut self, standing: Standing) -> Advert {
         self.counters.advert_sent += 1;
         let Standing { pace: Pace { advbase, advskew }, demotion } = standing;
         let counter = self.sequence.next();
-        let vhid = self.config.vhid;
-        out.extend([Action::Send(Advert { vhid, advskew, demotion, advbase, counter })]);
+        Advert { vhid: self.config.vhid, advskew, demotion, advbase, counter }
     }
 
     fn interval(&self) -> Duration {

@@ -129,7 +129,10 @@ impl Advert {
         if raw.authlen != AUTH_LEN {
             return Err(WireError::AuthLen { found: raw.authlen });
         }
-        if packet.destination.is_multicast() != multicast {
+        // A router that yielded bows out to the master alone.
+        let pace = Pace { advbase: raw.advbase, advskew: raw.advskew };
+        let aside = multicast && pace == Pace::BOW_OUT;
+        if packet.destination.is_multicast() != multicast && !aside {
             return Err(WireError::Destination { unicast: multicast });
         }
         if let (false, Peers::Unicast { check_source: true, .. }) = (multicast, &config.peers) {

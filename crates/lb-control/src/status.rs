@@ -137,6 +137,18 @@ pub struct Vrrp {
     pub vips: Vec<String>,
     /// The master it knows; itself when it is.
     pub master: Option<Master>,
+    /// Advertisement interval of the master it knows, in seconds; its own when there is none.
+    #[serde(default)]
+    pub master_interval: f64,
+    /// How long it waits for a silent master, in seconds.
+    #[serde(default)]
+    pub master_down_interval: f64,
+    /// Source of its advertisements.
+    #[serde(default)]
+    pub source: Option<String>,
+    /// Interface with the virtual MAC address on its own interface.
+    #[serde(default)]
+    pub vmac: Option<String>,
     /// Why it is in FAULT, one sentence a cause.
     pub faults: Vec<String>,
     /// Who put it into maintenance; `None` when it is not.

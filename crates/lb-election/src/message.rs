@@ -57,6 +57,9 @@ pub enum Action<A, E> {
     Announce,
     /// Announce them again, since somebody weaker believed it were MASTER.
     AnnounceAgain,
+    /// Announce them again, since another master said that it stops: what clients and switches
+    /// remember may lead to that one.
+    AnnounceAlone,
     /// A role was entered.
     Notify(Role),
     /// A member of a sync group would become MASTER: ask the group.
@@ -100,6 +103,7 @@ impl<A, E> Action<A, E> {
             Self::ReleaseVips => Action::ReleaseVips,
             Self::Announce => Action::Announce,
             Self::AnnounceAgain => Action::AnnounceAgain,
+            Self::AnnounceAlone => Action::AnnounceAlone,
             Self::Notify(role) => Action::Notify(role),
             Self::Willing => Action::Willing,
             Self::Weaker { from, advert: said } => Action::Weaker { from, advert: advert(said) },

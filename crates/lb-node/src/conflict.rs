@@ -315,6 +315,7 @@ impl Node {
     ) {
         self.own_address_claimed(now, link, address, mac, out);
         for id in self.vip_users.of(address).collect::<Vec<_>>() {
+            self.announced(id, link, address);
             let links = &self.links;
             let slot = self.slots.get_mut(id.index()).and_then(Option::as_mut);
             let Some(slot) = slot.filter(|slot| slot.answers(now, links, link, address, mac))

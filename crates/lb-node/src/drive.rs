@@ -31,7 +31,7 @@ impl Node {
         self.recount_state_sync(now, out);
         self.evaluate(now, self.order.clone(), out);
         self.mark_resuming();
-        self.remove_leftovers(out);
+        self.remove_leftovers(now, out);
         self.phase = Phase::Running;
         for id in self.order.clone() {
             let listen_at = now + self.startup_delay;
@@ -71,7 +71,7 @@ impl Node {
 
     /// Removes VIPs that are here although nobody of this host is MASTER, at the start and after a
     /// reload: of an earlier life, or put there by somebody. An owner's may be there by right.
-    pub(crate) fn remove_leftovers(&mut self, out: &mut Vec<Action>) {
+    pub(crate) fn remove_leftovers(&mut self, now: Instant, out: &mut Vec<Action>) {
         let present = self.links.addresses();
         // Of an instance with several vhids they stay if one of these resumes or takes part.
         let has = |slot: &&Slot| {
@@ -80,6 +80,7 @@ impl Node {
         };
         let having: HashSet<String> =
             self.living().filter(has).map(|slot| slot.config.router().name.clone()).collect();
+        let mut left = Vec::new();
         for id in self.order.clone() {
             let Some(slot) = self.slot(id).filter(|slot| !slot.owner()) else { continue };
             if having.contains(&slot.config.router().name) {
@@ -90,8 +91,12 @@ impl Node {
             for vip in &vips {
                 self.links.set_address(vip.link, vip.address.address, false);
             }
+            if !vips.is_empty() {
+                left.push(id);
+            }
             self.drop_vips(id, vips, out);
         }
+        left.into_iter().for_each(|id| self.owe_last_word(id, now));
     }
 
     pub(crate) fn packet(
@@ -105,6 +110,7 @@ impl Node {
             self.notice_lateness(now, id, out);
             self.inspect(now, id, &packet, out);
             self.drive(now, id, Input::Packet(packet), out);
+            self.last_word_heard(now, id, packet.source, out);
             self.inspect_interval(now, id, packet.source, out);
             if self.somebody_leaves() {
                 self.part(id, out);
@@ -129,6 +135,7 @@ impl Node {
             self.time_passes(now, id, out);
             self.announce_due(now, id, out);
             self.release_due(now, id, out);
+            self.last_word_due(now, id, out);
             if let Some(slot) = self.slot_mut(id) {
                 slot.conflicts_due(now, out);
             }
@@ -193,8 +200,15 @@ impl Node {
         slot.protocol.handle(now, input, &mut actions);
         let stays = leaving && slot.role() == Role::Master && !slot.protocol.leaving();
         let moved = role != slot.role();
-        let mut group_cares = false;
         out.extend(slot.said_stop(&actions));
+        let yields = moved && role == Role::Master && slot.role() != Role::Init;
+        if moved && matches!(slot.role(), Role::Master | Role::Init) {
+            slot.last_word = None;
+        }
+        if yields {
+            self.yielded(now, id);
+        }
+        let mut group_cares = false;
         for action in actions.drain(..) {
             group_cares |=
                 matches!(action, protocol::Action::Notify(_) | protocol::Action::Willing);
@@ -235,8 +249,11 @@ impl Node {
             | protocol::Action::ReleaseVips
             | protocol::Action::Announce
             | protocol::Action::AnnounceAgain
+            | protocol::Action::AnnounceAlone
                 if shared => {}
-            protocol::Action::Send(advert) => out.push(Action::Send { instance: id, advert }),
+            protocol::Action::Send(advert) => {
+                out.push(Action::Send { instance: id, advert, to: None })
+            }
             protocol::Action::AddVips => self.add_vips(id, out),
             protocol::Action::RemoveVips => self.remove_vips(id, out),
             protocol::Action::ReleaseVips => self.release_vips(now, id, out),
@@ -246,7 +263,10 @@ impl Node {
                 slot.garp.start_extra(now, router.garp_extra);
                 slot.announce(id, slot.config.router().garp.repeat, out);
             }
-            protocol::Action::AnnounceAgain => self.announce_lower(now, id, out),
+            protocol::Action::AnnounceAgain => self.announce_lower(now, id, 0, out),
+            // Who has just become MASTER is not done with its announcements.
+            protocol::Action::AnnounceAlone if slot.garp.echo_at().is_some() => {}
+            protocol::Action::AnnounceAlone => self.announce_lower(now, id, 1, out),
             protocol::Action::Notify(role) => {
                 out.extend(slot.role_cause(role));
                 slot.since = Some(Since::new(now));
@@ -283,10 +303,10 @@ impl Node {
         }
     }
 
-    /// A lower priority believed it were MASTER, perhaps in every instance of the group: what one of
-    /// them heard is answered by all. Each is announced once for what is said in an interval, however
-    /// many say it.
-    fn announce_lower(&mut self, now: Instant, id: InstanceId, out: &mut Vec<Action>) {
+    /// Another router believed it were MASTER, perhaps in every instance of the group: what one of
+    /// them heard is answered by all, in `least` rounds if none are configured. Each is announced once
+    /// for what is said in an interval, however many say it.
+    fn announce_lower(&mut self, now: Instant, id: InstanceId, least: u32, out: &mut Vec<Action>) {
         let Self { slots, groups, deadlines, .. } = self;
         let group = slots[id.index()].as_ref().and_then(|slot| slot.group);
         let members = group.map_or(std::slice::from_ref(&id), |group| &groups[group].members);
@@ -295,7 +315,8 @@ impl Node {
             let pause = slot.protocol.interval() / 2;
             if slot.role() == Role::Master && slot.lower_announced.pass_every(pause, now) {
                 slot.garp.lower(now, &slot.config.router().garp);
-                slot.announce(*member, slot.config.router().garp.lower_prio_repeat, out);
+                let rounds = slot.config.router().garp.lower_prio_repeat.max(least);
+                slot.announce(*member, rounds, out);
                 deadlines.arm(*member, slot.deadline(), &mut slot.armed);
             }
         }

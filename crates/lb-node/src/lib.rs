@@ -27,6 +27,7 @@ mod followed;
 pub mod group;
 mod guard;
 mod kernel;
+mod last_word;
 mod lateness;
 mod links;
 mod message;
@@ -307,14 +308,15 @@ impl Node {
         [self.deadlines.first(), self.followed.deadline()].into_iter().flatten().min()
     }
 
-    /// Appends one advertisement of an instance: its octets to `payload`, and to `datagrams` one
-    /// entry a destination. Appends nothing when the instance cannot send: no link or source, or a
+    /// Appends one advertisement of an instance, to everybody or `to` one router: its octets to
+    /// `payload`, and to `datagrams` one entry a destination. Appends nothing when the instance cannot send: no link or source, or a
     /// link that is down. The kernel would keep what goes to a peer until the link is up again, and
     /// then an old "I stop" would be believed.
     pub fn emit(
         &self,
         instance: InstanceId,
         advert: Advert,
+        to: Option<IpAddr>,
         payload: &mut Vec<u8>,
         datagrams: &mut Vec<Datagram>,
     ) {
@@ -327,7 +329,9 @@ impl Node {
                 return;
             }
         }
-        let through = slot.speaks_through(&self.links);
+        // The switch must not believe that a virtual MAC is here because of what is said to the one
+        // that has it.
+        let through = slot.speaks_through(&self.links).filter(|_| to.is_none());
         let mut send = |source: IpAddr, destination: IpAddr, ttl: Option<u8>| {
             let start = payload.len();
             // A digest covers it; such a datagram has one.
@@ -346,6 +350,16 @@ impl Node {
                 payload,
             });
         };
+        if let Some(to) = to {
+            if let Some(source) = slot.sources.to(to) {
+                let ttl = match &router.peers {
+                    Peers::Unicast { ttl, .. } => ttl.or(to.is_ipv4().then_some(255)),
+                    Peers::Multicast { .. } => Some(255),
+                };
+                send(source, to, ttl);
+            }
+            return;
+        }
         for family in slot.config.families() {
             let Some(source) = slot.sources.of(family) else { continue };
             match (slot.config.group(family), &router.peers) {
@@ -380,6 +394,12 @@ impl Node {
         Some(self.slot(instance)?.config.name())
     }
 
+    /// Whether an instance is MASTER no longer and still has its addresses, for a moment.
+    #[must_use]
+    pub fn lets_go(&self, name: &str) -> bool {
+        self.living().any(|slot| slot.config.name() == name && slot.release_at().is_some())
+    }
+
     /// Announces what masters hold on a link whose MAC has changed.
     pub fn announce_link(&self, link: LinkIndex, out: &mut Vec<Action>) {
         for id in &self.order {
@@ -392,8 +412,9 @@ impl Node {
         }
     }
 
-    /// Addresses that this host alone should answer for, and where: what it holds, and what its
-    /// advertisements come from.
+    /// Addresses whose claims by others are to be told, and where: those that this host alone should
+    /// answer for, which are what it holds and what its advertisements come from, and those that it
+    /// held until a moment ago.
     #[must_use]
     pub fn held(&self) -> Vec<(LinkIndex, IpAddr)> {
         let masters = self.living().filter(|slot| slot.role() == Role::Master);
@@ -404,7 +425,11 @@ impl Node {
             let families = slot.config.families();
             families.filter_map(|family| Some((slot.link?, slot.sources.of(family)?)))
         });
-        let all: BTreeSet<_> = vips.chain(sources).collect();
+        let yielded =
+            self.living().filter(|slot| slot.role() != Role::Master && slot.last_word.is_some());
+        let yielded = yielded.flat_map(|slot| slot.vips(&self.links));
+        let yielded = yielded.map(|(link, vip)| (link, vip.address));
+        let all: BTreeSet<_> = vips.chain(sources).chain(yielded).collect();
         all.into_iter().collect()
     }
 

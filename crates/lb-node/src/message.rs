@@ -169,12 +169,14 @@ pub enum Input<'a> {
 /// What a node wants done, in this order.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Action {
-    /// Send one advertisement to the group or to every peer; [`Node::emit`](crate::Node::emit) makes it.
+    /// Send one advertisement; [`Node::emit`](crate::Node::emit) makes it.
     Send {
         /// Whose.
         instance: InstanceId,
         /// What to say.
         advert: Advert,
+        /// To this router alone; `None`: to the group or to every peer.
+        to: Option<IpAddr>,
     },
     /// Add these addresses; adding one that is there already is no error.
     AddVips {

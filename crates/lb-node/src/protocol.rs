@@ -198,6 +198,35 @@ impl Protocol {
         }
     }
 
+    /// The master that it respects, if one is known.
+    pub(crate) fn master(&self) -> Option<IpAddr> {
+        match self {
+            Self::Vrrp(instance) => {
+                let master =
+                    instance.master().filter(|master| master.priority != lb_vrrp::Priority::STOP);
+                master.map(|master| master.address)
+            }
+            Self::Carp(instance) => instance.master().map(|master| master.address),
+        }
+    }
+
+    /// What it says to the master when it is that no longer.
+    pub(crate) fn last_word(&mut self) -> Advert {
+        match self {
+            Self::Vrrp(instance) => Advert::Vrrp(instance.last_word()),
+            Self::Carp(instance) => Advert::Carp(instance.last_word()),
+        }
+    }
+
+    /// What it says to a master that does not heed that. In CARP a router in between would take
+    /// over from whoever says it.
+    pub(crate) fn reminder(&mut self) -> Option<Advert> {
+        match self {
+            Self::Vrrp(instance) => instance.reminder().map(Advert::Vrrp),
+            Self::Carp(_) => None,
+        }
+    }
+
     /// How often it advertises, or would.
     pub(crate) fn interval(&self) -> Duration {
         match self {

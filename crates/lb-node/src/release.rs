@@ -14,7 +14,7 @@ use super::{Action, InstanceId, LinkIndex, Node, Phase, Vip};
 /// How long addresses stay after the successor was heard: it adds and announces them only after its
 /// advertisement, on a busy host some milliseconds later. Its last echo has to come after that, in
 /// case our kernel still answered somebody.
-const LINGER: Duration = Duration::from_millis(25);
+pub(crate) const LINGER: Duration = Duration::from_millis(25);
 
 /// Addresses that an instance has put on this host.
 ///
@@ -126,6 +126,7 @@ impl Node {
         let again = self.phase == Phase::Stopping;
         self.phase = Phase::Stopping;
         for id in self.order.iter().chain(&self.departing).copied().collect::<Vec<_>>() {
+            self.say_last_word(now, id, out);
             if again {
                 self.apply(now, id, Input::Demote, out);
                 self.remove_lingering(id, out);
@@ -151,8 +152,24 @@ impl Node {
             slot.group = None;
         }
         self.departing.push(id);
+        self.say_last_word(now, id, out);
         self.apply(now, id, Input::Shutdown, out);
+        let name = |id: InstanceId| self.slot(id).map(|slot| slot.config.name());
+        // What is told of a new instance of this name has to come after what is told of this one.
+        if self.order.iter().any(|other| name(*other) == name(id)) {
+            self.tell_end(id, out);
+        }
         self.part(id, out);
+    }
+
+    /// Tells that an instance is no more in the configuration.
+    fn tell_end(&mut self, id: InstanceId, out: &mut Vec<Action>) {
+        let cause = self.cause(id, State::Init);
+        let Some(slot) = self.slot_mut(id).filter(|slot| !slot.parted) else { return };
+        slot.parted = true;
+        let deleted = slot.config.router().notify.report_deleted;
+        let state = if deleted { State::Deleted } else { State::Fault };
+        out.push(slot.enter(state, &cause));
     }
 
     /// Says farewell to an instance that was told to end, as soon as it has let go.
@@ -162,17 +179,14 @@ impl Node {
         if slot.told == State::Stop || !removed && self.phase != Phase::Stopping {
             return;
         }
-        let state = match removed {
-            true if slot.config.router().notify.report_deleted => State::Deleted,
-            true => State::Fault,
-            false => State::Stop,
-        };
-        let cause = self.cause(id, State::Init);
-        out.extend(self.slot_mut(id).map(|slot| slot.enter(state, &cause)));
         if removed {
+            self.tell_end(id, out);
             self.departing.retain(|departing| *departing != id);
             self.departed.push(id);
+            return;
         }
+        let cause = self.cause(id, State::Init);
+        out.extend(self.slot_mut(id).map(|slot| slot.enter(State::Stop, &cause)));
     }
 
     /// A group has stopped when its last member has, and the node when every instance has.

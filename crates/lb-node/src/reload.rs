@@ -61,7 +61,7 @@ impl Node {
             self.exchange_vips(now, id, out);
             self.admit(now, id, out);
         }
-        self.remove_leftovers(out);
+        self.remove_leftovers(now, out);
         for id in self.order.clone() {
             self.reconfigure(now, id);
         }

@@ -13,6 +13,7 @@ use lb_election::Role;
 
 use super::config::InstanceConfig;
 use super::conflict::{Lines, Ongoing};
+use super::last_word::LastWord;
 use super::links::Links;
 use super::protocol::{Protocol, Sources, Together};
 use super::release::Held;
@@ -73,11 +74,15 @@ pub(crate) struct Slot {
     pub(crate) garp: GarpTimers,
     /// Addresses that it has put on this host.
     pub(crate) held: Held,
+    /// What is still to be said to the router that is MASTER now.
+    pub(crate) last_word: Option<Box<LastWord>>,
     pub(crate) history: History,
     /// Who put it into maintenance.
     pub(crate) maintenance: Option<Box<Maintenance>>,
     /// What is wrong on the wire, or may be.
     pub(crate) ongoing: Vec<Ongoing>,
+    /// It is no more in the configuration, and that was told.
+    pub(crate) parted: bool,
     /// What was logged of packets, and when.
     pub(crate) lines: Lines,
     /// The state that was told last.
@@ -198,7 +203,8 @@ impl GarpTimers {
         timers.into_iter().flatten().min()
     }
 
-    fn echo_at(&self) -> Option<Instant> {
+    /// When it is announced next because of becoming MASTER just now.
+    pub(crate) fn echo_at(&self) -> Option<Instant> {
         let (start, over) = self.echo?;
         ECHOES.get(over).map(|millis| start + Duration::from_millis(*millis))
     }
@@ -224,6 +230,8 @@ impl Slot {
             waits: Vec::new(),
             garp: GarpTimers::default(),
             held: Held::default(),
+            last_word: None,
+            parted: false,
             history: History::default(),
             maintenance: None,
             ongoing: Vec::new(),
@@ -251,7 +259,8 @@ impl Slot {
     /// Everything it is timed by.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         let own = [self.protocol.deadline(), self.garp.deadline(), self.release_at()];
-        own.into_iter().chain([self.conflict_deadline()]).flatten().min()
+        let others = [self.conflict_deadline(), self.last_word_at()];
+        own.into_iter().chain(others).flatten().min()
     }
 
     /// Its VIPs, the advertised ones first, on links that exist.

@@ -546,7 +546,7 @@ fn hears(
 ) -> Vec<Action> {
     let (mut payload, mut datagrams, mut actions) = (Vec::new(), Vec::new(), Vec::new());
     let advert = Advert::Vrrp(lb_vrrp::Priority(priority).into());
-    net.hosts[from].node.emit(InstanceId(0), advert, &mut payload, &mut datagrams);
+    net.hosts[from].node.emit(InstanceId(0), advert, None, &mut payload, &mut datagrams);
     let packet = lb_election::IpPacket {
         source: datagrams[0].source,
         destination: datagrams[0].destination,
@@ -635,7 +635,7 @@ fn nothing_is_sent_on_a_link_that_is_down() {
         net.tell(0, Input::Link { link: 1, name: "eth1", up: false });
         let (mut payload, mut datagrams) = (Vec::new(), Vec::new());
         let stop = Advert::Vrrp(lb_vrrp::Priority::STOP.into());
-        net.hosts[0].node.emit(InstanceId(0), stop, &mut payload, &mut datagrams);
+        net.hosts[0].node.emit(InstanceId(0), stop, None, &mut payload, &mut datagrams);
         datagrams.len()
     };
     assert_eq!(datagrams(false), 0);

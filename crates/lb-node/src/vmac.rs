@@ -217,6 +217,11 @@ impl Slot {
         Some(&named.name)
     }
 
+    /// The name of the virtual MAC on its own interface.
+    pub(crate) fn own_vmac(&self) -> Option<&str> {
+        self.vmac_on(self.config.router().interface.as_deref()?)
+    }
+
     /// The name of the virtual MAC that an address is on, if it is on one.
     pub(crate) fn vmac_of(&self, vip: &VirtualAddress) -> Option<&str> {
         base_of(&self.config, vip).and_then(|base| self.vmac_on(base))

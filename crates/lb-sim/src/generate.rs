@@ -43,7 +43,8 @@ pub fn generate(seed: u64) -> Scenario {
             ..Weather::default()
         },
         lateness: (maker.beat / 100).min(Duration::from_millis(2)),
-        patience: maker.beat,
+        // As of Linux: 30 s of belief, 5 s of doubt, three questions (`arp(7)`).
+        patience: Duration::from_secs(38),
         heal_at: Duration::ZERO,
         end: Duration::ZERO,
     };

@@ -71,6 +71,8 @@ pub(crate) enum Change {
     Carrier(usize),
     /// Somebody removed an address.
     Removed(LinkIndex, IpAddr),
+    /// Another router announces an address.
+    Claimed(LinkIndex, IpAddr, usize),
 }
 
 /// What a process is told to do.

@@ -39,6 +39,8 @@ pub enum Promise {
     Addresses,
     /// Whoever leaves on purpose, or is preempted, lets nobody wait.
     HandOver,
+    /// When everybody agrees, no client looks for an address at a router that is BACKUP.
+    Clients,
     /// A timer that was handled is no more due.
     Timer,
 }
@@ -69,6 +71,7 @@ impl fmt::Display for Promise {
             Self::Group => "a sync group is master as a whole",
             Self::Addresses => "addresses are with the master",
             Self::HandOver => "a planned hand-over has no moment without a forwarder",
+            Self::Clients => "clients find the master",
             Self::Timer => "a handled timer is not due",
         })
     }

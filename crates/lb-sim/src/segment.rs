@@ -55,6 +55,11 @@ impl Segment {
         self.cut & (1 << router) != 0
     }
 
+    /// Whether anything gets from one router to another.
+    pub(crate) fn hears(&self, from: usize, to: usize) -> bool {
+        !self.is_cut(from) && !self.is_cut(to) && self.deaf[to] & (1 << from) == 0
+    }
+
     /// Whether everybody can hear everybody.
     pub(crate) fn whole(&self) -> bool {
         self.cut == 0 && self.deaf.iter().all(|deaf| *deaf == 0)
@@ -85,7 +90,7 @@ impl Segment {
 
     /// What becomes of a packet from one router to another. `chance` is this packet's own.
     pub(crate) fn fate(&mut self, now: Time, from: usize, to: usize, mut chance: Chance) -> Fate {
-        if self.is_cut(from) || self.is_cut(to) || self.deaf[to] & (1 << from) != 0 {
+        if !self.hears(from, to) {
             return Fate::Blocked;
         }
         let Weather { loss_ppm, duplicate_ppm, reorder_ppm, .. } = self.weather;

@@ -55,6 +55,8 @@ pub struct Terms {
     pub interval: Duration,
     /// When it takes a master for dead.
     pub patience: Patience,
+    /// Not keepalived's way of leaving.
+    pub handover: bool,
 }
 
 /// How long an instance waits for a master.
@@ -172,6 +174,7 @@ impl Table {
                     nopreempt: vrrp.nopreempt,
                     preempt_delay: vrrp.preempt_delay,
                     interval: vrrp.advert_int,
+                    handover: common.handover,
                     patience: Patience::Vrrp {
                         version: match vrrp.version {
                             VrrpVersion::V2 => Version::V2,
@@ -192,6 +195,7 @@ impl Table {
                         nopreempt: !carp.instance.preempt,
                         preempt_delay: Duration::ZERO,
                         interval: pace.interval(),
+                        handover: common.handover,
                         patience: Patience::Carp(pace),
                     })
                 }

@@ -192,8 +192,8 @@ impl<'s> World<'s> {
                 }
             }
             Event::ScriptEnds { router, life, script } => self.script_ends(router, life, script),
-            Event::Announced { router, segment, address } => {
-                self.announced(router, segment, address);
+            Event::Announced { router, segment, address, sent } => {
+                self.announced(router, segment, address, sent);
             }
             Event::Doubt { segment, address, since } => self.doubt(segment, address, since),
             Event::Deed(index) => self.deed(index),
@@ -204,6 +204,7 @@ impl<'s> World<'s> {
                 self.judge.rest_since = Some(self.now);
                 let strangers: Vec<_> = self.guests.iter().filter_map(Guest::mastery).collect();
                 self.judge.agreed(self.now, self.scenario, &self.hosts, &strangers);
+                self.find_misled_clients();
                 self.note(|| Note::Verdict);
             }
             Event::Verdict { .. } => {}

@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use lb_election::{Input, IpPacket, Leave, Role};
+use lb_election::{Input, IpPacket, Leave, Peers, Role};
 
 use crate::ah;
 use crate::checksum::Checksum;
@@ -301,11 +301,14 @@ impl Instance {
                 let next_at = if now < on_grid { on_grid } else { now + self.config.adver_int };
                 self.advertise(now, next_at, out);
             }
-            // §6.4.3: another master stops: say at once that we are here.
+            // §6.4.3: another master stops: say at once that we are here, and to clients as well.
             (State::Master { .. }, Event::Advert(advert, _))
                 if advert.priority == Priority::STOP =>
             {
                 self.advertise(now, now + self.config.adver_int, out);
+                if self.config.handover.is_some() {
+                    out.extend([Action::AnnounceAlone]);
+                }
             }
             // §6.4.3: a better master, by priority, then by address.
             (State::Master { .. }, Event::Advert(advert, from))
@@ -450,6 +453,10 @@ impl Instance {
         if self.owner() && self.config.owner_ignore_adverts {
             return None;
         }
+        let backup = matches!(self.state, State::Backup { .. });
+        if backup && advert.priority == Priority::STOP && self.is_aside(packet) {
+            return None;
+        }
         let new_sender = self.heard != Some(packet.source);
         if new_sender {
             self.heard = Some(packet.source);
@@ -472,6 +479,19 @@ impl Instance {
             self.lowered = false;
         }
         Some(advert)
+    }
+
+    /// Whether a packet is meant for us alone, or cannot be of the master: a router that yielded says
+    /// to the master that it stopped, and we may have ceased to be that.
+    fn is_aside(&self, packet: &IpPacket<'_>) -> bool {
+        let is = |known: Option<Sender>| known.is_some_and(|one| one.address == packet.source);
+        match self.config.peers {
+            Peers::Multicast => !packet.destination.is_multicast(),
+            Peers::Unicast { .. } => {
+                let master = self.master.filter(|master| master.priority != Priority::STOP);
+                master.is_some() && !is(master) && !is(self.lower)
+            }
+        }
     }
 
     /// Counts always, reports once.
@@ -649,6 +669,11 @@ impl Instance {
         if priority == Priority::STOP {
             self.counters.pri_zero_sent += 1;
         }
+        out.extend([Action::Send(self.numbered(priority))]);
+    }
+
+    /// An advertisement with the next number, if it has one.
+    fn numbered(&mut self, priority: Priority) -> Content {
         let number = match self.config.header_key {
             Some(_) => {
                 self.number = self.number.saturating_add(1).min(ah::LAST);
@@ -656,7 +681,7 @@ impl Instance {
             }
             None => 0,
         };
-        out.extend([Action::Send(Content { priority, number })]);
+        Content { priority, number }
     }
 
     /// The priority with what is tracked: 1 to 254, for an owner always its own.

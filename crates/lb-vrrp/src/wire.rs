@@ -216,7 +216,10 @@ impl<'a> Advert<'a> {
         }
         let checksum = verify(&payload[..expected], packet, config).ok_or(WireError::Checksum)?;
         match &config.peers {
-            Peers::Multicast if unicast => return Err(WireError::Destination { unicast }),
+            // A router that yielded says to the master alone that it stopped.
+            Peers::Multicast if unicast && header.priority != Priority::STOP.0 => {
+                return Err(WireError::Destination { unicast });
+            }
             Peers::Unicast { .. } if !unicast => return Err(WireError::Destination { unicast }),
             Peers::Unicast { peers, check_source: true } => {
                 let peer = peers.iter().find(|peer| peer.address == packet.source);

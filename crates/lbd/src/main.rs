@@ -69,6 +69,9 @@ fn run(args: Args) -> u8 {
     if !args.stray.is_empty() && !args.detached {
         let stray: Vec<_> = args.stray.iter().map(|word| word.to_string_lossy()).collect();
         eprintln!("lbd: ignored arguments that are no options: {}", stray.join(" "));
+        eprintln!(
+            "lbd: the FILE of -g, -t and -M follows without a blank: -gFILE, --log-file=FILE"
+        );
     }
     if let Some(target) = &args.config_test {
         return check(&args, target.as_deref());

@@ -8,6 +8,7 @@ mod stage;
 mod times;
 mod wire;
 
+mod dumps;
 mod election;
 mod failover;
 mod guard;

@@ -51,6 +51,13 @@ impl Instance {
         self.master
     }
 
+    /// What it says, no longer MASTER, to the one that is: that it stopped.
+    #[must_use]
+    pub fn last_word(&mut self) -> Advert {
+        self.counters.bow_out_sent += 1;
+        self.next_advert(Standing { pace: Pace::BOW_OUT, demotion: LAST_DEMOTION })
+    }
+
     /// What it counted.
     #[must_use]
     pub fn counters(&self) -> &Counters {

@@ -344,8 +344,8 @@ fn a_bow_out_that_is_replayed_is_told_and_believed() {
     let now = net.now();
     net.hosts[0].node.handle(now, Input::Stop, &mut actions);
     for action in actions {
-        if let Action::Send { instance, advert } = action {
-            net.hosts[0].node.emit(instance, advert, &mut payload, &mut datagrams);
+        if let Action::Send { instance, advert, to } = action {
+            net.hosts[0].node.emit(instance, advert, to, &mut payload, &mut datagrams);
         }
     }
     net.kill(0);

@@ -340,3 +340,39 @@ fn becoming_master_again_within_the_linger_keeps_the_addresses() {
     net.run_until(11_000);
     assert_eq!(net.holders(VIP), [0]);
 }
+
+#[test]
+fn when_a_partition_heals_clients_find_the_master() {
+    // Whoever advertises first after it: the moment decides.
+    for moment in 0..20 {
+        let mut net = pair();
+        net.cut(0, 1, true);
+        net.run_until(20_000 + 50 * moment);
+        assert_eq!(net.holders(VIP), [0, 1]);
+        net.cut(0, 1, false);
+        // An interval until one hears the other, 25 ms of patience, and the answer.
+        net.run_until(21_050 + 50 * moment);
+        assert_eq!(net.holders(VIP), [0]);
+        net.lost = Duration::ZERO;
+        net.run_until(40_000);
+        assert_eq!(net.lost, Duration::ZERO, "moment {moment}");
+    }
+}
+
+#[test]
+fn of_two_instances_of_one_name_the_old_one_has_its_last_word_first() {
+    let mut net = pair();
+    net.story();
+    // Another VRID under the same name.
+    net.tell(0, Input::Reload(plan([instance("VI_1", "eth1", 2, 200)])));
+    net.run_until(30_000);
+    let story: Vec<_> = net.story().into_iter().filter(|(_, host, _)| *host == 0).collect();
+    let expected = [
+        (10_000, 0, "(VI_1) Entering FAULT STATE".to_owned()),
+        (10_000, 0, "(VI_1) Entering BACKUP STATE".to_owned()),
+        (13_218, 0, "(VI_1) Entering MASTER STATE".to_owned()),
+    ];
+    assert_eq!(story, expected);
+    assert_eq!((net.holders(VIP), net.holders([10, 0, 2, 100])), (vec![1], vec![0]));
+    assert_eq!(net.lost, Duration::ZERO);
+}

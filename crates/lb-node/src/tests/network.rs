@@ -129,8 +129,8 @@ pub struct Network {
     watched: IpAddr,
     /// Whom it finds there, by the last announcement that reached it.
     learnt: Option<usize>,
-    /// Announcements on their way to it.
-    announcing: BTreeMap<(Instant, u64), usize>,
+    /// Announcements on their way to it and to the other hosts.
+    announcing: BTreeMap<(Instant, u64), (usize, LinkIndex, IpAddr)>,
     /// How long it talked to somebody who does not hold the address.
     pub lost: Duration,
     /// How often other links were to be promoted.
@@ -304,12 +304,13 @@ impl Network {
             let next = arrival.into_iter().chain(timer).chain(learns).min();
             let Some(at) = next.filter(|at| *at <= end) else { break };
             self.pass(at);
-            while let Some(e) = self.announcing.first_entry().filter(|e| e.key().0 <= self.now) {
-                self.learnt = Some(e.remove());
-            }
             while let Some(entry) = self.flying.first_entry().filter(|e| e.key().0 <= self.now) {
                 let flying = entry.remove();
                 self.deliver(&flying);
+            }
+            while let Some(e) = self.announcing.first_entry().filter(|e| e.key().0 <= self.now) {
+                let (host, link, address) = e.remove();
+                self.hear_announcement(host, link, address);
             }
             for host in 0..self.hosts.len() {
                 let due = self.hosts[host].node.deadline().is_some_and(|at| at <= self.now);
@@ -358,12 +359,12 @@ impl Network {
     fn act(&mut self, host: usize, action: Action) {
         let millis = self.millis();
         match action {
-            Action::Send { instance, advert } => {
-                if let Advert::Vrrp(content) = advert {
+            Action::Send { instance, advert, to } => {
+                if let (Advert::Vrrp(content), None) = (advert, to) {
                     self.hosts[host].sent.push((millis, content.priority.0));
                 }
                 let (mut payload, mut datagrams) = (Vec::new(), Vec::new());
-                self.hosts[host].node.emit(instance, advert, &mut payload, &mut datagrams);
+                self.hosts[host].node.emit(instance, advert, to, &mut payload, &mut datagrams);
                 for datagram in datagrams {
                     self.send(host, &datagram, &payload[datagram.payload.clone()]);
                 }
@@ -379,11 +380,14 @@ impl Network {
             }
             Action::Announce { instance, rounds } => {
                 let vips = self.hosts[host].node.vips(instance);
-                let vips: Vec<IpAddr> = vips.map(|(_, vip)| vip.address).collect();
+                let vips: Vec<_> = vips.map(|(link, vip)| (link, vip.address)).collect();
                 assert!(!vips.is_empty());
-                if vips.contains(&self.watched) {
-                    self.count += 1;
-                    self.announcing.insert((self.now + LATENCY, self.count), host);
+                for (link, address) in vips {
+                    if !self.cut.contains(&(host, link)) {
+                        self.count += 1;
+                        let arrival = (self.now + LATENCY, self.count);
+                        self.announcing.insert(arrival, (host, link, address));
+                    }
                 }
                 self.hosts[host].announced.push((millis, rounds));
             }
@@ -440,8 +444,11 @@ impl Network {
         let Flying { link, source, destination, .. } = *flying;
         let group = destination.is_multicast().then_some(destination);
         let family = Family::Inet.into();
-        let open =
-            host.node.sockets().contains(&Socket { link: Some(link), family, ah: false, group });
+        let sockets = host.node.sockets();
+        let open = match group {
+            Some(_) => sockets.contains(&Socket { link: Some(link), family, ah: false, group }),
+            None => sockets.iter().any(|s| (s.link, s.family, s.ah) == (Some(link), family, false)),
+        };
         let here = IpAddr::from([10, 0, link as u8, flying.to as u8 + 1]);
         let ours = group.is_some() || destination == here;
         if !host.alive || !open || !ours || self.deafened(flying.to, link) {
@@ -457,6 +464,21 @@ impl Network {
             payload,
         };
         self.tell(flying.to, Input::Packet { link, packet });
+    }
+
+    fn hear_announcement(&mut self, from: usize, link: LinkIndex, address: IpAddr) {
+        if address == self.watched {
+            self.learnt = Some(from);
+        }
+        let mac = [2, 0, 0, 0, 0, from as u8];
+        for host in (0..self.hosts.len()).filter(|host| *host != from) {
+            let hears = self.hosts[host].alive && !self.deafened(host, link);
+            // Of two masters that claim an address the tests of conflicts tell themselves.
+            let yielded = self.hosts[host].node.masters().is_empty();
+            if hears && yielded && self.hosts[host].node.held().contains(&(link, address)) {
+                self.tell(host, Input::Claim { link, address, mac });
+            }
+        }
     }
 
     fn deafened(&self, host: usize, link: LinkIndex) -> bool {

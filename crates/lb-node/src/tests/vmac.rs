@@ -112,9 +112,11 @@ fn an_instance_starts_when_its_virtual_mac_is_there_and_its_vips_are_on_it() {
         _ => None,
     });
     assert_eq!(added, Some(MACVLAN));
-    let Some(Action::Send { instance, advert }) = out.first().cloned() else { panic!("{out:?}") };
+    let Some(Action::Send { instance, advert, to }) = out.first().cloned() else {
+        panic!("{out:?}")
+    };
     let (mut payload, mut datagrams) = (Vec::new(), Vec::new());
-    node.emit(instance, advert, &mut payload, &mut datagrams);
+    node.emit(instance, advert, to, &mut payload, &mut datagrams);
     assert_eq!((datagrams[0].link, datagrams[0].through), (Some(BASE), Some(MACVLAN)));
     assert_eq!(datagrams[0].source, IpAddr::from([10, 0, BASE as u8, 1]));
 

@@ -9,6 +9,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
+use lb_control::State;
 use lb_node::{InstanceId, LinkIndex};
 
 use super::node::base;
@@ -16,6 +17,7 @@ use super::queue::Event;
 use super::{World, nanos};
 use crate::Time;
 use crate::chance::Chance;
+use crate::host::Change;
 use crate::judge::Promise;
 use crate::outcome::Note;
 
@@ -30,6 +32,8 @@ pub(super) struct Clients {
 pub(super) struct View {
     /// Where traffic goes.
     pub(super) pointer: Option<usize>,
+    /// When the announcement that said so was sent.
+    told: Time,
     /// Who forwards it, from when on. Changes only.
     pub(super) served: Vec<(Time, Option<usize>)>,
 }
@@ -74,16 +78,43 @@ impl World<'_> {
                 .filter_map(|_| self.segments[segment].to_clients(router, &mut chance))
                 .min();
             if let Some(takes) = first {
-                self.queue.push(self.now + takes, Event::Announced { router, segment, address });
+                let sent = self.now;
+                let event = Event::Announced { router, segment, address, sent };
+                self.queue.push(sent + takes, event);
             }
         }
     }
 
-    /// Clients hear that a router has an address.
-    pub(super) fn announced(&mut self, router: usize, segment: usize, address: IpAddr) {
+    /// Clients hear that a router has an address. What one router said does not come after what another
+    /// one said since: they are behind one switch.
+    pub(super) fn announced(&mut self, router: usize, segment: usize, address: IpAddr, sent: Time) {
+        let late = self.now - sent > nanos(self.scenario.calm.longest());
         if let Some(view) = self.clients.views.get_mut(&(segment, address)) {
-            view.pointer = Some(router);
+            if view.told > sent {
+                return;
+            }
+            (view.pointer, view.told) = (Some(router), sent);
             self.look(segment, address);
+        }
+        // By then it tells a router that had the address nothing about whoever has it now.
+        if !late {
+            self.claimed(router, segment, address);
+        }
+    }
+
+    /// So do routers that had it until a moment ago, or believe to have it.
+    fn claimed(&mut self, from: usize, segment: usize, address: IpAddr) {
+        for port in 0..self.segments[segment].ports.len() {
+            let (router, wire) = self.segments[segment].ports[port];
+            let link = wire as LinkIndex + 1;
+            let node = self.hosts[router].node.as_ref().filter(|_| router != from);
+            let meant = |(on, held): &(LinkIndex, IpAddr)| base(*on) == link && *held == address;
+            let link = node.and_then(|node| node.held().into_iter().find(meant));
+            let Some((link, _)) = link else { continue };
+            if self.hosts[router].carriers[wire] && self.segments[segment].hears(from, router) {
+                self.hosts[router].changes.push_back(Change::Claimed(link, address, from));
+                self.turn(router);
+            }
         }
     }
 
@@ -134,6 +165,47 @@ impl World<'_> {
                 .any(|(wire, vip)| *vip == address && spec.wires[*wire].segment == segment)
         });
         found.map(|(terms, _)| terms.vr).filter(|vr| self.planned[*vr])
+    }
+
+    /// A router has begun anew, without addresses: whoever looked for one there has given up.
+    pub(super) fn begun(&mut self, router: usize) {
+        if self.hosts[router].vips.is_empty() {
+            let views = self.clients.views.values_mut();
+            let misled = views.filter(|view| view.pointer == Some(router));
+            misled.for_each(|view| view.pointer = None);
+            self.look_at_all();
+        }
+    }
+
+    /// Everybody has had time to agree: no client looks for an address at a router that is BACKUP.
+    /// A stranger is not told, and who is in FAULT, or has ended, tells nobody.
+    pub(super) fn find_misled_clients(&mut self) {
+        let keys: Vec<_> = self.clients.views.keys().copied().collect();
+        for (segment, address) in keys {
+            let Some(View { pointer: Some(router), .. }) =
+                self.clients.views.get(&(segment, address))
+            else {
+                continue;
+            };
+            let (router, host) = (*router, &self.hosts[*router]);
+            let spec = &self.scenario.routers[router];
+            let terms = host.terms.iter().find(|terms| {
+                let here = |(wire, vip): &(usize, IpAddr)| {
+                    *vip == address && spec.wires[*wire].segment == segment
+                };
+                terms.vips.iter().any(here)
+            });
+            let Some(vr) = terms.map(|terms| terms.vr).filter(|_| host.awake()) else { continue };
+            let mut all = self.hosts.iter().flat_map(|host| &host.terms);
+            let told = all.all(|terms| terms.vr != vr || terms.handover)
+                && self.guests.iter().all(|guest| guest.vr != Some(vr));
+            let serves = self.answers(router, segment, address);
+            if told && !serves && self.judge.seat(router, vr).state == State::Backup {
+                self.judge.complain(self.now, Promise::Clients, Some(vr), || {
+                    format!("clients look for {address} at {}, which is BACKUP", spec.name)
+                });
+            }
+        }
     }
 
     /// Clients that got nowhere since a time ask anew: whoever has the address answers.

@@ -1,6 +1,7 @@
 //! Other people's routers in the world.
 
 use std::cmp::Reverse;
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::Instant;
 
@@ -46,6 +47,11 @@ impl<'s> Guest<'s> {
 
     pub(super) fn wake_at(&self) -> Time {
         self.wake_at
+    }
+
+    /// Whether this is its address.
+    pub(super) fn is_at(&self, address: IpAddr) -> bool {
+        self.spec.source == address
     }
 
     /// What it last said, as MASTER.

@@ -43,14 +43,20 @@ impl World<'_> {
 
     fn act(&mut self, router: usize, action: Action) {
         match action {
-            Action::Send { instance, advert } => {
+            Action::Send { instance, advert, to } => {
                 let (mut payload, mut datagrams) =
                     (mem::take(&mut self.payload), mem::take(&mut self.datagrams));
                 if let Some(node) = &self.hosts[router].node {
-                    node.emit(instance, advert, &mut payload, &mut datagrams);
+                    node.emit(instance, advert, to, &mut payload, &mut datagrams);
                 }
+                let through = datagrams.iter().any(|datagram| datagram.through.is_some());
                 for datagram in datagrams.drain(..) {
-                    self.send(router, &datagram, &payload[datagram.payload.clone()]);
+                    let payload = &payload[datagram.payload.clone()];
+                    self.send(router, &datagram, payload, to.is_some());
+                }
+                // It comes from the virtual MAC: switches follow it.
+                if through {
+                    self.announce(router, instance, 1);
                 }
                 payload.clear();
                 (self.payload, self.datagrams) = (payload, datagrams);

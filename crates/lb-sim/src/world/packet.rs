@@ -59,7 +59,8 @@ impl Packet {
 }
 
 impl World<'_> {
-    pub(super) fn send(&mut self, from: usize, datagram: &Datagram, payload: &[u8]) {
+    /// `aside`: to one router alone, which is not how a virtual router speaks.
+    pub(super) fn send(&mut self, from: usize, datagram: &Datagram, payload: &[u8], aside: bool) {
         let wires = &self.scenario.routers[from].wires;
         let Some(wire) = (match datagram.link {
             Some(link) => Some(link as usize - 1),
@@ -74,7 +75,7 @@ impl World<'_> {
         let payload = payload.to_vec();
         let packet = Packet { from, segment, vr, source, destination, protocol, ttl, payload };
         let said = packet.said();
-        if let Some(vr) = vr {
+        if let Some(vr) = vr.filter(|_| !aside) {
             let host = &self.hosts[from];
             if let Some(terms) = host.terms.iter().find(|terms| terms.vr == vr) {
                 self.judge.sent(self.now, from, host, terms, said);
@@ -103,7 +104,8 @@ impl World<'_> {
         }
         for guest in 0..self.guests.len() {
             let to = MAX_ROUTERS + guest;
-            if to != from && vr.is_some() && self.guests[guest].vr == vr {
+            let meant = destination.is_multicast() || self.guests[guest].is_at(destination);
+            if to != from && meant && vr.is_some() && self.guests[guest].vr == vr {
                 self.deliver(packet, to, |packet| Event::GuestHears { guest, packet });
             }
         }
@@ -139,7 +141,14 @@ impl World<'_> {
         let Some(node) = host.node.as_ref().filter(|_| host.carriers[wire]) else { return };
         let group = packet.destination.is_multicast().then_some(packet.destination);
         let family = if packet.source.is_ipv4() { SocketFamily::Inet } else { SocketFamily::Inet6 };
-        let open = |link| node.sockets().contains(&Socket { link, family, ah: false, group });
+        let sockets = node.sockets();
+        let open = |link| match group {
+            Some(_) => sockets.contains(&Socket { link, family, ah: false, group }),
+            // What comes to the host itself every socket there hears.
+            None => sockets
+                .iter()
+                .any(|socket| (socket.link, socket.family, socket.ah) == (link, family, false)),
+        };
         if !open(Some(link)) && !open(None) {
             return;
         }

@@ -35,6 +35,8 @@ impl World<'_> {
         let ago = Duration::from_nanos(self.now - crashed);
         let legacy = if adopt { host.plan.resumable(&legacy, ago) } else { BTreeSet::new() };
         host.terms = self.table.terms(spec, &host.plan);
+        self.begun(router);
+        let host = &mut self.hosts[router];
         host.node = Some(Node::new(
             without_header(&host.plan),
             &legacy,
@@ -85,6 +87,10 @@ impl World<'_> {
                     let up = self.hosts[router].carriers[wire];
                     self.why = Why::Carrier { wire, up };
                     self.tell(router, Input::Link { link, name, up });
+                }
+                Change::Claimed(link, address, from) => {
+                    let mac = [2, 0, 0, 0, 0, from as u8];
+                    self.tell(router, Input::Claim { link, address, mac });
                 }
                 Change::Removed(link, address) => {
                     self.why = Why::Removed(address);

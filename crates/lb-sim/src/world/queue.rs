@@ -42,6 +42,7 @@ pub(super) enum Event {
         router: usize,
         segment: usize,
         address: IpAddr,
+        sent: Time,
     },
     /// Clients doubt what they believe.
     Doubt {

@@ -1,7 +1,5 @@
 //! What is asked and told without a transition.
 
-use lb_election::Peers;
-
 use super::*;
 use crate::config::OldUnicastChecksum;
 use crate::types::Family;
@@ -50,6 +48,24 @@ impl Instance {
         self.master
     }
 
+    /// What it says, no longer MASTER, to the one that is: that it stopped.
+    #[must_use]
+    pub fn last_word(&mut self) -> Content {
+        self.counters.advert_sent += 1;
+        self.counters.pri_zero_sent += 1;
+        self.numbered(Priority::STOP)
+    }
+
+    /// One more advertisement as if it were MASTER, when the master is better: that announces its
+    /// addresses again. `None` when the master would yield to it.
+    #[must_use]
+    pub fn reminder(&mut self) -> Option<Content> {
+        let ours = self.effective_priority();
+        self.master.filter(|master| master.priority > ours)?;
+        self.counters.advert_sent += 1;
+        Some(self.numbered(ours))
+    }
+
     /// Interval of the master it respects; ours until one was heard.
     #[must_use]
     pub fn master_adver_int(&self) -> Duration {
@@ -60,6 +76,12 @@ impl Instance {
     #[must_use]
     pub fn takes_over_after(&self) -> Duration {
         self.down_interval()
+    }
+
+    /// Advertisement interval of the master it knows; its own until it has heard one.
+    #[must_use]
+    pub fn master_interval(&self) -> Duration {
+        self.master_adver_int
     }
 
     /// What it counted.

@@ -188,9 +188,9 @@ impl Stage {
 
     fn act(&mut self, now: Instant, action: Action) {
         match action {
-            Action::Send { instance, advert } => {
+            Action::Send { instance, advert, to } => {
                 let (mut payload, mut datagrams) = (Vec::new(), Vec::new());
-                self.node.emit(instance, advert, &mut payload, &mut datagrams);
+                self.node.emit(instance, advert, to, &mut payload, &mut datagrams);
                 if let Some(name) = self.node.name(instance).filter(|_| !datagrams.is_empty()) {
                     let name = name.to_owned();
                     self.count(name, say(advert));

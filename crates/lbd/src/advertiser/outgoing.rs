@@ -44,13 +44,13 @@ impl Outgoing {
         kernel: &mut Kernel,
     ) -> io::Result<()> {
         match action {
-            Action::Send { instance, advert } => {
+            Action::Send { instance, advert, to } => {
                 if self.changed.contains(&instance) || self.announced.contains(&instance) {
                     self.flush(node, sockets, kernel)?;
                 }
                 self.payload.clear();
                 self.datagrams.clear();
-                node.emit(instance, advert, &mut self.payload, &mut self.datagrams);
+                node.emit(instance, advert, to, &mut self.payload, &mut self.datagrams);
                 for datagram in &self.datagrams {
                     if let Some(payload) = self.payload.get(datagram.payload.clone()) {
                         sockets.queue(instance, datagram, payload);

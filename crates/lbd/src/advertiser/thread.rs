@@ -157,6 +157,8 @@ pub(super) struct Thread {
     /// Instances have changed their roles, and the watcher does not know yet.
     moved: bool,
     actions: Vec<Action>,
+    /// Events that wait until addresses are gone.
+    untold: Vec<EventKind>,
     poller: Poller,
     /// Of the last wake-up, kept for its memory.
     ready: Vec<u64>,
@@ -208,6 +210,7 @@ impl Thread {
             watcher,
             moved: false,
             actions: Vec::new(),
+            untold: Vec::new(),
             poller,
             ready: Vec::new(),
             timer,
@@ -445,20 +448,28 @@ impl Thread {
     }
 
     /// Does all actions in their order, then has them told: who hears that an instance is MASTER
-    /// finds its VIPs there. The inner error is of a socket that did not open.
+    /// finds its VIPs there, and who hears that it is BACKUP finds them gone. The inner error is of a socket that did not open.
     fn act(&mut self) -> io::Result<Result<(), lb_net::Error>> {
         let mut actions = mem::take(&mut self.actions);
-        let mut told = Vec::new();
+        let mut told = mem::take(&mut self.untold);
+        let before = told.len();
         let opened = self.perform(actions.drain(..), &mut told);
         self.actions = actions;
         // When many change their roles one after the other, only the last of it is of interest.
-        let moved = told.iter().any(|event| event.instance().is_some());
+        let moved = told[before..].iter().any(|event| event.instance().is_some());
         if !moved && mem::take(&mut self.moved) {
             // Nor will there soon be as much to do at one moment.
             self.actions = Vec::new();
             self.watcher.follow(self.node.held());
         }
         self.moved |= moved;
+        // What comes after it waits as well: the order stays. It is over in a moment.
+        let waits = |event: &EventKind| {
+            let backup = event.instance().filter(|(_, state, _)| *state == State::Backup);
+            backup.is_some_and(|(name, ..)| self.node.lets_go(name))
+        };
+        let ready = told.iter().position(waits).unwrap_or(told.len());
+        self.untold = told.split_off(ready);
         if !told.is_empty() {
             self.kernel.tell(told)?;
         }

@@ -1,8 +1,9 @@
 //! `keepalived.data`: the VRRP part of the configuration, and how it is.
 
+use jiff::tz::TimeZone;
 use lb_config::Model;
-use lb_config::model::{Peers, SyncGroup, TrackProcess, VrrpInstance, VrrpVersion};
-use lb_control::status::Vrrp;
+use lb_config::model::{Family, Peers, SyncGroup, TrackProcess, VrrpInstance, VrrpVersion};
+use lb_control::status::{TrackedScript, Vrrp};
 use lb_control::{State, Status};
 use lb_net::{InterfaceAddress, Link};
 
@@ -42,8 +43,18 @@ pub(super) fn vrrp(
             page.line(1, "Rise", script.rise);
             page.line(1, "Fall", script.fall);
             page.line(1, "Initially failed", script.init_fail);
+            let runs = status.daemon.tracked_scripts.iter().find(|runs| runs.name == script.name);
+            page.line(1, "Status", script_status(runs));
             if let Some(owner) = script.script.owner {
-                page.line(1, "uid:gid", format_args!("{}:{}", owner.uid, owner.gid));
+                page.line(1, "Script uid:gid", format_args!("{}:{}", owner.uid, owner.gid));
+            }
+            page.text(1, "Tracking instances :");
+            for instance in &model.vrrp_instances {
+                let tracked = &instance.router.track_scripts;
+                for item in tracked.iter().filter(|item| item.name == script.name) {
+                    let name = &instance.router.name;
+                    page.text(2, format_args!("{name}, weight {}", item.weight));
+                }
             }
         }
     }
@@ -72,6 +83,16 @@ pub(super) fn vrrp(
         }
     }
     page.0
+}
+
+/// keepalived's words.
+fn script_status(runs: Option<&TrackedScript>) -> &'static str {
+    match runs {
+        Some(TrackedScript { last: None, .. }) => "INIT",
+        Some(TrackedScript { success: true, .. }) => "GOOD",
+        Some(TrackedScript { success: false, .. }) => "BAD",
+        None => "DISABLED",
+    }
 }
 
 fn track_process(process: &TrackProcess, page: &mut Page) {
@@ -127,6 +148,44 @@ fn interface(link: &Link, addresses: &[InterfaceAddress], page: &mut Page) {
     }
 }
 
+/// How an instance is, as far as its configuration does not say.
+fn running(state: &Vrrp, page: &mut Page) {
+    page.line(1, "State", state.state);
+    if state.state != State::Master {
+        if let Some(master) = &state.master {
+            page.line(1, "Master router", &master.address);
+            page.line(1, "Master priority", master.priority);
+        }
+        page.line(1, "Master advert int", format_args!("{:.2} sec", state.master_interval));
+    }
+    let wanted = if state.state == State::Fault { State::Backup } else { state.state };
+    page.line(1, "Wantstate", wanted);
+    page.line(1, "Number of config faults", 0);
+    page.line(1, "Number of interface and track script faults", state.faults.len());
+    for fault in &state.faults {
+        page.line(1, "Fault", fault);
+    }
+    let micros = state.since.as_microsecond();
+    let zoned = state.since.to_zoned(TimeZone::system());
+    page.line(
+        1,
+        "Last transition",
+        format_args!(
+            "{}.{:06} ({}.{:06} {})",
+            micros.div_euclid(1_000_000),
+            micros.rem_euclid(1_000_000),
+            zoned.strftime("%a %b %e %H:%M:%S"),
+            micros.rem_euclid(1_000_000),
+            zoned.strftime("%Y")
+        ),
+    );
+    let down = (state.master_down_interval * 1e6).round();
+    page.line(1, "Master down timer", format_args!("{down} usecs"));
+    if let Some(group) = &state.group {
+        page.line(1, "Sync group", group);
+    }
+}
+
 fn instance(config: &VrrpInstance, state: Option<&Vrrp>, page: &mut Page) {
     page.line(0, "VRRP Instance", &config.router.name);
     page.line(
@@ -138,29 +197,35 @@ fn instance(config: &VrrpInstance, state: Option<&Vrrp>, page: &mut Page) {
         },
     );
     if let Some(state) = state {
-        page.line(1, "State", state.state);
-        page.line(1, "Last transition", state.since);
-        for fault in &state.faults {
-            page.line(1, "Fault", fault);
-        }
-        if let Some(master) = &state.master {
-            page.line(1, "Master router", &master.address);
-            page.line(1, "Master priority", master.priority);
-        }
+        running(state, page);
     }
-    if let Some(group) = state.and_then(|state| state.group.as_ref()) {
-        page.line(1, "Sync group", group);
+    let vmac = state.and_then(|state| state.vmac.as_deref());
+    let interface = config.router.interface.as_deref().unwrap_or("(none)");
+    match vmac {
+        Some(vmac) => {
+            let base = config.router.vmac_xmit_base;
+            page.text(
+                1,
+                format_args!("Use VMAC, i/f name {vmac}, is_up = true, xmit_base = {base}"),
+            );
+            page.line(1, "Interface", format_args!("{vmac}, vmac on {interface}"));
+        }
+        None => page.line(1, "Interface", interface),
     }
-    page.line(1, "Interface", config.router.interface.as_deref().unwrap_or("(none)"));
-    if let Some(source) = config.router.source {
-        page.line(1, "Using src_ip", source);
+    match (config.router.source, state.and_then(|state| state.source.as_ref())) {
+        (Some(source), _) => {
+            page.line(1, "Using src_ip", format_args!("{source} (from configuration)"));
+        }
+        (None, Some(source)) => page.line(1, "Using src_ip", source),
+        (None, None) => {}
     }
     match &config.router.peers {
         Peers::Multicast { group } => page.text(1, format_args!("Multicast address {group}")),
         Peers::Unicast { peers, .. } => {
-            page.text(1, "Unicast peers :");
+            page.text(1, "Unicast Peer :");
             for peer in peers {
-                page.text(2, peer.address);
+                let (least, most) = peer.ttl;
+                page.text(2, format_args!("{} min_ttl {least} max_ttl {most}", peer.address));
             }
         }
     }
@@ -182,29 +247,43 @@ fn instance(config: &VrrpInstance, state: Option<&Vrrp>, page: &mut Page) {
         "Effective priority",
         state.map_or(config.priority, |state| state.effective_priority),
     );
-    page.line(1, "Advert interval", format!("{} sec", config.advert_int.as_secs_f64()));
+    page.line(1, "Total priority", state.map_or(config.priority, |state| state.effective_priority));
+    let interval = config.advert_int;
+    match config.version {
+        VrrpVersion::V2 => page.line(1, "Advert interval", format!("{} sec", interval.as_secs())),
+        VrrpVersion::V3 => {
+            let millis = |seconds: f64| format!("{} milli-sec", (seconds * 1000.0).round());
+            page.line(1, "Advert interval", millis(interval.as_secs_f64()));
+            if let Some(state) = state.filter(|state| state.state == State::Backup) {
+                page.line(1, "Master advert interval", millis(state.master_interval));
+            }
+        }
+    }
     page.line(1, "Accept", if config.accept { "enabled" } else { "disabled" });
     page.line(1, "Preempt", if config.nopreempt { "disabled" } else { "enabled" });
     if config.preempt_delay.as_secs_f64() > 0.0 {
-        page.line(1, "Preempt delay", format!("{} sec", config.preempt_delay.as_secs_f64()));
+        page.line(1, "Preempt delay", format!("{} secs", config.preempt_delay.as_secs_f64()));
     }
-    page.line(
-        1,
-        "Authentication type",
-        match (&config.header_key, &config.password) {
+    let promote = config.router.promote_secondaries && vmac.is_none();
+    page.line(1, "Promote_secondaries", if promote { "enabled" } else { "disabled" });
+    if config.version == VrrpVersion::V2 && config.family == Family::Inet {
+        let kind = match (&config.header_key, &config.password) {
             (Some(_), _) => "IPSEC_AH",
             (None, Some(_)) => "SIMPLE_PASSWORD",
             (None, None) => "none",
-        },
-    );
+        };
+        page.line(1, "Authentication type", kind);
+    }
     let set = state.is_some_and(|state| state.state == State::Master);
+    let advertised: fn(usize) -> String = |count| format!("Virtual IP ({count}):");
+    let excluded: fn(usize) -> String = |_| "Virtual IP Excluded :".to_owned();
     for (heading, vips) in
-        [("Virtual IP", &config.router.vips), ("Virtual IP Excluded", &config.router.excluded_vips)]
+        [(advertised, &config.router.vips), (excluded, &config.router.excluded_vips)]
     {
         if !vips.is_empty() {
-            page.text(1, format_args!("{heading} ({}):", vips.len()));
+            page.text(1, heading(vips.len()));
             for vip in vips {
-                page.text(2, address(vip, config, set));
+                page.text(2, address(vip, config, vmac, set));
             }
         }
     }
@@ -215,10 +294,10 @@ fn instance(config: &VrrpInstance, state: Option<&Vrrp>, page: &mut Page) {
         ("Tracked processes", &config.router.track_processes),
     ] {
         if !tracked.is_empty() {
-            page.text(1, format_args!("{heading} ({}):", tracked.len()));
+            page.text(1, format_args!("{heading} :"));
             for item in tracked {
-                let reverse = if item.reverse { ", reverse" } else { "" };
-                page.text(2, format_args!("{} weight {}{reverse}", item.name, item.weight));
+                let reverse = if item.reverse { " reverse" } else { "" };
+                page.text(2, format_args!("{}, weight {}{reverse}", item.name, item.weight));
             }
         }
     }

@@ -30,6 +30,15 @@ impl Complaints {
         self.0.diagnostics.iter().count()
     }
 
+    /// The first complaints, each on a line of its own, for who asked for the reload.
+    #[must_use]
+    pub fn first_lines(&self) -> String {
+        const MOST: usize = 5;
+        let lines = self.0.one_liners().take(MOST);
+        let said = lines.fold(String::new(), |said, line| said + "\n  " + &line);
+        if self.count() > MOST { said + "\n  …" } else { said }
+    }
+
     /// Logs each, under its severity.
     pub fn log(self) {
         self.0.one_liners().for_each(|line| log_line(&line));

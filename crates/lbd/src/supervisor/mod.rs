@@ -529,7 +529,7 @@ impl Supervisor {
             refused.first
         })?;
         let Configuration { model, complaints, written } = loaded;
-        let complained = complaints.count();
+        let (complained, said) = (complaints.count(), complaints.first_lines());
         complaints.log();
         // New instances announce themselves while they are put in force.
         self.notifications.update(&model);
@@ -555,7 +555,9 @@ impl Supervisor {
         lb_net::release_memory();
         Ok(match complained {
             0 => "the new configuration is in force".to_owned(),
-            n => format!("the new configuration is in force, with {n} complaints in the log"),
+            n => {
+                format!("the new configuration is in force, with {n} complaints in the log:{said}")
+            }
         })
     }
 

@@ -1,6 +1,6 @@
 //! Notify scripts: which of them an event runs, in which order, with which arguments.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use lb_config::Model;
@@ -97,6 +97,15 @@ impl Notifications {
         }
         for vhid in model.carp_instances.iter().flat_map(lb_node::Carp::all_of) {
             replace(&mut self.instances, &vhid.name, &vhid.instance.router.notify);
+        }
+        let carp = model.carp_instances.iter().flat_map(lb_node::Carp::all_of);
+        let kept: HashSet<String> = (model.vrrp_instances.iter())
+            .map(|instance| instance.router.name.clone())
+            .chain(carp.map(|vhid| vhid.name))
+            .collect();
+        // Of the end of an instance keepalived tells the generic script alone, as of a FAULT.
+        for (_, gone) in self.instances.iter_mut().filter(|(name, _)| !kept.contains(*name)) {
+            gone.fault = None;
         }
         for group in &model.sync_groups {
             replace(&mut self.groups, &group.name, &group.notify);
