@@ -72,5 +72,5 @@ pub use timer::Timer;
 pub use vmac::{VmacSpec, Vmacs, carp_mac, vrrp_mac};
 pub use watch::{Claim, Watch};
 
-/// Name of the tables of [`Share`] that the advertiser has.
-pub const SHARE_TABLE: &str = "lbd";
+/// Name of the tables of [`Share`] and [`Guard`] that the advertiser has.
+pub const TABLE: &str = "lbd";

@@ -202,7 +202,7 @@ impl Kernel {
     }
 
     /// Takes away what an earlier process has left here that the node's configuration does not have.
-    pub(super) fn sweep(&mut self, node: &Node) {
+    pub(super) fn sweep(&mut self, node: &Node, guarded: &Guarded) {
         if !is_alone(&self.presence) {
             return;
         }
@@ -213,6 +213,7 @@ impl Kernel {
             vmacs: self.links.values().filter(is_vmac).map(|link| link.index).collect(),
             bases: vmacs.iter().map(|vmac| vmac.base).collect(),
             shares: !node.shares().is_empty(),
+            guards: !guarded.is_empty(),
         };
         let swept = RouteSocket::open().and_then(|mut route| lb_net::sweep(&mut route, &in_use));
         if let Err(error) = swept {

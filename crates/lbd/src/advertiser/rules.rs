@@ -79,7 +79,7 @@ impl Rules {
     pub(super) fn start(vmacs: Vmacs, waker: Arc<Waker>) -> io::Result<Self> {
         let shared = Arc::new(Shared::default());
         let mut hands = Hands {
-            guard: Guard::new(lb_net::SHARE_TABLE),
+            guard: Guard::new(lb_net::TABLE),
             wanted: BTreeSet::new(),
             guards: true,
             share: None,
@@ -243,7 +243,7 @@ impl Hands {
     fn try_share(&mut self, shares: &[SharedAddress]) -> Result<(), Error> {
         let share = match &mut self.share {
             Some(share) => share,
-            None => self.share.insert(Share::open(lb_net::SHARE_TABLE)?),
+            None => self.share.insert(Share::open(lb_net::TABLE)?),
         };
         share.apply(shares)
     }

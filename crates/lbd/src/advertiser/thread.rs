@@ -244,7 +244,7 @@ impl Thread {
         thread.act().map_err(netlink)??;
         // Addresses of an earlier life are gone when we say that we have started.
         thread.kernel.wait(LEFTOVERS).map_err(netlink)?;
-        thread.kernel.sweep(&thread.node);
+        thread.kernel.sweep(&thread.node, &thread.plan.guarded());
         // Those that were adopted have not become MASTER just now.
         *thread.masters.lock().unwrap_or_else(PoisonError::into_inner) = thread.node.masters();
         Ok(thread)
