@@ -23,7 +23,9 @@ pub struct GuardedAddress {
 /// advertisements are excepted, as ARP is not subject to the table: the addresses can be found, as
 /// those of a gateway have to be.
 ///
-/// The rules hold whether the addresses are there or not. So a change of role needs none of this.
+/// The rules hold whether the addresses are there or not. So a change of role needs none of this;
+/// and a BACKUP that has such an address otherwise, on its loopback say, does not answer for it either,
+/// where keepalived drops as MASTER only.
 ///
 /// Dropping this leaves the rules as they are; [`Guard::apply`] of nothing removes them, and the first
 /// one of something replaces what a crash has left.

@@ -252,7 +252,7 @@ impl Node {
             | protocol::Action::AnnounceAlone
                 if shared => {}
             protocol::Action::Send(advert) => {
-                out.push(Action::Send { instance: id, advert, to: None })
+                out.push(Action::Send { instance: id, advert, to: None });
             }
             protocol::Action::AddVips => self.add_vips(id, out),
             protocol::Action::RemoveVips => self.remove_vips(id, out),

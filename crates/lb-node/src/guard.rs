@@ -5,7 +5,11 @@ use std::net::IpAddr;
 use std::time::Instant;
 
 use super::slot::Slot;
+use super::vmac::{base_of, possible_names};
 use super::{Action, InstanceConfig, Node, Phase, Plan};
+
+/// How many names of virtual MACs may be taken by links of others.
+const SPARE_NAMES: usize = 4;
 
 /// Addresses, each with the interfaces that it can be on.
 pub type Guarded = BTreeMap<IpAddr, BTreeSet<String>>;
@@ -29,27 +33,31 @@ impl Plan {
                 let on = guarded.entry(vip.address).or_default();
                 let base = vip.interface.as_ref().or(router.interface.as_ref());
                 on.extend(base.cloned());
-                if let Some(vmac) = &router.vmac {
-                    let prefix = if vip.address.is_ipv6() { "vrrp6" } else { "vrrp" };
-                    let name = || format!("{prefix}.{}", config.id());
-                    on.insert(vmac.name.clone().unwrap_or_else(name));
+                if base_of(config, vip).is_some() {
+                    // Which name it gets is known when it is made: after the rules.
+                    let same = self.instances.iter().filter(|other| other.id() == config.id());
+                    let count = same.count() + SPARE_NAMES;
+                    on.extend(possible_names(&self.vmac_prefixes, config, count));
                 }
             }
         }
         guarded
     }
 
-    /// What has to be guarded while this plan takes the place of another one, whose instances may hold
-    /// their addresses for a while.
+    /// What has to be guarded while this plan takes the place of others, of whose addresses these were
+    /// guarded: their instances may hold them for a while.
     #[must_use]
-    pub fn guarded_after(&self, before: &Self) -> Guarded {
+    pub fn guarded_after(&self, before: &Guarded) -> Guarded {
         let mut guarded = self.guarded();
         let mine: BTreeSet<IpAddr> = (self.instances.iter())
             .flat_map(|config| config.router().vips.iter().chain(&config.router().excluded_vips))
             .map(|vip| vip.address)
             .collect();
-        let old = before.guarded().into_iter().filter(|(address, _)| !mine.contains(address));
-        guarded.extend(old);
+        for (address, interfaces) in before {
+            if guarded.contains_key(address) || !mine.contains(address) {
+                guarded.entry(*address).or_default().extend(interfaces.iter().cloned());
+            }
+        }
         guarded
     }
 }

@@ -448,6 +448,7 @@ mod tests {
                 Entry::VmacFailed { name: "vrrp.1".into(), reason: String::new(), taken: true },
             ),
             line(9, Entry::Sharing { failure: Some("no nft".into()) }),
+            line(9, Entry::Guarding { open: [address].into(), reason: "no nft".into() }),
             line(9, Entry::Gap { lost: 12 }),
             line(9, Entry::Reload { config: String::new() }),
             line(9, Entry::LinkGone { link: 2 }),

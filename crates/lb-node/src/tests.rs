@@ -7,6 +7,7 @@ mod balancing;
 mod carp;
 mod conflicts;
 mod followed;
+mod guard;
 mod handover;
 mod held;
 mod lines;

@@ -16,8 +16,9 @@
 //! ```
 //!
 //! RFC 2338 §5.3.6.3, RFC 2402, and keepalived, which covers the TTL of multicast. Type of service,
-//! flags, fragment offset and checksum, and the TTL of unicast, count as zero: they change on the way. All routers number their advertisements in one sequence:
-//! who takes over goes on after the last number that it heard.
+//! flags, fragment offset and checksum, and the TTL of unicast, count as zero: they change on the way.
+//! All routers number their advertisements in one sequence: who takes over goes on after the last number
+//! that it heard.
 
 use std::net::{IpAddr, Ipv4Addr};
 

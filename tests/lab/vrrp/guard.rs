@@ -1,7 +1,8 @@
 //! A virtual address that accepts no packets, as keepalived has it: who pings it hears nothing, as MASTER too.
 
 use anyhow::ensure;
-use lb_tests::{Test, run};
+use lb_lab::wait_until;
+use lb_tests::{SOON, Test, run};
 
 use crate::config::Daemon::{Keepalived, Lbd};
 use crate::config::{Daemon, Router, Vrrp};
@@ -32,6 +33,35 @@ fn a_guarded_address_answers_as_little_as_under_keepalived() -> Test {
     side_by_side(cells, |(daemon, globals, vrrp, answers)| guarded(daemon, globals, &vrrp, answers))
 }
 
+#[test]
+fn another_instance_with_another_address_is_guarded_from_its_first_moment() -> Test {
+    let old = Vrrp::new(100).with("no_accept");
+    let new = Vrrp { name: "VI_2", vrid: 52, vips: vec!["192.0.2.101/24"], ..old.clone() };
+    let router = Router::new("d1", Lbd, &[&old]);
+    stage(&[router.clone(), Router { host: "d2", ..router }], |stage| {
+        stage.start("d1")?;
+        wait_until("the first address is there", SOON, || {
+            stage.host("d1").is_ok_and(|host| host.has_address(old.vip()))
+        })?;
+        stage.reload("d1", &Router::new("d1", Lbd, &[&new]).config)?;
+        wait_until("the address is another", SOON, || {
+            stage
+                .host("d1")
+                .is_ok_and(|host| host.has_address(new.vip()) && !host.has_address(old.vip()))
+        })?;
+        let ping = ["ping", "-n", "-c", "1", "-W", "1", "192.0.2.101"];
+        ensure!(run(stage.host("d2")?, &ping)?.0 != Some(0), "the other address answers");
+        wait_until("the rules are those of the other address", SOON, || {
+            let rules = stage.host("d1").and_then(|host| run(host, &["nft", "list", "ruleset"]));
+            rules.is_ok_and(|(_, rules)| {
+                rules.contains("192.0.2.101") && !rules.contains("192.0.2.100")
+            })
+        })?;
+        ensure!(run(stage.host("d2")?, &ping)?.0 != Some(0), "the other address answers now");
+        Ok(())
+    })
+}
+
 fn guarded(daemon: Daemon, globals: &str, vrrp: &Vrrp, answers: bool) -> Test {
     // The second router listens at most: it is the client.
     let router = Router::new("d1", daemon, &[vrrp]).with(globals);
@@ -54,7 +84,7 @@ fn guarded(daemon: Daemon, globals: &str, vrrp: &Vrrp, answers: bool) -> Test {
         let (_, known) = run(client, &["ip", "neigh", "show", &vip])?;
         ensure!(known.contains("lladdr"), "nobody tells where {vip} is: {known}");
         stage.stop("d1")?;
-        stage.daemon("d1")?.wait(lb_tests::SOON)?;
+        stage.daemon("d1")?.wait(SOON)?;
         let (_, rules) = run(stage.host("d1")?, &["nft", "list", "ruleset"])?;
         ensure!(!rules.contains("drop"), "rules are left:\n{rules}");
         Ok(())

@@ -200,7 +200,7 @@ impl Report {
             0 => {}
             1 => verdict += "; a check is not made, and no server is up by it",
             some => {
-                verdict += &format!("; {some} checks are not made, and no server is up by them")
+                verdict += &format!("; {some} checks are not made, and no server is up by them");
             }
         }
         verdict + "."

@@ -362,7 +362,7 @@ impl Kernel {
             let failure = failure.as_ref().map(with_sources);
             match &failure {
                 Some(reason) => {
-                    tracing::error!("cannot drop packets to virtual addresses: {reason}")
+                    tracing::error!("cannot drop packets to virtual addresses: {reason}");
                 }
                 None => tracing::info!("packets to virtual addresses can be dropped again"),
             }
@@ -442,26 +442,15 @@ impl Kernel {
         self.rules.share(shares.collect())
     }
 
-    /// Has packets to exactly these addresses dropped. [`Kernel::when_guarded`] tells when it is so.
+    /// Has packets to exactly these addresses dropped when the changes of addresses before it are made.
+    /// [`Kernel::end`] tells when it is so, or cannot be.
     pub(super) fn guard(&self, guarded: Guarded) -> io::Result<()> {
-        let addresses = guarded.into_iter();
-        let addresses =
-            addresses.map(|(address, interfaces)| GuardedAddress { address, interfaces });
-        self.rules.guard(addresses.collect())
-    }
-
-    /// The same when the changes of addresses before it are made.
-    pub(super) fn guard_at_last(&self, guarded: Guarded) -> io::Result<()> {
+        self.rules.check()?;
         let later = self.rules.later();
         let addresses = guarded.into_iter();
         let addresses: BTreeSet<_> =
             addresses.map(|(address, interfaces)| GuardedAddress { address, interfaces }).collect();
         self.keeper.then(move || later.guard(addresses))
-    }
-
-    /// Calls `f` when the rules that were asked for before are there, or cannot be.
-    pub(super) fn when_guarded(&self, f: impl FnOnce() + Send + 'static) {
-        self.rules.later().then(f);
     }
 
     /// Has exactly these virtual MACs made.

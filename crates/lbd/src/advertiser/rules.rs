@@ -93,11 +93,6 @@ impl Rules {
         Ok(Self { shared, thread: Some(thread) })
     }
 
-    /// Accepts no packets to exactly these addresses.
-    pub(super) fn guard(&self, addresses: BTreeSet<GuardedAddress>) -> io::Result<()> {
-        self.give(|desk| desk.guarded = Some(addresses))
-    }
-
     /// Takes exactly these shares of the load.
     pub(super) fn share(&self, shares: Vec<SharedAddress>) -> io::Result<()> {
         self.give(|desk| desk.shares = Some(shares))
@@ -128,10 +123,16 @@ impl Rules {
         self.shared.desk().guarding.take()
     }
 
-    fn give(&self, task: impl FnOnce(&mut Desk)) -> io::Result<()> {
+    /// Fails when the thread has.
+    pub(super) fn check(&self) -> io::Result<()> {
         if self.thread.as_ref().is_none_or(JoinHandle::is_finished) {
             return Err(io::Error::other("the thread that makes links and rules failed"));
         }
+        Ok(())
+    }
+
+    fn give(&self, task: impl FnOnce(&mut Desk)) -> io::Result<()> {
+        self.check()?;
         task(&mut self.shared.desk());
         self.shared.changed.notify_one();
         Ok(())

@@ -145,8 +145,12 @@ pub(super) struct Thread {
     node: Node,
     /// In force.
     plan: Plan,
-    /// More addresses are guarded than this plan says, as long as instances of the last one hold them.
+    /// The addresses that are guarded, as far as they can be.
+    guarded: Guarded,
+    /// These are more than the plan says, as long as instances of earlier ones hold them.
     overguarded: bool,
+    /// How many plans wait until their addresses are guarded.
+    waiting: usize,
     /// For what is to be done when other threads are through.
     orders: Sender<Command>,
     tape: Tape,
@@ -203,8 +207,10 @@ impl Thread {
             kernel: Kernel::open(&poller, KERNEL, events, Arc::clone(&waker))?,
             sockets,
             node,
+            guarded: plan.guarded(),
             plan,
             overguarded: false,
+            waiting: 0,
             orders,
             outgoing: Outgoing::default(),
             watcher,
@@ -222,14 +228,14 @@ impl Thread {
             keep_vips: options.keep_vips,
             stopping: Vec::new(),
         };
-        let Self { node, plan, tape, kernel, actions, .. } = &mut thread;
+        let Self { node, guarded, tape, kernel, actions, .. } = &mut thread;
         let netlink = |source| lb_net::Error::System { what: "listing addresses".into(), source };
         let mut tell = |node: &mut Node, input: Input<'_>| {
             tape.note(now, &input, node);
             node.handle(now, input, actions);
         };
         kernel.survey(&mut |input| tell(node, input)).map_err(netlink)?;
-        kernel.prepare(node, plan.guarded(), &mut tell).map_err(netlink)?;
+        kernel.prepare(node, guarded.clone(), &mut tell).map_err(netlink)?;
         for observation in &options.observed {
             tell(node, observation.input());
         }
@@ -244,7 +250,7 @@ impl Thread {
         thread.act().map_err(netlink)??;
         // Addresses of an earlier life are gone when we say that we have started.
         thread.kernel.wait(LEFTOVERS).map_err(netlink)?;
-        thread.kernel.sweep(&thread.node, &thread.plan.guarded());
+        thread.kernel.sweep(&thread.node, &thread.guarded);
         // Those that were adopted have not become MASTER just now.
         *thread.masters.lock().unwrap_or_else(PoisonError::into_inner) = thread.node.masters();
         Ok(thread)
@@ -259,8 +265,8 @@ impl Thread {
             self.turn()?;
         }
         self.tape.end(Instant::now());
-        if !self.keep_vips && (self.overguarded || !self.plan.guarded().is_empty()) {
-            self.kernel.guard_at_last(Guarded::new())?;
+        if !self.keep_vips && !self.guarded.is_empty() {
+            self.kernel.guard(Guarded::new())?;
         }
         let replies = mem::take(&mut self.stopping);
         self.kernel.end(move || {
@@ -310,9 +316,10 @@ impl Thread {
         if ready.contains(&COMMANDS) {
             self.obey_all()?;
         }
-        if self.overguarded && self.node.is_settled() {
+        if self.overguarded && self.waiting == 0 && self.node.is_settled() {
             self.overguarded = false;
-            self.kernel.guard_at_last(self.plan.guarded())?;
+            self.guarded = self.plan.guarded();
+            self.kernel.guard(self.guarded.clone())?;
         }
         self.answer();
         self.ready = ready;
@@ -357,22 +364,16 @@ impl Thread {
         match command {
             Command::Apply { plan, reply } if self.guard(&plan)? => {
                 let (orders, waker) = (self.orders.clone(), Arc::clone(&self.waker));
-                self.kernel.when_guarded(move || {
+                self.kernel.end(move || {
                     // The advertiser may be ending.
                     let _ = orders.send(Command::ApplyGuarded { plan, reply });
                     waker.wake();
-                });
-            }
-            Command::Apply { plan, reply } | Command::ApplyGuarded { plan, reply } => {
-                self.plan = plan.clone();
-                self.sockets.serve(&plan);
-                // Its sockets may be the same and serve other instances.
-                self.actions.push(Action::Sockets);
-                self.tell(now, Input::Reload(plan));
-                let opened = self.act()?.map_err(|error| with_sources(&error));
-                self.kernel.then(move || {
-                    let _ = reply.send(opened);
                 })?;
+            }
+            Command::Apply { plan, reply } => self.apply(now, plan, reply)?,
+            Command::ApplyGuarded { plan, reply } => {
+                self.waiting = self.waiting.saturating_sub(1);
+                self.apply(now, plan, reply)?;
             }
             Command::Observe(observation) => {
                 self.tell(now, observation.input());
@@ -422,17 +423,36 @@ impl Thread {
         Ok(())
     }
 
-    /// Has the addresses of a new plan guarded before they are there, and those of the old one as long
-    /// as they are. Whether that is other than before.
+    /// Has the addresses of a new plan guarded before they are there, and those of earlier ones as long
+    /// as they are. Whether the plan has to wait: for that, or for the plan before it, which waits.
     fn guard(&mut self, plan: &Plan) -> io::Result<bool> {
-        let (old, new) = (self.plan.guarded(), plan.guarded());
-        let both = plan.guarded_after(&self.plan);
-        self.overguarded |= both != new;
-        let changed = both != old || self.overguarded;
+        let guarded = plan.guarded_after(&self.guarded);
+        let changed = guarded != self.guarded;
         if changed {
-            self.kernel.guard(both)?;
+            self.kernel.guard(guarded.clone())?;
+            self.guarded = guarded;
         }
-        Ok(changed)
+        let waits = changed || self.waiting > 0;
+        self.waiting += usize::from(waits);
+        Ok(waits)
+    }
+
+    fn apply(
+        &mut self,
+        now: Instant,
+        plan: Plan,
+        reply: oneshot::Sender<Result<(), String>>,
+    ) -> io::Result<()> {
+        self.plan = plan.clone();
+        self.overguarded = self.guarded != plan.guarded();
+        self.sockets.serve(&plan);
+        // Its sockets may be the same and serve other instances.
+        self.actions.push(Action::Sockets);
+        self.tell(now, Input::Reload(plan));
+        let opened = self.act()?.map_err(|error| with_sources(&error));
+        self.kernel.then(move || {
+            let _ = reply.send(opened);
+        })
     }
 
     fn tell(&mut self, now: Instant, input: Input<'_>) {
