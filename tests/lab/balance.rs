@@ -252,7 +252,10 @@ fn a_sorry_server_serves_when_all_are_dead_and_steps_back() -> Test {
     assert_eq!(only(&sorry).sorry_server.as_deref(), Some("10.0.0.13:80"));
 
     switch(lb, "10.0.0.12", true)?;
-    lbd.wait_for_line("Removing sorry server from VS [10.0.0.2]:tcp:8080", SOON)?;
+    lbd.wait_for_line(
+        "Removing sorry server [10.0.0.13]:tcp:80 from VS [10.0.0.2]:tcp:8080",
+        SOON,
+    )?;
     assert_eq!(share(client, 4)?, counts([("s2", 4)]));
     let back = status(lb)?;
     assert!(!only(&back).sorry_active && only(&back).quorum_met);

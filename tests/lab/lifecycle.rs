@@ -106,7 +106,7 @@ fn keepalived_s_command_line_starts_reloads_and_stops_it() -> Test {
     let second = vrrp(150, "") + &service(&["10.0.0.11", "10.0.0.12"]);
     d1.write_file("/etc/lb/main.conf", &second)?;
     lbd.signal(Signal::SIGHUP)?;
-    lbd.wait_for_line("Reloaded /etc/lb/main.conf", SOON)?;
+    lbd.wait_for_line("Reload complete: /etc/lb/main.conf is in force", SOON)?;
     let mut by: Vec<_> = (0..2)
         .map(|_| client.http_get(SERVICE, "/", SOON).map(|answer| answer.by))
         .collect::<Result<_, _>>()?;

@@ -848,3 +848,17 @@ fn the_shipped_sample_of_carp_is_clean() {
     assert_eq!(vhids, [1, 2]);
     assert!(found.carp_instances.iter().all(|carp| carp.preempt && carp.advskew == 0));
 }
+
+#[test]
+fn a_router_with_an_authentication_header_listens_first_unless_it_is_the_owner() {
+    let lines = |more: &str| {
+        format!(
+            "version 2\nstate MASTER\nauthentication {{\nauth_type AH\nauth_pass secret\n}}\n{more}"
+        )
+    };
+    let found = instance(&lines("priority 100"), &["auth-state"]);
+    assert_eq!(found.router.state, InitialState::Backup);
+    assert_eq!((found.header_key, found.password), (Some(*b"secret\0\0"), None));
+    let owner = instance(&lines("priority 255"), &[]);
+    assert_eq!(owner.router.state, InitialState::Master);
+}

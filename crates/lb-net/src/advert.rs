@@ -64,6 +64,8 @@ const PRIORITY: u32 = 6;
 pub struct AdvertSocket {
     socket: Socket,
     family: Family,
+    /// Of IP protocol 51 instead of 112: an authentication header is before each packet.
+    ah: bool,
     interface: Option<Interface>,
     outbox: Addressed,
     next_id: u16,
@@ -86,14 +88,34 @@ impl AdvertSocket {
         interface: Option<Interface>,
         vrids: &VridSet,
     ) -> Result<Self, Error> {
+        Self::with_protocol(family, false, interface, vrids)
+    }
+
+    /// Opens a socket for IP protocol 51 instead of 112, of IPv4: for virtual routers with an
+    /// authentication header before their advertisements.
+    ///
+    /// # Errors
+    /// As [`AdvertSocket::open`].
+    pub fn open_ah(interface: Option<Interface>, vrids: &VridSet) -> Result<Self, Error> {
+        Self::with_protocol(Family::Inet, true, interface, vrids)
+    }
+
+    fn with_protocol(
+        family: Family,
+        ah: bool,
+        interface: Option<Interface>,
+        vrids: &VridSet,
+    ) -> Result<Self, Error> {
+        let kind = if ah { "VRRP socket with authentication header" } else { "VRRP socket" };
         let place = match &interface {
-            Some(interface) => format!("the {family} VRRP socket on {}", interface.name),
-            None => format!("the {family} VRRP socket"),
+            Some(interface) => format!("the {family} {kind} on {}", interface.name),
+            None => format!("the {family} {kind}"),
         };
-        Self::configure(family, interface.as_ref(), vrids)
+        Self::configure(family, ah, interface.as_ref(), vrids)
             .map(|socket| Self {
                 socket,
                 family,
+                ah,
                 interface,
                 outbox: match family {
                     Family::Inet => Addressed::Inet(Outbox::new()),
@@ -117,6 +139,7 @@ impl AdvertSocket {
 
     fn configure(
         family: Family,
+        ah: bool,
         interface: Option<&Interface>,
         vrids: &VridSet,
     ) -> io::Result<Socket> {
@@ -124,7 +147,8 @@ impl AdvertSocket {
             Family::Inet => Domain::IPV4,
             Family::Inet6 => Domain::IPV6,
         };
-        let protocol = Protocol::from(i32::from(packet::PROTOCOL));
+        let protocol = if ah { packet::AH } else { packet::PROTOCOL };
+        let protocol = Protocol::from(i32::from(protocol));
         let socket = Socket::new(domain, Type::RAW.nonblocking(), Some(protocol))?;
         // Until it is bound the socket hears every interface.
         socket.attach_filter(&filter::nothing())?;
@@ -147,7 +171,7 @@ impl AdvertSocket {
         }
         socket.set_priority(PRIORITY)?;
         reserve(&socket, RECEIVE_BUFFER)?;
-        socket.attach_filter(&filter::vrids(vrids, family))?;
+        socket.attach_filter(&filter::vrids(vrids, family, before(ah)))?;
         Ok(socket)
     }
 
@@ -157,7 +181,7 @@ impl AdvertSocket {
     /// When the kernel is out of memory for filters.
     pub fn serve(&self, vrids: &VridSet) -> Result<(), Error> {
         self.socket
-            .attach_filter(&filter::vrids(vrids, self.family))
+            .attach_filter(&filter::vrids(vrids, self.family, before(self.ah)))
             .map_err(Error::system("filtering advertisements", "CAP_NET_RAW"))
     }
 
@@ -229,11 +253,25 @@ impl AdvertSocket {
         let Envelope { ttl, marking, .. } = *envelope;
         match (&mut self.outbox, envelope.source, envelope.destination) {
             (Addressed::Inet(outbox), IpAddr::V4(source), IpAddr::V4(destination)) => {
-                let id = self.next_id;
-                self.next_id = id.checked_add(1).unwrap_or(1);
+                let protocol_and_id = match envelope.ah {
+                    Some(id) => (packet::AH, id),
+                    None => {
+                        let id = self.next_id;
+                        self.next_id = id.checked_add(1).unwrap_or(1);
+                        (packet::PROTOCOL, id)
+                    }
+                };
                 let to = sockaddr_in(destination);
                 let write = |out: &mut Vec<u8>| {
-                    packet::push_ipv4(out, source, destination, ttl, marking, id, payload);
+                    packet::push_ipv4(
+                        out,
+                        source,
+                        destination,
+                        ttl,
+                        marking,
+                        protocol_and_id,
+                        payload,
+                    );
                 };
                 match through {
                     0 => outbox.push(to, write),
@@ -282,7 +320,7 @@ impl AdvertSocket {
     /// The pending error of the socket, such as `ENETDOWN` after its interface went down; the
     /// socket stays usable.
     pub fn receive(&self, inbox: &mut Inbox) -> io::Result<bool> {
-        inbox.family = self.family;
+        (inbox.family, inbox.ah) = (self.family, self.ah);
         inbox.batch.receive(&self.socket)
     }
 }
@@ -306,33 +344,39 @@ impl fmt::Debug for AdvertSocket {
 pub struct Inbox {
     batch: Box<Batch>,
     family: Family,
+    ah: bool,
 }
 
 impl Inbox {
     /// An empty one.
     #[must_use]
     pub fn new() -> Self {
-        Self { batch: Batch::new(), family: Family::Inet }
+        Self { batch: Batch::new(), family: Family::Inet, ah: false }
     }
 
     /// What [`AdvertSocket::receive`] put in, in the order of arrival.
     pub fn iter(&self) -> impl Iterator<Item = Received<'_>> {
-        let family = self.family;
+        let (family, ah) = (self.family, self.ah);
         self.batch.datagrams().filter_map(move |datagram| match family {
             Family::Inet => {
                 let header = packet::parse_ipv4(datagram.octets)?;
+                let before = if ah { packet::AH_LEN } else { 0 };
+                let end = (header.header_len + before).min(datagram.octets.len());
+                let (headers, payload) = datagram.octets.split_at(end);
                 Some(Received {
+                    ah: ah.then_some(headers),
                     source: header.source.into(),
                     destination: header.destination.into(),
                     ttl: header.ttl,
                     total_len: header.total_len,
-                    header_len: header.header_len,
-                    payload: &datagram.octets[header.header_len..],
+                    header_len: end,
+                    payload,
                 })
             }
             Family::Inet6 => {
                 let (ttl, destination) = datagram.ipv6?;
                 Some(Received {
+                    ah: None,
                     source: datagram.from.into(),
                     destination: destination.into(),
                     ttl,
@@ -368,9 +412,12 @@ pub struct Received<'a> {
     pub ttl: u8,
     /// Length that the IPv4 header claims, itself included; for IPv6 that of the payload.
     pub total_len: usize,
-    /// Length of the IPv4 header with options; 0 for IPv6, whose header the kernel keeps.
+    /// Length of the IPv4 header with options, and of the authentication header if there is one; 0 for
+    /// IPv6, whose header the kernel keeps.
     pub header_len: usize,
-    /// What follows the IP header.
+    /// Both of these headers, of what came through [`AdvertSocket::open_ah`].
+    pub ah: Option<&'a [u8]>,
+    /// What follows the headers.
     pub payload: &'a [u8],
 }
 
@@ -393,6 +440,11 @@ fn sockaddr_in6(address: Ipv6Addr, index: u32) -> libc::sockaddr_in6 {
         sin6_addr: libc::in6_addr { s6_addr: address.octets() },
         sin6_scope_id: if scoped { index } else { 0 },
     }
+}
+
+/// Octets between the IP header and the packet.
+fn before(ah: bool) -> u32 {
+    if ah { packet::AH_LEN as u32 } else { 0 }
 }
 
 /// Makes the receive buffer this large, past the limit of the system if we may.

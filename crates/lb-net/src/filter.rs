@@ -59,8 +59,9 @@ pub(crate) fn nothing() -> [SockFilter; 1] {
 ///
 /// Version and type are left to the reader, which counts what is wrong with them. A raw IPv4 socket
 /// sees the IP header, of variable length; a raw IPv6 socket does not. A packet too short to have
-/// the octet is dropped.
-pub(crate) fn vrids(set: &VridSet, family: Family) -> Vec<SockFilter> {
+/// the octet is dropped. `before` is the length of what stands between the IPv4 header and the packet: an
+/// authentication header.
+pub(crate) fn vrids(set: &VridSet, family: Family, before: u32) -> Vec<SockFilter> {
     use libc::{
         BPF_ABS, BPF_ALU, BPF_AND, BPF_B, BPF_IMM, BPF_IND, BPF_JA, BPF_JEQ, BPF_JMP, BPF_JSET,
         BPF_K, BPF_LD, BPF_LDX, BPF_MEM, BPF_MISC, BPF_MSH, BPF_RSH, BPF_ST, BPF_TAX, BPF_X,
@@ -72,7 +73,7 @@ pub(crate) fn vrids(set: &VridSet, family: Family) -> Vec<SockFilter> {
     match family {
         Family::Inet => program.extend([
             op(BPF_LDX | BPF_B | BPF_MSH, 0, 0, 0), // X = 4 * IHL
-            op(BPF_LD | BPF_B | BPF_IND, 0, 0, 1),
+            op(BPF_LD | BPF_B | BPF_IND, 0, 0, before + 1),
         ]),
         Family::Inet6 => program.push(op(BPF_LD | BPF_B | BPF_ABS, 0, 0, 1)),
     }

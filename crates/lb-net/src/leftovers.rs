@@ -71,6 +71,8 @@ pub struct InUse {
     pub bases: BTreeSet<u32>,
     /// The rules of shared addresses.
     pub shares: bool,
+    /// The rules of guarded addresses.
+    pub guards: bool,
 }
 
 /// Takes away what bears our mark and is not in use, each with a line in the log. Virtual MACs are
@@ -124,9 +126,8 @@ fn sweep_addresses(route: &mut RouteSocket, in_use: &InUse) -> io::Result<()> {
 fn sweep_tables(in_use: &InUse) -> io::Result<()> {
     let left = |table: &Table| match (table.family, quiet::base(&table.name)) {
         (nftables::NETDEV, Some(base)) => !in_use.bases.contains(&base),
-        (nftables::NETDEV | nftables::ARP, None) => {
-            table.name == crate::SHARE_TABLE && !in_use.shares
-        }
+        (nftables::NETDEV | nftables::ARP, None) => table.name == crate::TABLE && !in_use.shares,
+        (nftables::INET, None) => table.name == crate::TABLE && !in_use.guards,
         _ => false,
     };
     for table in nftables::tables()?.into_iter().filter(left) {
@@ -161,7 +162,8 @@ pub fn clean(addresses: bool) -> Result<Option<String>, Error> {
         let listing = Error::system("listing links", "CAP_NET_ADMIN");
         in_use.vmacs = route.links().map_err(listing)?.into_iter().map(|link| link.index).collect();
         in_use.bases.clone_from(&in_use.vmacs);
-        in_use.shares = true;
+        // What stays goes on dropping what it dropped.
+        (in_use.shares, in_use.guards) = (true, true);
     }
     sweep(&mut route, &in_use)?;
     Ok(None)

@@ -30,6 +30,7 @@ mod before;
 mod capability;
 mod error;
 mod filter;
+mod guard;
 mod leftovers;
 mod link;
 mod membership;
@@ -54,6 +55,7 @@ pub use announce::{Announcement, Announcer, ArpForm, is_ipv6_router};
 pub use capability::require_capabilities;
 pub use error::Error;
 pub use filter::VridSet;
+pub use guard::{Guard, GuardedAddress};
 pub use leftovers::{InUse, Presence, clean, sweep};
 pub use link::MacvlanMode;
 pub use monitor::{Event, Monitor};
@@ -70,5 +72,5 @@ pub use timer::Timer;
 pub use vmac::{VmacSpec, Vmacs, carp_mac, vrrp_mac};
 pub use watch::{Claim, Watch};
 
-/// Name of the tables of [`Share`] that the advertiser has.
-pub const SHARE_TABLE: &str = "lbd";
+/// Name of the tables of [`Share`] and [`Guard`] that the advertiser has.
+pub const TABLE: &str = "lbd";

@@ -16,7 +16,8 @@ pub(crate) struct Table {
     pub name: String,
 }
 
-/// `NFPROTO_ARP` and `NFPROTO_NETDEV` of `netfilter.h`: where our tables are.
+/// `NFPROTO_INET`, `NFPROTO_ARP` and `NFPROTO_NETDEV` of `netfilter.h`: where our tables are.
+pub(crate) const INET: u8 = 1;
 pub(crate) const ARP: u8 = 3;
 pub(crate) const NETDEV: u8 = 5;
 

@@ -7,6 +7,9 @@ use crate::{Announcement, ArpForm};
 
 /// IP protocol number of VRRP and CARP.
 pub(crate) const PROTOCOL: u8 = 112;
+/// IP protocol number of the authentication header, and its length with HMAC-MD5-96. RFC 2402.
+pub(crate) const AH: u8 = 51;
+pub(crate) const AH_LEN: usize = 24;
 /// Length of the IPv4 header we write; the kernel adds no options to it.
 pub(crate) const IPV4_HEADER: usize = 20;
 const ICMPV6: u8 = 58;
@@ -22,6 +25,9 @@ pub struct Envelope {
     pub ttl: u8,
     /// What routers between, if there are any, may do with it.
     pub marking: Marking,
+    /// The payload begins with an authentication header, which covers this id of the IP header. Of
+    /// IPv4.
+    pub ah: Option<u16>,
     /// The link it leaves by when the socket is not bound to one: a virtual MAC's. IPv6 heeds it
     /// for a destination that has a scope.
     pub through: Option<NonZeroU32>,
@@ -51,7 +57,7 @@ pub(crate) fn push_ipv4(
     destination: Ipv4Addr,
     ttl: u8,
     marking: Marking,
-    id: u16,
+    (protocol, id): (u8, u16),
     payload: &[u8],
 ) {
     let len = u16::try_from(IPV4_HEADER + payload.len()).unwrap_or(u16::MAX);
@@ -59,7 +65,7 @@ pub(crate) fn push_ipv4(
     out.extend([0x45, marking.tos]);
     out.extend(len.to_be_bytes());
     out.extend(id.to_be_bytes());
-    out.extend([flags, 0, ttl, PROTOCOL, 0, 0]);
+    out.extend([flags, 0, ttl, protocol, 0, 0]);
     out.extend(source.octets());
     out.extend(destination.octets());
     out.extend(payload);
@@ -213,14 +219,14 @@ mod tests {
     fn an_ipv4_header_carries_our_source_ttl_and_id() {
         let mut out = Vec::new();
         let (source, group) = (Ipv4Addr::new(192, 0, 2, 1), Ipv4Addr::new(224, 0, 0, 18));
-        push_ipv4(&mut out, source, group, 255, Marking::VRRP, 7, b"xy");
+        push_ipv4(&mut out, source, group, 255, Marking::VRRP, (PROTOCOL, 7), b"xy");
         assert_eq!(out, hex!("45c0 0016 0007 0000 ff70 0000 c0000201 e0000012 7879"));
         let header = parse_ipv4(&out).unwrap();
         assert_eq!((header.source, header.destination), (source, group));
         assert_eq!((header.ttl, header.total_len, header.header_len), (255, 22, 20));
         // As in a capture of ucarp: 4510 .... .... 4000 ff70.
         out.clear();
-        push_ipv4(&mut out, source, group, 255, Marking::CARP, 7, b"xy");
+        push_ipv4(&mut out, source, group, 255, Marking::CARP, (PROTOCOL, 7), b"xy");
         assert_eq!(out, hex!("4510 0016 0007 4000 ff70 0000 c0000201 e0000012 7879"));
     }
 

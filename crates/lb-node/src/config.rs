@@ -95,6 +95,12 @@ impl InstanceConfig {
         }
     }
 
+    /// Whether an authentication header is before its advertisements (`auth_type AH`).
+    #[must_use]
+    pub fn has_ah(&self) -> bool {
+        matches!(self, Self::Vrrp(instance) if instance.header_key.is_some())
+    }
+
     /// For how long at least others respect a master that fell silent just before it was to
     /// advertise again: their patience without any skew, less an interval.
     pub(crate) fn respected_for(&self) -> Duration {

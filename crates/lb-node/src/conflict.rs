@@ -66,7 +66,7 @@ impl Kind {
     /// What broke a rule so that an operator has to see to it.
     pub(crate) fn of(error: WireError) -> Option<Self> {
         match error {
-            WireError::Vrrp(lb_vrrp::WireError::Password)
+            WireError::Vrrp(lb_vrrp::WireError::Password | lb_vrrp::WireError::Digest)
             | WireError::Carp(lb_carp::WireError::Digest) => Some(Self::Secret),
             WireError::Vrrp(lb_vrrp::WireError::AuthTypeMismatch { .. }) => Some(Self::AuthType),
             WireError::Vrrp(lb_vrrp::WireError::OwnAddress) => Some(Self::OwnAddress),

@@ -43,12 +43,12 @@ impl Slot {
         from: IpAddr,
         advert: Advert,
     ) -> Option<Action> {
-        let Advert::Vrrp(priority) = advert else { return None };
+        let Advert::Vrrp(content) = advert else { return None };
         self.lower.pass(now).then(|| {
             Action::event(EventKind::VrrpMasterRxLowerPri {
                 name: self.config.name().to_owned(),
                 from: from.to_string(),
-                priority: priority.0,
+                priority: content.priority.0,
                 ours: self.protocol.priority(),
             })
         })
@@ -61,12 +61,12 @@ impl Slot {
         from: IpAddr,
         advert: Advert,
     ) -> Option<Action> {
-        let Advert::Vrrp(priority) = advert else { return None };
+        let Advert::Vrrp(content) = advert else { return None };
         self.discarded.pass_every(self.protocol.interval() / 2, now).then(|| {
             Action::event(EventKind::VrrpBackupRxLowerPri {
                 name: self.config.name().to_owned(),
                 from: from.to_string(),
-                priority: priority.0,
+                priority: content.priority.0,
             })
         })
     }
@@ -80,8 +80,8 @@ impl Slot {
 
     /// It said that it stops, once or twice.
     pub(crate) fn said_stop(&self, actions: &[protocol::Action]) -> Option<Action> {
-        let stop = protocol::Action::Send(Advert::Vrrp(Priority::STOP));
+        let is_stop = |action: &protocol::Action| matches!(action, protocol::Action::Send(Advert::Vrrp(content)) if content.priority == Priority::STOP);
         let name = || self.config.name().to_owned();
-        actions.contains(&stop).then(|| Action::event(EventKind::VrrpTxStop { name: name() }))
+        actions.iter().any(is_stop).then(|| Action::event(EventKind::VrrpTxStop { name: name() }))
     }
 }

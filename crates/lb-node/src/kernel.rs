@@ -100,6 +100,7 @@ impl Node {
                 slot.config.families().map(|family| Socket {
                     link: slot.link,
                     family: family.into(),
+                    ah: slot.config.has_ah(),
                     group: slot.config.group(family),
                 })
             })
@@ -221,6 +222,7 @@ impl Node {
         let mut faults = slot.link_faults(&self.links);
         let (vmac_faults, mut waits) = slot.vmac_faults(&self.links, &self.vmacs);
         faults.extend(vmac_faults);
+        faults.extend(self.unguarded(slot));
         let (mut total, mut weaknesses) = (0, Vec::new());
         for tracked in
             slot.config.router().track_interfaces.iter().filter(|tracked| tracked.weight != 0)

@@ -25,6 +25,7 @@ mod drive;
 mod election;
 mod followed;
 pub mod group;
+mod guard;
 mod kernel;
 mod last_word;
 mod lateness;
@@ -58,6 +59,7 @@ use lb_election::Role;
 
 pub use config::{Carp, InstanceConfig, ProtocolKind};
 pub use demotion::STATE_SYNC_GROUP;
+pub use guard::Guarded;
 pub use message::{Action, Datagram, Input, InstanceId, LinkIndex, Socket, SocketFamily, Vip};
 pub use plan::Plan;
 pub use protocol::Advert;
@@ -108,6 +110,8 @@ pub struct Node {
     lateness: Lateness,
     /// No more in the configuration, but not yet let go of their addresses.
     departing: Vec<InstanceId>,
+    /// Why the addresses that must not accept packets are not guarded.
+    unguarded: Option<(BTreeSet<IpAddr>, String)>,
     /// Removed by the last input.
     departed: Vec<InstanceId>,
     /// Slots that are `None`.
@@ -190,6 +194,7 @@ impl Node {
             deadlines: Deadlines::default(),
             lateness: Lateness::default(),
             departing: Vec::new(),
+            unguarded: None,
             departed: Vec::new(),
             free: Vec::new(),
             startup_delay: plan.startup_delay,
@@ -285,6 +290,9 @@ impl Node {
             (Phase::New | Phase::Running, Input::Sharing { failure }) => {
                 self.sharing(now, failure, out);
             }
+            (Phase::New | Phase::Running, Input::Guarding { open, reason }) => {
+                self.guarding(now, open, reason, out);
+            }
             (Phase::New | Phase::Running | Phase::Stopping | Phase::Stopped, _) => {}
         }
         self.rebalance(out);
@@ -327,10 +335,21 @@ impl Node {
         let through = slot.speaks_through(&self.links).filter(|_| to.is_none());
         let mut send = |source: IpAddr, destination: IpAddr, ttl: Option<u8>| {
             let start = payload.len();
-            slot.protocol.emit(advert, source, destination, payload);
+            // A digest covers it; such a datagram has one.
+            let covered = ttl.unwrap_or_default();
+            let ah = slot.protocol.emit(advert, (source, destination), covered, payload);
             let payload = start..payload.len();
             let (link, protocol) = (on, slot.config.kind());
-            datagrams.push(Datagram { link, through, source, destination, protocol, ttl, payload });
+            datagrams.push(Datagram {
+                link,
+                through,
+                source,
+                destination,
+                protocol,
+                ttl,
+                ah,
+                payload,
+            });
         };
         if let Some(to) = to {
             if let Some(source) = slot.sources.to(to) {

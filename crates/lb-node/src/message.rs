@@ -1,5 +1,6 @@
 //! What a node is told and what it says.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::ops::Range;
 
@@ -151,6 +152,13 @@ pub enum Input<'a> {
         /// Why not.
         failure: Option<&'a str>,
     },
+    /// Not all addresses of [`Plan::guarded`] could be guarded, or all are so after that.
+    Guarding {
+        /// Those that are not.
+        open: &'a BTreeSet<IpAddr>,
+        /// Why not.
+        reason: &'a str,
+    },
     /// A new configuration is in force. After [`Input::Start`].
     Reload(Plan),
     /// End: masters say so and let go; again: they wait for no successor any longer.
@@ -242,6 +250,9 @@ pub struct Datagram {
     pub protocol: ProtocolKind,
     /// TTL or hop limit; `None`: the kernel's default.
     pub ttl: Option<u8>,
+    /// It begins with an authentication header: of IP protocol 51, and its IP header has this id, which
+    /// the digest covers.
+    pub ah: Option<u16>,
     /// Where the payload is in the buffer given to [`Node::emit`](crate::Node::emit): what follows
     /// the IP header, checksum included, for IPv6 too.
     pub payload: Range<usize>,
@@ -254,6 +265,8 @@ pub struct Socket {
     pub link: Option<LinkIndex>,
     /// Family of the advertisements.
     pub family: SocketFamily,
+    /// Of IP protocol 51, the authentication header, instead of 112.
+    pub ah: bool,
     /// Multicast group to be a member of on that link; `None` for unicast.
     pub group: Option<IpAddr>,
 }

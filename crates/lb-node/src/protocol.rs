@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 
 use lb_config::model;
 use lb_election::{Input, Peer, Role};
-use lb_vrrp::Priority;
 
 use crate::config::{InstanceConfig, ProtocolKind};
 use crate::conflict::Kind;
@@ -17,8 +16,8 @@ mod vrrp;
 /// An advertisement as an instance tells it: what is not in its configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Advert {
-    /// Of VRRP, with this priority.
-    Vrrp(Priority),
+    /// Of VRRP.
+    Vrrp(lb_vrrp::Content),
     /// Of CARP.
     Carp(lb_carp::Advert),
 }
@@ -205,7 +204,7 @@ impl Protocol {
         match self {
             Self::Vrrp(instance) => {
                 let master = instance.lower_master().or_else(|| instance.master());
-                let running = master.filter(|master| master.priority != Priority::STOP);
+                let running = master.filter(|master| master.priority != lb_vrrp::Priority::STOP);
                 running.map(|master| master.address)
             }
             Self::Carp(instance) => instance.master().map(|master| master.address),
@@ -297,22 +296,24 @@ impl Protocol {
         }
     }
 
-    /// Appends an advertisement as it goes from `source` to `destination`.
+    /// Appends an advertisement as it goes from `source` to `destination` with this TTL. The id that
+    /// its IP header must have, if it begins with an authentication header.
     pub(crate) fn emit(
         &self,
         advert: Advert,
-        source: IpAddr,
-        destination: IpAddr,
+        (source, destination): (IpAddr, IpAddr),
+        ttl: u8,
         out: &mut Vec<u8>,
-    ) {
+    ) -> Option<u16> {
         match (self, advert) {
-            (Self::Vrrp(instance), Advert::Vrrp(priority)) => {
-                instance.emit(priority, source, destination, out);
+            (Self::Vrrp(instance), Advert::Vrrp(content)) => {
+                return instance.emit(content, (source, destination), ttl, out);
             }
             (Self::Carp(instance), Advert::Carp(advert)) => instance.emit(&advert, out),
             // No instance is given what another one said.
             (Self::Vrrp(_), Advert::Carp(_)) | (Self::Carp(_), Advert::Vrrp(_)) => {}
         }
+        None
     }
 }
 

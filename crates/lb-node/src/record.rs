@@ -76,7 +76,10 @@ pub enum Entry {
         ttl: Option<u8>,
         /// Length of the payload by the IP header, in octets.
         declared_len: Option<usize>,
-        /// What follows the IP header, two hexadecimal digits an octet.
+        /// IPv4 header and authentication header, in the same form; empty without the latter.
+        #[serde(default, with = "hex", skip_serializing_if = "Vec::is_empty")]
+        ah: Vec<u8>,
+        /// What follows the IP header and the authentication header, two hexadecimal digits an octet.
         #[serde(with = "hex")]
         payload: Vec<u8>,
     },
@@ -174,6 +177,13 @@ pub enum Entry {
         /// Why not.
         failure: Option<String>,
     },
+    /// [`Input::Guarding`]
+    Guarding {
+        /// Those that are not guarded.
+        open: BTreeSet<IpAddr>,
+        /// Why not.
+        reason: String,
+    },
     /// [`Input::Reload`]
     Reload {
         /// The new configuration, as TOML.
@@ -234,8 +244,8 @@ impl Line {
             {
                 Err(RecordError::Families { source_address: *source, destination: *destination })
             }
-            Entry::Packet { payload, .. } if payload.len() > LONGEST => {
-                Err(RecordError::Long { len: payload.len() })
+            Entry::Packet { ah, payload, .. } if ah.len() + payload.len() > LONGEST => {
+                Err(RecordError::Long { len: ah.len() + payload.len() })
             }
             _ => Ok(line),
         }
@@ -262,6 +272,7 @@ impl Entry {
                 destination: packet.destination,
                 ttl: packet.ttl,
                 declared_len: packet.declared_len,
+                ah: packet.ah.unwrap_or_default().to_vec(),
                 payload: packet.payload.to_vec(),
             },
             Input::Link { link, name, up } => {
@@ -293,6 +304,9 @@ impl Entry {
                 taken: *taken,
             },
             Input::Sharing { failure } => Self::Sharing { failure: failure.map(str::to_owned) },
+            Input::Guarding { open, reason } => {
+                Self::Guarding { open: (*open).clone(), reason: (*reason).to_owned() }
+            }
             Input::Reload(_) => return None,
             Input::Stop => Self::Stop,
         })
@@ -305,13 +319,14 @@ impl Entry {
         Some(match self {
             Self::Start => Input::Start,
             Self::Timer => Input::Timer,
-            Self::Packet { link, source, destination, ttl, declared_len, payload } => {
+            Self::Packet { link, source, destination, ttl, declared_len, ah, payload } => {
                 let (source, destination) = (*source, *destination);
                 let packet = IpPacket {
                     source,
                     destination,
                     ttl: *ttl,
                     declared_len: *declared_len,
+                    ah: (!ah.is_empty()).then_some(ah),
                     payload,
                 };
                 Input::Packet { link: *link, packet }
@@ -339,6 +354,7 @@ impl Entry {
                 Input::VmacFailed { name, reason, taken: *taken }
             }
             Self::Sharing { failure } => Input::Sharing { failure: failure.as_deref() },
+            Self::Guarding { open, reason } => Input::Guarding { open, reason },
             Self::Stop => Input::Stop,
             Self::Node(_) | Self::Reload { .. } | Self::Gap { .. } | Self::End => return None,
         })
@@ -417,6 +433,7 @@ mod tests {
                     destination: [224, 0, 0, 18].into(),
                     ttl: Some(255),
                     declared_len: None,
+                    ah: Vec::new(),
                     payload: vec![0x31, 0xff, 0x00],
                 },
             ),
@@ -431,6 +448,7 @@ mod tests {
                 Entry::VmacFailed { name: "vrrp.1".into(), reason: String::new(), taken: true },
             ),
             line(9, Entry::Sharing { failure: Some("no nft".into()) }),
+            line(9, Entry::Guarding { open: [address].into(), reason: "no nft".into() }),
             line(9, Entry::Gap { lost: 12 }),
             line(9, Entry::Reload { config: String::new() }),
             line(9, Entry::LinkGone { link: 2 }),

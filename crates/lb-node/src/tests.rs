@@ -7,6 +7,7 @@ mod balancing;
 mod carp;
 mod conflicts;
 mod followed;
+mod guard;
 mod handover;
 mod held;
 mod lines;
@@ -473,7 +474,7 @@ fn leftovers_of_an_earlier_life_are_removed() {
     let status = node.status(now, Timestamp::UNIX_EPOCH);
     assert_eq!(status.vrrp[0].state, State::Backup);
     let group = Some([224, 0, 0, 18].into());
-    let socket = Socket { link: Some(1), family: SocketFamily::Inet, group };
+    let socket = Socket { link: Some(1), family: SocketFamily::Inet, ah: false, group };
     assert_eq!(node.sockets().iter().copied().collect::<Vec<_>>(), [socket]);
 }
 
@@ -545,13 +546,14 @@ fn hears(
     host: usize,
 ) -> Vec<Action> {
     let (mut payload, mut datagrams, mut actions) = (Vec::new(), Vec::new(), Vec::new());
-    let advert = Advert::Vrrp(lb_vrrp::Priority(priority));
+    let advert = Advert::Vrrp(lb_vrrp::Priority(priority).into());
     net.hosts[from].node.emit(InstanceId(0), advert, None, &mut payload, &mut datagrams);
     let packet = lb_election::IpPacket {
         source: datagrams[0].source,
         destination: datagrams[0].destination,
         ttl: Some(255),
         declared_len: None,
+        ah: None,
         payload: &payload,
     };
     net.hosts[host].node.handle(at, Input::Packet { link: 1, packet }, &mut actions);
@@ -633,7 +635,7 @@ fn nothing_is_sent_on_a_link_that_is_down() {
         net.run_until(10_000);
         net.tell(0, Input::Link { link: 1, name: "eth1", up: false });
         let (mut payload, mut datagrams) = (Vec::new(), Vec::new());
-        let stop = Advert::Vrrp(lb_vrrp::Priority::STOP);
+        let stop = Advert::Vrrp(lb_vrrp::Priority::STOP.into());
         net.hosts[0].node.emit(InstanceId(0), stop, None, &mut payload, &mut datagrams);
         datagrams.len()
     };

@@ -106,7 +106,7 @@ fn shared_by(config: &InstanceConfig) -> Option<Balancing> {
 }
 
 /// Where an address has to be when that is a virtual MAC: the interface it stands on.
-fn base_of<'a>(config: &'a InstanceConfig, vip: &'a VirtualAddress) -> Option<&'a str> {
+pub(crate) fn base_of<'a>(config: &'a InstanceConfig, vip: &'a VirtualAddress) -> Option<&'a str> {
     let router = config.router();
     let own = router.interface.as_deref();
     let base = vip.interface.as_deref().or(own)?;
@@ -161,6 +161,27 @@ fn names(prefix: &str, config: &InstanceConfig) -> impl Iterator<Item = String> 
     })
 }
 
+/// The names that the virtual MACs of an instance can have when the first ones of each prefix are taken:
+/// so many, and the configured one.
+pub(crate) fn possible_names(
+    prefixes: &VmacPrefixes,
+    config: &InstanceConfig,
+    count: usize,
+) -> impl Iterator<Item = String> {
+    let configured = config.router().vmac.as_ref().and_then(|vmac| vmac.name.clone());
+    let router = prefixes.router.as_deref().unwrap_or(default_prefix(config));
+    let address = prefixes.address.as_deref().unwrap_or(router);
+    let of = move |prefix| names(prefix, config).take(count).collect::<Vec<_>>();
+    configured.into_iter().chain([router, address].into_iter().flat_map(of))
+}
+
+fn default_prefix(config: &InstanceConfig) -> &'static str {
+    match config.kind() {
+        ProtocolKind::Vrrp => "vrrp",
+        ProtocolKind::Carp => "carp",
+    }
+}
+
 /// The names of virtual MACs that all vhids of an instance have in common, by interface and MAC.
 #[derive(Debug, Default)]
 struct Common(BTreeMap<(String, [u8; 6]), String>);
@@ -184,10 +205,7 @@ impl Vmacs {
         let router = config.router();
         let only_addresses = !has_own(config) || router.interface.as_deref() != Some(base);
         let address = self.prefixes.address.as_deref().filter(|_| only_addresses);
-        address.or(self.prefixes.router.as_deref()).unwrap_or(match config.kind() {
-            ProtocolKind::Vrrp => "vrrp",
-            ProtocolKind::Carp => "carp",
-        })
+        address.or(self.prefixes.router.as_deref()).unwrap_or(default_prefix(config))
     }
 }
 

@@ -122,6 +122,7 @@ pub(crate) enum Trigger {
         name: String,
     },
     Sharing,
+    Guarding,
     Reload,
     Stop,
 }
@@ -176,6 +177,7 @@ impl Trigger {
             Input::Claim { address, .. } => Self::Claim { address: *address },
             Input::VmacFailed { name, .. } => Self::VmacFailed { name: (*name).to_owned() },
             Input::Sharing { .. } => Self::Sharing,
+            Input::Guarding { .. } => Self::Guarding,
             Input::Reload(_) => Self::Reload,
             Input::Stop => Self::Stop,
         }
@@ -264,6 +266,7 @@ impl Node {
             Trigger::Claim { address } => format!("claim of {address}"),
             Trigger::VmacFailed { name } => format!("virtual MAC {name} could not be made"),
             Trigger::Sharing => return "what the kernel says of balancing".into(),
+            Trigger::Guarding => return "what nft says of the rules of its addresses".into(),
             Trigger::Reload => return "reload".into(),
             Trigger::Stop => return "stop".into(),
         };

@@ -5,10 +5,10 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 /// What the checksum of an advertisement covers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Checksum {
-    /// The message alone: v2 (RFC 3768 §5.3.8) and v3 over IPv4 by RFC 9568 §5.2.8.
+    /// The message alone: v2 over IPv4 (RFC 3768 §5.3.8) and v3 over IPv4 by RFC 9568 §5.2.8.
     Plain,
-    /// The message and the pseudo header of its IP header: v3 over IPv6, and v3 over IPv4 by
-    /// RFC 5798 §5.2.8 and keepalived.
+    /// The message and the pseudo header of its IP header: IPv6, where keepalived has it in v2 too,
+    /// and v3 over IPv4 by RFC 5798 §5.2.8 and keepalived.
     Pseudo,
     /// The same with the multicast group for destination, though it went to a peer: unicast v3 of
     /// old releases of keepalived.

@@ -31,6 +31,9 @@ pub struct Config {
     pub preempt_delay: Duration,
     /// Simple password, zero padded. v2 over IPv4 only.
     pub password: Option<[u8; 8]>,
+    /// Key of the IP authentication header (`auth_type AH`), zero padded; instead of a password. v2
+    /// over IPv4 only.
+    pub header_key: Option<[u8; 8]>,
     /// Where advertisements go and come from.
     pub peers: Peers,
     /// Advertised addresses.
@@ -77,6 +80,7 @@ impl Config {
             nopreempt: false,
             preempt_delay: Duration::ZERO,
             password: None,
+            header_key: None,
             peers: Peers::Multicast,
             vips: Vips::new(family, []),
             skip_check_adv_addr: false,

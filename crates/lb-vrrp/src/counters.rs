@@ -27,7 +27,7 @@ pub struct Counters {
     pub invalid_authtype: u64,
     /// Authentication type other than ours.
     pub authtype_mismatch: u64,
-    /// Wrong password.
+    /// Wrong password, or wrong or repeated authentication header.
     pub auth_failure: u64,
     /// Wrong checksum.
     pub checksum_err: u64,
@@ -50,7 +50,9 @@ impl Counters {
             WireError::Version { .. } => &mut self.version_err,
             WireError::AuthTypeUnknown { .. } => &mut self.invalid_authtype,
             WireError::AuthTypeMismatch { .. } => &mut self.authtype_mismatch,
-            WireError::Password => &mut self.auth_failure,
+            WireError::Password | WireError::Digest | WireError::Replayed { .. } => {
+                &mut self.auth_failure
+            }
             WireError::Interval { .. } => &mut self.advert_interval_err,
             WireError::Kind { .. } => &mut self.invalid_type_rcvd,
             WireError::Checksum => &mut self.checksum_err,
@@ -59,6 +61,7 @@ impl Counters {
             | WireError::Vrid { .. }
             | WireError::Destination { .. }
             | WireError::Source
+            | WireError::NextHeader { .. }
             | WireError::OwnAddress => return None,
         })
     }

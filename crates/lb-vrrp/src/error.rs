@@ -63,6 +63,26 @@ pub enum WireError {
     /// Another password.
     #[error("wrong password: set the same `auth_pass` on all routers")]
     Password,
+    /// What follows the authentication header is not VRRP. Reported, not counted.
+    #[error("protocol {found} follows the authentication header where VRRP has to")]
+    NextHeader {
+        /// What it says.
+        found: u8,
+    },
+    /// The digest of the authentication header is wrong, or its index is not the sender.
+    #[error("wrong digest of the authentication header: set the same `auth_pass` on all routers")]
+    Digest,
+    /// An advertisement that was heard before, or one that is older than that.
+    #[error(
+        "number {number} of the authentication header was used before, and {last} is the last one heard: it is \
+         repeated by a host between, or is forged"
+    )]
+    Replayed {
+        /// What it says.
+        number: u32,
+        /// The last one heard or sent.
+        last: u32,
+    },
     /// Another interval where it has to be the same, or none.
     #[error(
         "advertisement interval of {found:?} is not ours: set the same `advert_int` on all routers"
@@ -136,6 +156,9 @@ impl WireError {
             Self::PeerTtl { .. } => 1 << 13,
             Self::AddressList => 1 << 14,
             Self::OwnAddress => 1 << 15,
+            Self::NextHeader { .. } => 1 << 16,
+            Self::Digest => 1 << 17,
+            Self::Replayed { .. } => 1 << 18,
         }
     }
 }

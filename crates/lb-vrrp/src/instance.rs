@@ -6,14 +6,15 @@ use std::time::{Duration, Instant};
 
 use lb_election::{Input, IpPacket, Leave, Peers, Role};
 
+use crate::ah;
 use crate::checksum::Checksum;
 use crate::config::Config;
 use crate::counters::Counters;
 use crate::error::WireError;
-use crate::message::{Action, Sender};
+use crate::message::{Action, Content, Sender};
 use crate::reason::{Patience, Reason};
 use crate::types::{Priority, Version};
-use crate::wire::Advert;
+use crate::wire::{Advert, Auth};
 
 mod ask;
 
@@ -47,6 +48,8 @@ pub struct Instance {
     heard: Option<IpAddr>,
     /// [`WireError::bit`]s that have been reported.
     reported: u32,
+    /// Number of the last advertisement that was heard or sent with `auth_type AH`.
+    number: u32,
     /// A peer computes the checksum of unicast in the old way, so we do.
     old_unicast: bool,
     counters: Counters,
@@ -149,6 +152,7 @@ impl Instance {
             lower: None,
             heard: None,
             reported: 0,
+            number: 0,
             old_unicast: false,
             counters: Counters::default(),
             config,
@@ -267,7 +271,7 @@ impl Instance {
                     self.lower = Some(Sender { address: from, priority: advert.priority });
                     let State::Backup { preempt_at: at, .. } = &mut self.state else { return };
                     *at = preempt_at;
-                    out.extend([Action::Discard { from, advert: advert.priority }]);
+                    out.extend([Action::Discard { from, advert: advert.priority.into() }]);
                     return;
                 }
                 // §6.4.2: a master we respect; from now on its interval counts, not ours.
@@ -329,7 +333,7 @@ impl Instance {
                     return;
                 }
                 self.state = State::Master { next_at, duel };
-                out.extend([Action::Weaker { from, advert: advert.priority }]);
+                out.extend([Action::Weaker { from, advert: advert.priority.into() }]);
                 if !self.config.lower_prio_no_advert {
                     self.advertise(now, now + self.config.adver_int, out);
                 }
@@ -438,6 +442,14 @@ impl Instance {
                 return None;
             }
         };
+        if let Auth::Header { number } = advert.auth {
+            if number <= self.number {
+                let error = WireError::Replayed { number, last: self.number };
+                self.report(packet.source, error, out);
+                return None;
+            }
+            self.number = number;
+        }
         if self.owner() && self.config.owner_ignore_adverts {
             return None;
         }
@@ -657,7 +669,19 @@ impl Instance {
         if priority == Priority::STOP {
             self.counters.pri_zero_sent += 1;
         }
-        out.extend([Action::Send(priority)]);
+        out.extend([Action::Send(self.numbered(priority))]);
+    }
+
+    /// An advertisement with the next number, if it has one.
+    fn numbered(&mut self, priority: Priority) -> Content {
+        let number = match self.config.header_key {
+            Some(_) => {
+                self.number = self.number.saturating_add(1).min(ah::LAST);
+                self.number
+            }
+            None => 0,
+        };
+        Content { priority, number }
     }
 
     /// The priority with what is tracked: 1 to 254, for an owner always its own.

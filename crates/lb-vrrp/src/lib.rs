@@ -7,6 +7,7 @@
 //! - [`Instance`] is a virtual router on this host: [`Input`](lb_election::Input) and time in,
 //!   [`Action`]s out, and a [`Reason`] for each transition.
 
+mod ah;
 mod checksum;
 mod config;
 mod counters;
@@ -19,12 +20,13 @@ mod types;
 mod vips;
 mod wire;
 
+pub use ah::LEN as AH_LEN;
 pub use checksum::Checksum;
 pub use config::{Config, OldUnicastChecksum};
 pub use counters::Counters;
 pub use error::WireError;
 pub use instance::{Duel, Instance, State};
-pub use message::{Action, Sender};
+pub use message::{Action, Content, Sender};
 pub use reason::{Patience, Reason};
 pub use timing::{master_down_interval, skew_time};
 pub use types::{Family, Priority, Version, Vrid};

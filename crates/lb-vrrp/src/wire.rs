@@ -20,6 +20,7 @@ use nom::bytes::complete::take;
 use nom::number::complete::{be_u8, be_u16, u8};
 use nom::{IResult, Parser};
 
+use crate::ah;
 use crate::checksum::Checksum;
 use crate::config::{Config, OldUnicastChecksum};
 use crate::error::WireError;
@@ -62,6 +63,11 @@ pub enum Auth {
     None,
     /// Type 1.
     Password([u8; AUTH_LEN]),
+    /// Type 2: in an IP authentication header before the advertisement, with this number.
+    Header {
+        /// Number of the advertisement.
+        number: u32,
+    },
 }
 
 impl Auth {
@@ -69,6 +75,7 @@ impl Auth {
         match self {
             Self::None => 0,
             Self::Password(_) => 1,
+            Self::Header { .. } => 2,
         }
     }
 }
@@ -154,6 +161,11 @@ impl<'a> Advert<'a> {
         let vrid = Vrid::new(header.vrid)
             .filter(|vrid| *vrid == config.vrid)
             .ok_or(WireError::Vrid { vrid: header.vrid })?;
+        match (packet.ah.is_some(), config.header_key.is_some()) {
+            (true, false) => return Err(WireError::AuthTypeMismatch { found: 2 }),
+            (false, true) => return Err(WireError::AuthTypeMismatch { found: 0 }),
+            (true, true) | (false, false) => {}
+        }
 
         let has_auth = config.family == Family::Inet && header.version == 2;
         let auth_len = if has_auth { AUTH_LEN } else { 0 };
@@ -177,7 +189,15 @@ impl<'a> Advert<'a> {
         let (auth, adver_int) = match config.version {
             Version::V2 => {
                 let adver_int = Duration::from_secs(header.timing[1].into());
-                (authenticate(header.timing[0], auth_data, config)?, adver_int)
+                let auth = match (packet.ah, config.header_key) {
+                    (Some(headers), Some(key)) => {
+                        let message = payload.get(..expected).ok_or(wrong_length)?;
+                        let kind = header.timing[0];
+                        authenticate_header(kind, headers, message, packet.source, &key)?
+                    }
+                    _ => authenticate(header.timing[0], auth_data, config)?,
+                };
+                (auth, adver_int)
             }
             Version::V3 => {
                 let interval_cs = u16::from_be_bytes(header.timing) & 0x0fff;
@@ -254,7 +274,7 @@ impl<'a> Advert<'a> {
         out.extend_from_slice(self.addresses.octets);
         if self.auth_len() != 0 {
             out.extend(match self.auth {
-                Auth::None => [0; AUTH_LEN],
+                Auth::None | Auth::Header { .. } => [0; AUTH_LEN],
                 Auth::Password(password) => password,
             });
         }
@@ -300,11 +320,26 @@ fn authenticate(kind: u8, data: &[u8], config: &Config) -> Result<Auth, WireErro
     }
 }
 
+/// The same for `auth_type AH`.
+fn authenticate_header(
+    kind: u8,
+    headers: &[u8],
+    message: &[u8],
+    source: IpAddr,
+    key: &[u8; AUTH_LEN],
+) -> Result<Auth, WireError> {
+    match kind {
+        3.. => Err(WireError::AuthTypeUnknown { found: kind }),
+        2 => Ok(Auth::Header { number: ah::verify(headers, message, source, key)? }),
+        _ => Err(WireError::AuthTypeMismatch { found: kind }),
+    }
+}
+
 /// The form in which the checksum is right, the likely one first.
 fn verify(message: &[u8], packet: &IpPacket<'_>, config: &Config) -> Option<Checksum> {
     let forms: &[Checksum] = match (config.version, config.family, &config.peers) {
-        (Version::V2, ..) => &[Checksum::Plain],
-        (Version::V3, Family::Inet6, _) => &[Checksum::Pseudo],
+        (_, Family::Inet6, _) => &[Checksum::Pseudo],
+        (Version::V2, Family::Inet, _) => &[Checksum::Plain],
         (Version::V3, Family::Inet, Peers::Unicast { .. })
             if config.old_unicast_checksum != OldUnicastChecksum::Never =>
         {

@@ -35,6 +35,7 @@ fuzz_target!(|bytes: &[u8]| {
         destination,
         ttl: Some(255),
         declared_len: None,
+        ah: None,
         payload,
     };
 

@@ -26,7 +26,14 @@ fuzz_target!(|bytes: &[u8]| {
     };
     let mut config = Config::new(version, family, vrid, Priority(100), Duration::from_secs(1));
     config.password = (form & 4 != 0).then_some(*b"password");
-    let packet = IpPacket { source, destination, ttl: Some(255), declared_len: None, payload };
+    // Half of what has an authentication header is cut within it.
+    let (ah, payload) = match payload.split_at_checked(44) {
+        Some((headers, rest)) if form & 8 != 0 => (Some(headers), rest),
+        _ if form & 16 != 0 => (Some(payload), payload),
+        _ => (None, payload),
+    };
+    config.header_key = (form & 32 != 0).then_some(*b"password");
+    let packet = IpPacket { source, destination, ttl: Some(255), declared_len: None, ah, payload };
     let Ok(advert) = Advert::parse(&packet, &config) else { return };
     assert_eq!(advert.version, version);
     assert_eq!(advert.vrid, vrid);

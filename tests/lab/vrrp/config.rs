@@ -102,7 +102,7 @@ impl fmt::Display for Vrrp {
             writeln!(f, " authentication {{\n  auth_type PASS\n  auth_pass {password}\n }}")?;
         }
         let vips = self.vips.join("\n  ");
-        if self.vip().is_ipv6() {
+        if self.vip().is_ipv6() && self.version == 3 {
             writeln!(f, " native_ipv6")?;
         }
         write!(f, " virtual_ipaddress {{\n  {vips}\n }}\n{more}}}\n")

@@ -16,14 +16,27 @@ enum Form {
     V2,
     V3,
     V3Ipv6,
+    /// `auth_type AH`
+    V2Header,
+    V2Ipv6,
 }
 
 #[test]
 fn exactly_one_of_two_holds_the_vip_after_every_fault() -> Test {
     use Form::{V2, V3, V3Ipv6};
+    duels(&[(V2, false), (V2, true), (V3, false), (V3, true), (V3Ipv6, false)])
+}
+
+#[test]
+fn so_it_is_with_an_authentication_header_and_with_version_2_of_ipv6() -> Test {
+    use Form::{V2Header, V2Ipv6};
+    duels(&[(V2Header, false), (V2Header, true), (V2Ipv6, false)])
+}
+
+/// In these forms, multicast or unicast, with each pair of routers.
+fn duels(forms: &[(Form, bool)]) -> Test {
     // The router of higher priority, then the other.
     let pairs = [(Lbd, Keepalived), (Keepalived, Lbd), (Lbd, Lbd)];
-    let forms = [(V2, false), (V2, true), (V3, false), (V3, true), (V3Ipv6, false)];
     let cells = pairs.iter().flat_map(|(high, low)| {
         forms.iter().map(move |(form, unicast)| {
             let cast = if *unicast { "unicast" } else { "multicast" };
@@ -45,6 +58,10 @@ fn vrrp(priority: u8, form: Form, unicast: Option<(&'static str, &'static str)>)
         Form::V2 => Vrrp { password: Some("s3cret"), ..vrrp.version2() },
         Form::V3 => vrrp,
         Form::V3Ipv6 => vrrp.ipv6(),
+        Form::V2Ipv6 => vrrp.version2().ipv6(),
+        Form::V2Header => {
+            vrrp.version2().with("authentication {\n auth_type AH\n auth_pass s3cret\n}")
+        }
     };
     vrrp.unicast = unicast.map(|(own, peer)| (own, vec![peer]));
     vrrp

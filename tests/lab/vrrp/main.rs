@@ -11,6 +11,7 @@ mod wire;
 mod dumps;
 mod election;
 mod failover;
+mod guard;
 mod lines;
 mod log;
 mod packets;

@@ -8,6 +8,9 @@ use lb_lab::{Frame, IpHeader};
 use lb_tests::VRRP;
 use lb_tests::wire::{address, announced, folded};
 
+/// IP protocol of the authentication header.
+const AH: u8 = 51;
+
 /// An advertisement.
 #[derive(Clone, Debug)]
 pub struct Advert {
@@ -42,8 +45,13 @@ pub enum Form {
 impl Advert {
     /// Reads a frame; `None` when it is something else.
     pub fn read(frame: &Frame) -> Option<Self> {
-        let ip = frame.ip.filter(|ip| ip.protocol == VRRP)?;
-        let message = &frame.payload;
+        let ip = frame.ip?;
+        let message = match ip.protocol {
+            VRRP => frame.payload.as_slice(),
+            // RFC 2402, with the digest of HMAC-MD5-96.
+            AH if frame.payload.first() == Some(&VRRP) => frame.payload.get(24..)?,
+            _ => return None,
+        };
         let (header, rest) = message.split_first_chunk::<8>()?;
         let width = if ip.source.is_ipv4() { 4 } else { 16 };
         let (addresses, rest) = rest.split_at_checked(usize::from(header[3]) * width)?;

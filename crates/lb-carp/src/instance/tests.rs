@@ -145,8 +145,14 @@ fn give(instance: &mut Instance, now: Instant, step: &Step, out: &mut Vec<Action
     };
     let mut payload = Vec::new();
     advert.emit(&digest, &mut payload);
-    let packet =
-        IpPacket { source, destination, ttl: Some(255), declared_len: None, payload: &payload };
+    let packet = IpPacket {
+        source,
+        destination,
+        ttl: Some(255),
+        declared_len: None,
+        ah: None,
+        payload: &payload,
+    };
     instance.handle(now, Input::Packet(packet), out);
 }
 
@@ -270,6 +276,7 @@ fn vrrp_with_our_number_is_counted_and_never_reported() {
         destination: [224, 0, 0, 18].into(),
         ttl: Some(255),
         declared_len: None,
+        ah: None,
         payload: &payload,
     };
     instance.handle(Instant::now(), Input::Packet(packet), &mut actions);
@@ -470,6 +477,7 @@ fn a_reload_moves_the_timers_and_keeps_the_master() {
         destination: [224, 0, 0, 18].into(),
         ttl: Some(255),
         declared_len: None,
+        ah: None,
         payload: &old,
     };
     let mut actions = Vec::new();

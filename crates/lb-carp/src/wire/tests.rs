@@ -102,7 +102,7 @@ fn over(family: Family, payload: &[u8]) -> IpPacket<'_> {
         Family::Inet => (IpAddr::from([192, 0, 2, 7]), IpAddr::from([224, 0, 0, 18])),
         Family::Inet6 => ("fe80::7".parse().unwrap(), "ff02::12".parse().unwrap()),
     };
-    IpPacket { source, destination, ttl: Some(255), declared_len: None, payload }
+    IpPacket { source, destination, ttl: Some(255), declared_len: None, ah: None, payload }
 }
 
 fn packet(payload: &[u8]) -> IpPacket<'_> {

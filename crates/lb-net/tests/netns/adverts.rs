@@ -28,7 +28,7 @@ fn envelope(family: Family) -> Envelope {
         Family::Inet6 => ("2001:db8::1", "ff02::12"),
     };
     let (source, destination) = (ip(source), ip(destination));
-    Envelope { source, destination, ttl: 255, marking: Marking::VRRP, through: None }
+    Envelope { source, destination, ttl: 255, marking: Marking::VRRP, ah: None, through: None }
 }
 
 fn send(socket: &mut AdvertSocket, envelope: &Envelope, payloads: &[&[u8]]) {

@@ -5,8 +5,8 @@ use std::net::IpAddr;
 use std::process::Command;
 
 use lb_net::{
-    Address, AddressOptions, Change, Family, InUse, MacvlanMode, Presence, RouteSocket, VmacSpec,
-    Vmacs, clean, sweep, vrrp_mac,
+    Address, AddressOptions, Change, Family, Guard, GuardedAddress, InUse, MacvlanMode, Presence,
+    RouteSocket, VmacSpec, Vmacs, clean, sweep, vrrp_mac,
 };
 
 use crate::cable::{Cable, ip, link, with_cable};
@@ -59,8 +59,7 @@ fn what_is_not_configured_goes_and_what_others_made_stays() {
 
         Vmacs::open().unwrap().sweeping(true).reconcile(&[]).unwrap();
         let addresses = HashSet::from([kept]);
-        let in_use =
-            InUse { addresses, vmacs: BTreeSet::new(), bases: BTreeSet::new(), shares: false };
+        let in_use = InUse { addresses, ..InUse::default() };
         sweep(&mut RouteSocket::open().unwrap(), &in_use).unwrap();
 
         let addresses = shown("ip", "-o address show dev a");
@@ -70,6 +69,29 @@ fn what_is_not_configured_goes_and_what_others_made_stays() {
         assert!(links.contains("theirs@") && !links.contains("vrrp.7@"), "{links}");
         assert_eq!(setting(), "0");
         assert!(!shown("nft", "list tables").contains("lbd"));
+    });
+}
+
+#[test]
+fn rules_of_guarded_addresses_go_when_none_is_guarded() {
+    with_cable(|_: &Cable| {
+        let guarded = GuardedAddress {
+            address: "192.0.2.200".parse().unwrap(),
+            interfaces: BTreeSet::from(["a".to_owned()]),
+        };
+        Guard::new(lb_net::TABLE).apply(&BTreeSet::from([guarded])).unwrap();
+        shown("nft", "add table inet theirs");
+        shown("nft", "add table ip lbd");
+        let tables = || shown("nft", "list tables");
+        let mut route = RouteSocket::open().unwrap();
+
+        sweep(&mut route, &InUse { guards: true, ..InUse::default() }).unwrap();
+        assert!(tables().contains("inet lbd\n"));
+        // The addresses stay, and what drops their packets.
+        assert_eq!(clean(false).unwrap(), None);
+        assert!(tables().contains("inet lbd\n"));
+        sweep(&mut route, &InUse::default()).unwrap();
+        assert_eq!(tables(), "table inet theirs\ntable ip lbd\n");
     });
 }
 

@@ -287,6 +287,7 @@ fn heard_by_base_and_vmac(mode: MacvlanMode) -> [Vec<u8>; 2] {
             destination: group,
             ttl: 255,
             marking: Marking::CARP,
+            ah: None,
             through: via.try_into().ok(),
         };
         sender.queue(&envelope, &[0x21, 1]);
@@ -344,6 +345,7 @@ fn one_sender_speaks_through_many_links_and_hears_nothing() {
                 destination: "ff02::12".parse().unwrap(),
                 ttl: 255,
                 marking: Marking::VRRP,
+                ah: None,
                 through: (*index.as_ref().unwrap()).try_into().ok(),
             };
             sender.queue(&envelope, &[0x31, spec.hardware[5]]);

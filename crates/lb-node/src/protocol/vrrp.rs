@@ -23,6 +23,7 @@ pub(super) fn config(instance: &VrrpInstance, group: Option<Together>) -> Config
         nopreempt: instance.nopreempt,
         preempt_delay: instance.preempt_delay,
         password: instance.password,
+        header_key: instance.header_key,
         peers: peers(&instance.router.peers),
         vips: Vips::new(family, instance.router.vips.iter().map(|vip| vip.address)),
         skip_check_adv_addr: instance.skip_check_adv_addr,

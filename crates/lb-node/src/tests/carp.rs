@@ -356,6 +356,7 @@ fn a_bow_out_that_is_replayed_is_told_and_believed() {
             ttl: Some(255),
             declared_len: None,
             payload: &payload[datagrams[0].payload.clone()],
+            ah: None,
         };
         net.tell(1, Input::Packet { link: 1, packet });
     };

@@ -98,6 +98,7 @@ fn a_number_of_the_other_protocol() {
         destination: [224, 0, 0, 18].into(),
         ttl: Some(255),
         declared_len: None,
+        ah: None,
         payload: &payload,
     };
     net.tell(0, Input::Packet { link: 1, packet });
@@ -119,6 +120,7 @@ fn our_own_address_from_elsewhere() {
         destination: [224, 0, 0, 18].into(),
         ttl: Some(255),
         declared_len: None,
+        ah: None,
         payload: &[0x31, 1, 200, 0, 0, 100, 0, 0],
     };
     net.tell(0, Input::Packet { link: 1, packet });
@@ -159,6 +161,7 @@ fn hears_from(net: &mut Network, last: u8, payload: &[u8]) {
         ttl: Some(255),
         declared_len: None,
         payload,
+        ah: None,
     };
     net.tell(0, Input::Packet { link: 1, packet });
 }
@@ -246,8 +249,8 @@ fn an_interval_that_is_far_from_ours_is_told_and_followed() {
     let vips = lb_vrrp::Vips::new(lb_vrrp::Family::Inet, [IpAddr::from(VIP)]);
     let owner = lb_vrrp::Instance::new(lb_vrrp::Config { vips, ..owner });
     let mut payload = Vec::new();
-    let (from, to) = ([10, 0, 1, 66].into(), [224, 0, 0, 18].into());
-    owner.emit(lb_vrrp::Priority(255), from, to, &mut payload);
+    let (from, to) = (IpAddr::from([10, 0, 1, 66]), IpAddr::from([224, 0, 0, 18]));
+    owner.emit(lb_vrrp::Priority(255).into(), (from, to), 255, &mut payload);
     hears_from(&mut net, 66, &payload);
     let [conflict] = &shown(&net)[..] else { panic!("{:?}", shown(&net)) };
     assert_eq!(conflict.kind, "other_interval");
@@ -277,6 +280,7 @@ fn our_own_address_among_the_peers() {
         ttl: Some(255),
         declared_len: None,
         payload: &[0x31, 1, 200, 0, 0, 100, 0, 0],
+        ah: None,
     };
     net.tell(0, Input::Packet { link: 1, packet });
     let [conflict] = &shown(&net)[..] else { panic!("{:?}", shown(&net)) };

@@ -324,12 +324,13 @@ fn becoming_master_again_within_the_linger_keeps_the_addresses() {
     // An interval of 10 ms makes the skew 2.1875 ms, which is before the end of the linger.
     for priority in [100, 0] {
         payload.clear();
-        vrrp.emit(lb_vrrp::Priority(priority), source, destination, &mut payload);
+        vrrp.emit(lb_vrrp::Priority(priority).into(), (source, destination), 255, &mut payload);
         let packet = lb_election::IpPacket {
             source,
             destination,
             ttl: Some(255),
             declared_len: None,
+            ah: None,
             payload: &payload,
         };
         net.tell(0, Input::Packet { link: 1, packet });

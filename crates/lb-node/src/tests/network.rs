@@ -360,8 +360,8 @@ impl Network {
         let millis = self.millis();
         match action {
             Action::Send { instance, advert, to } => {
-                if let (Advert::Vrrp(priority), None) = (advert, to) {
-                    self.hosts[host].sent.push((millis, priority.0));
+                if let (Advert::Vrrp(content), None) = (advert, to) {
+                    self.hosts[host].sent.push((millis, content.priority.0));
                 }
                 let (mut payload, mut datagrams) = (Vec::new(), Vec::new());
                 self.hosts[host].node.emit(instance, advert, to, &mut payload, &mut datagrams);
@@ -444,9 +444,10 @@ impl Network {
         let Flying { link, source, destination, .. } = *flying;
         let group = destination.is_multicast().then_some(destination);
         let family = Family::Inet.into();
+        let sockets = host.node.sockets();
         let open = match group {
-            Some(_) => host.node.sockets().contains(&Socket { link: Some(link), family, group }),
-            None => host.node.sockets().iter().any(|s| (s.link, s.family) == (Some(link), family)),
+            Some(_) => sockets.contains(&Socket { link: Some(link), family, ah: false, group }),
+            None => sockets.iter().any(|s| (s.link, s.family, s.ah) == (Some(link), family, false)),
         };
         let here = IpAddr::from([10, 0, link as u8, flying.to as u8 + 1]);
         let ours = group.is_some() || destination == here;
@@ -454,7 +455,14 @@ impl Network {
             return;
         }
         let payload = &flying.payload;
-        let packet = IpPacket { source, destination, ttl: flying.ttl, declared_len: None, payload };
+        let packet = IpPacket {
+            source,
+            destination,
+            ttl: flying.ttl,
+            declared_len: None,
+            ah: None,
+            payload,
+        };
         self.tell(flying.to, Input::Packet { link, packet });
     }
 

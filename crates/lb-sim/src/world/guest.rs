@@ -90,6 +90,7 @@ impl World<'_> {
             destination: packet.destination,
             ttl: packet.ttl,
             declared_len: None,
+            ah: None,
             payload: &packet.payload,
         };
         let Ok(heard) = Advert::parse(&heard, &guest.spec.config, &guest.digest) else { return };

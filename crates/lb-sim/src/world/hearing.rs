@@ -35,6 +35,7 @@ impl World<'_> {
             destination: packet.destination,
             ttl: packet.ttl,
             declared_len: None,
+            ah: None,
             payload: &packet.payload,
         };
         self.tell(router, Input::Packet { link, packet: input });

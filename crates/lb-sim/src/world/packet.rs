@@ -143,9 +143,11 @@ impl World<'_> {
         let family = if packet.source.is_ipv4() { SocketFamily::Inet } else { SocketFamily::Inet6 };
         let sockets = node.sockets();
         let open = |link| match group {
-            Some(_) => sockets.contains(&Socket { link, family, group }),
+            Some(_) => sockets.contains(&Socket { link, family, ah: false, group }),
             // What comes to the host itself every socket there hears.
-            None => sockets.iter().any(|socket| (socket.link, socket.family) == (link, family)),
+            None => sockets
+                .iter()
+                .any(|socket| (socket.link, socket.family, socket.ah) == (link, family, false)),
         };
         if !open(Some(link)) && !open(None) {
             return;

@@ -3,12 +3,13 @@
 use std::collections::BTreeSet;
 use std::mem;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use lb_control::State;
 use lb_control::status::Maintenance;
-use lb_node::{Input, LinkIndex, Node};
+use lb_node::{Input, InstanceConfig, LinkIndex, Node, Plan};
 
 use super::queue::Event;
 use super::{World, nanos};
@@ -36,7 +37,11 @@ impl World<'_> {
         host.terms = self.table.terms(spec, &host.plan);
         self.begun(router);
         let host = &mut self.hosts[router];
-        host.node = Some(Node::new(host.plan.clone(), &legacy, self.scenario.seed ^ router as u64));
+        host.node = Some(Node::new(
+            without_header(&host.plan),
+            &legacy,
+            self.scenario.seed ^ router as u64,
+        ));
         host.awake_since = self.now;
         let deaf = host.plan.startup_delay;
         host.deaf_until = self.now + nanos(deaf + bound::stretch(self.scenario, deaf));
@@ -106,7 +111,7 @@ impl World<'_> {
                     let terms = self.table.terms(&self.scenario.routers[router], &plan);
                     let before = mem::replace(&mut self.hosts[router].terms, terms);
                     self.why = Why::Reload;
-                    self.tell(router, Input::Reload(*plan));
+                    self.tell(router, Input::Reload(without_header(&plan)));
                     self.judge.reloaded(router);
                     for old in before {
                         if self.hosts[router].terms.iter().all(|terms| terms.vr != old.vr) {
@@ -199,4 +204,19 @@ impl World<'_> {
         }
         self.judge.forget(router, vr);
     }
+}
+
+/// The plan with passwords in the place of authentication headers, which cover an IP header that nobody
+/// makes here: those who understand each other stay the same.
+fn without_header(plan: &Plan) -> Plan {
+    let mut plan = plan.clone();
+    for instance in &mut plan.instances {
+        if let InstanceConfig::Vrrp(vrrp) = instance
+            && vrrp.header_key.is_some()
+        {
+            let vrrp = Arc::make_mut(vrrp);
+            vrrp.password = vrrp.header_key.take();
+        }
+    }
+    plan
 }

@@ -50,20 +50,20 @@ impl Instance {
 
     /// What it says, no longer MASTER, to the one that is: that it stopped.
     #[must_use]
-    pub fn last_word(&mut self) -> Priority {
+    pub fn last_word(&mut self) -> Content {
         self.counters.advert_sent += 1;
         self.counters.pri_zero_sent += 1;
-        Priority::STOP
+        self.numbered(Priority::STOP)
     }
 
     /// One more advertisement as if it were MASTER, when the master is better: that announces its
     /// addresses again. `None` when the master would yield to it.
     #[must_use]
-    pub fn reminder(&mut self) -> Option<Priority> {
+    pub fn reminder(&mut self) -> Option<Content> {
         let ours = self.effective_priority();
         self.master.filter(|master| master.priority > ours)?;
         self.counters.advert_sent += 1;
-        Some(ours)
+        Some(self.numbered(ours))
     }
 
     /// Interval of the master it respects; ours until one was heard.
@@ -137,8 +137,17 @@ impl Instance {
         }
     }
 
-    /// Appends an advertisement of `priority` as it goes from `source` to `destination`.
-    pub fn emit(&self, priority: Priority, source: IpAddr, destination: IpAddr, out: &mut Vec<u8>) {
+    /// Appends an advertisement as it goes from `source` to `destination` with this TTL: what follows
+    /// the IP header. With `auth_type AH` that is of IP protocol 51, covers the header, and gives the
+    /// id that this must have.
+    pub fn emit(
+        &self,
+        content: Content,
+        (source, destination): (IpAddr, IpAddr),
+        ttl: u8,
+        out: &mut Vec<u8>,
+    ) -> Option<u16> {
+        let Content { priority, number } = content;
         let config = &self.config;
         let old_unicast = match config.old_unicast_checksum {
             OldUnicastChecksum::Detect => self.old_unicast,
@@ -146,8 +155,8 @@ impl Instance {
             OldUnicastChecksum::Never => false,
         };
         let checksum = match (config.version, config.family, &config.peers) {
-            (Version::V2, ..) => Checksum::Plain,
-            (Version::V3, Family::Inet6, _) => Checksum::Pseudo,
+            (_, Family::Inet6, _) => Checksum::Pseudo,
+            (Version::V2, Family::Inet, _) => Checksum::Plain,
             (Version::V3, Family::Inet, _) if config.v3_checksum_as_v2 => Checksum::Plain,
             (Version::V3, Family::Inet, Peers::Unicast { .. }) if old_unicast => {
                 Checksum::OldUnicast
@@ -160,9 +169,23 @@ impl Instance {
             priority,
             adver_int: config.adver_int,
             addresses: config.vips.addresses(),
-            auth: config.password.map_or(Auth::None, Auth::Password),
+            auth: match (config.header_key, config.password) {
+                (Some(_), _) => Auth::Header { number },
+                (None, Some(password)) => Auth::Password(password),
+                (None, None) => Auth::None,
+            },
             checksum,
         };
+        let (Some(key), IpAddr::V4(from), IpAddr::V4(to)) =
+            (config.header_key, source, destination)
+        else {
+            advert.emit(source, destination, out);
+            return None;
+        };
+        let start = out.len();
+        out.extend([0; ah::LEN]);
         advert.emit(source, destination, out);
+        ah::seal(&mut out[start..], from, to, ttl, &key, number);
+        Some(ah::id(number))
     }
 }

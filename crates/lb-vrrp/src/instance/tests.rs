@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use lb_election::Action::{
-    AddVips, Announce, AnnounceAgain, Discard, MasterStops, RemoveVips, Weaker, Willing,
+    AddVips, Announce, AnnounceAgain, Discard, MasterStops, RemoveVips, Report, Weaker, Willing,
 };
 
 use super::*;
@@ -28,7 +28,7 @@ const FAULT: Action = Action::Notify(Role::Fault);
 const STOP: Action = send(0);
 
 const fn send(priority: u8) -> Action {
-    Action::Send(Priority(priority))
+    Action::Send(Content { priority: Priority(priority), number: 0 })
 }
 
 /// Actions of becoming MASTER.
@@ -37,11 +37,11 @@ const fn takes_over(priority: u8) -> [Action; 4] {
 }
 
 fn lower_priority(from: [u8; 4], priority: u8) -> Action {
-    Weaker { from: from.into(), advert: Priority(priority) }
+    Weaker { from: from.into(), advert: Priority(priority).into() }
 }
 
 fn discard(from: [u8; 4], priority: u8) -> Action {
-    Discard { from: from.into(), advert: Priority(priority) }
+    Discard { from: from.into(), advert: Priority(priority).into() }
 }
 
 fn config(priority: u8) -> Config {
@@ -106,9 +106,15 @@ fn take(instance: &mut Instance, now: Instant, step: &Step, actions: &mut Vec<Ac
     let (source, destination) = (IpAddr::from(*from), IpAddr::from([224, 0, 0, 18]));
     let mut payload = Vec::new();
     let priority = peer.priority;
-    Instance::new(peer).emit(priority, source, destination, &mut payload);
-    let packet =
-        IpPacket { source, destination, ttl: Some(ttl), declared_len: None, payload: &payload };
+    Instance::new(peer).emit(priority.into(), (source, destination), ttl, &mut payload);
+    let packet = IpPacket {
+        source,
+        destination,
+        ttl: Some(ttl),
+        declared_len: None,
+        ah: None,
+        payload: &payload,
+    };
     instance.handle(now, Input::Packet(packet), actions);
 }
 
@@ -686,4 +692,75 @@ fn a_reload_moves_the_timer_and_keeps_the_master() {
         epoch,
         &[(7_500_000, In(Input::Tracked(0)), &[]), (8_500_000, TIMER, &[send(1)])],
     );
+}
+
+#[test]
+fn the_numbers_of_all_routers_are_one_sequence_and_none_is_heard_twice() {
+    let epoch = Instant::now();
+    let second = Duration::from_secs(1);
+    let with_header = |priority| Config {
+        version: Version::V2,
+        header_key: Some(*b"secret\0\0"),
+        ..config(priority)
+    };
+    let mut instance = Instance::new(with_header(100));
+    instance.set_source(Some(US.into()));
+    let mut actions = Vec::new();
+    instance.handle(epoch, Input::Startup, &mut actions);
+    let peer = Instance::new(with_header(200));
+    // What the peer sends, as it arrives: the IP header is made by hand.
+    let packet = |number: u32| {
+        let content = Content { priority: Priority(200), number };
+        let mut payload = Vec::new();
+        let way = (IpAddr::from(HIGHER), IpAddr::from([224, 0, 0, 18]));
+        let id = peer.emit(content, way, 255, &mut payload).unwrap();
+        let [high, low] = id.to_be_bytes();
+        let mut whole = vec![0x45, 0xc0, 0, 64, high, low, 0, 0, 255, 51, 0, 0];
+        whole.extend(HIGHER);
+        whole.extend([224, 0, 0, 18]);
+        whole.extend(payload);
+        whole
+    };
+    let hear = |instance: &mut Instance, number| {
+        let whole = packet(number);
+        let (headers, payload) = whole.split_at(44);
+        let packet = IpPacket {
+            source: HIGHER.into(),
+            destination: [224, 0, 0, 18].into(),
+            ttl: Some(255),
+            declared_len: Some(20),
+            ah: Some(headers),
+            payload,
+        };
+        let mut actions = Vec::new();
+        instance.handle(epoch, Input::Packet(packet), &mut actions);
+        actions
+    };
+    assert_eq!(hear(&mut instance, 10), []);
+    for number in [10, 9, 0] {
+        let error = WireError::Replayed { number, last: 10 };
+        let told = hear(&mut instance, number);
+        assert!(told.is_empty() || told == [Report { from: HIGHER.into(), error }], "{told:?}");
+    }
+    assert_eq!(hear(&mut instance, 12), []);
+    assert_eq!((instance.counters().advert_rcvd, instance.counters().auth_failure), (2, 3));
+    // The master is silent: who takes over goes on from there.
+    let numbers = |actions: &[Action]| -> Vec<u32> {
+        let number = |action: &Action| match action {
+            Action::Send(content) => Some(content.number),
+            _ => None,
+        };
+        actions.iter().filter_map(number).collect()
+    };
+    actions.clear();
+    instance.handle(epoch + 3 * second + second * 156 / 256, Input::Timer, &mut actions);
+    assert_eq!(numbers(&actions), [13]);
+    actions.clear();
+    instance.handle(epoch + 9 * second, Input::Timer, &mut actions);
+    assert_eq!(numbers(&actions), [14]);
+    // At the end of all numbers the last one is repeated, as keepalived does.
+    hear(&mut instance, u32::MAX);
+    actions.clear();
+    instance.handle(epoch + 20 * second, Input::Timer, &mut actions);
+    assert!(numbers(&actions).iter().all(|number| *number == u32::MAX - 1), "{actions:?}");
 }

@@ -60,6 +60,7 @@ fn packet(payload: &[u8]) -> IpPacket<'_> {
         destination: GROUP.into(),
         ttl: Some(255),
         declared_len: None,
+        ah: None,
         payload,
     }
 }
@@ -282,4 +283,108 @@ proptest! {
         prop_assert_eq!(octets.len(), sent.len());
         prop_assert_eq!(Advert::parse(&packet(&octets), &config), Ok(sent));
     }
+}
+
+/// IPv4 header and authentication header of keepalived 2.2.7 with the password `secret`, multicast, as
+/// captured, and the advertisement after them: VRID 51, priority 100, 1 s, 192.0.2.100.
+const AH_HEADERS: [u8; 44] = hex!(
+    "45c0 0040 0001 0000 ff33 18b6 c0000201 e0000012"
+    "70 04 0000 c0000201 00000001 e9d33f4970c19608673871fc"
+);
+const AH_ADVERT: [u8; 20] = hex!("2133 6401 0201 b665 c0000264 0000000000000000");
+/// The third one to a unicast peer: 192.0.2.1 > 192.0.2.2.
+const AH_UNICAST: [u8; 44] = hex!(
+    "45c0 0040 0003 0000 ff33 36c4 c0000201 c0000202"
+    "70 04 0000 c0000201 00000003 906a3d425131badfb6b13e63"
+);
+
+fn authenticated() -> Config {
+    Config {
+        header_key: Some(*b"secret\0\0"),
+        vips: Vips::new(Family::Inet, [IpAddr::from([192, 0, 2, 100])]),
+        priority: Priority(100),
+        ..v2()
+    }
+}
+
+fn with_header<'a>(headers: &'a [u8], payload: &'a [u8]) -> IpPacket<'a> {
+    IpPacket { ah: Some(headers), declared_len: Some(20), ..packet(payload) }
+}
+
+#[test]
+fn a_captured_authentication_header_is_read_and_made() {
+    let packet = with_header(&AH_HEADERS, &AH_ADVERT);
+    let advert = Advert::parse(&packet, &authenticated()).unwrap();
+    assert_eq!((advert.priority, advert.auth), (Priority(100), Auth::Header { number: 1 }));
+    for (headers, to, number) in [(&AH_HEADERS, GROUP, 1), (&AH_UNICAST, PEER, 3)] {
+        let instance = crate::Instance::new(authenticated());
+        let content = crate::Content { priority: Priority(100), number };
+        let mut out = vec![0xa5; 3];
+        let id = instance.emit(content, (US.into(), to.into()), 255, &mut out);
+        assert_eq!(id, Some(number as u16));
+        assert_eq!(out[3..27], headers[20..]);
+        assert_eq!(out[27..], AH_ADVERT);
+    }
+}
+
+#[test]
+fn an_authentication_header_is_refused_for_each_thing_that_is_wrong_with_it() {
+    let read = |headers: &[u8], config: &Config| {
+        Advert::parse(&with_header(headers, &AH_ADVERT), config).err()
+    };
+    let config = authenticated();
+    assert_eq!(read(&AH_HEADERS, &config), None);
+    for len in 0..AH_HEADERS.len() {
+        let truncated = WireError::Truncated { len };
+        let found = read(&AH_HEADERS[..len], &config);
+        assert!(found.is_some() && (len >= 44 || found == Some(truncated)), "{len}: {found:?}");
+    }
+    for at in 0..AH_HEADERS.len() {
+        let mut headers = AH_HEADERS;
+        headers[at] ^= 1;
+        let expected = match at {
+            // Type of service, flags and offset, checksum: they change on the way.
+            1 | 6 | 7 | 10 | 11 => None,
+            20 => Some(WireError::NextHeader { found: 113 }),
+            _ => Some(WireError::Digest),
+        };
+        assert_eq!(read(&headers, &config), expected, "octet {at}");
+    }
+    let other = Config { header_key: Some(*b"secreT\0\0"), ..authenticated() };
+    assert_eq!(read(&AH_HEADERS, &other), Some(WireError::Digest));
+    // One has it and the other not.
+    let plain = Config { header_key: None, ..authenticated() };
+    assert_eq!(read(&AH_HEADERS, &plain), Some(WireError::AuthTypeMismatch { found: 2 }));
+    let plain = Advert::parse(&packet(&AH_ADVERT), &config).err();
+    assert_eq!(plain, Some(WireError::AuthTypeMismatch { found: 0 }));
+    // By hand: the checksum is 0x100 more for each step of the type down.
+    for (kind, sum, error) in [
+        (0, 0xb865, WireError::AuthTypeMismatch { found: 0 }),
+        (1, 0xb765, WireError::AuthTypeMismatch { found: 1 }),
+        (3, 0xb565, WireError::AuthTypeUnknown { found: 3 }),
+    ] {
+        let mut advert = changed(&AH_ADVERT, 4, kind);
+        advert[6..8].copy_from_slice(&u16::to_be_bytes(sum));
+        assert_eq!(Advert::parse(&with_header(&AH_HEADERS, &advert), &config).err(), Some(error));
+    }
+}
+
+#[test]
+fn version_2_over_ipv6_has_the_pseudo_header_in_its_checksum() {
+    // keepalived 2.2.7, captured: fe80::9025:fcff:febe:e6d7 > ff02::12, VIP fe80::100.
+    const CAPTURED: [u8; 24] = hex!("2133 6401 0001 0a6f fe80000000000000 0000000000000100");
+    let vips = Vips::new(Family::Inet6, ["fe80::100".parse().unwrap()]);
+    let config = Config { vips, ..config(Version::V2, Family::Inet6) };
+    let packet = IpPacket {
+        source: "fe80::9025:fcff:febe:e6d7".parse().unwrap(),
+        destination: "ff02::12".parse().unwrap(),
+        ..packet(&CAPTURED)
+    };
+    let advert = Advert::parse(&packet, &config).unwrap();
+    assert_eq!((advert.priority, advert.checksum), (Priority(100), Checksum::Pseudo));
+    let mut out = Vec::new();
+    let instance = crate::Instance::new(config);
+    let way = (packet.source, packet.destination);
+    assert_eq!(instance.emit(Priority(100).into(), way, 255, &mut out), None);
+    assert_eq!(out, CAPTURED);
 }

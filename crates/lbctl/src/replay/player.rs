@@ -246,7 +246,7 @@ impl Stage {
 
 fn say(advert: Advert) -> String {
     match advert {
-        Advert::Vrrp(priority) => format!("priority {}", priority.0),
+        Advert::Vrrp(content) => format!("priority {}", content.priority),
         Advert::Carp(advert) => {
             let said = format!("advbase {} advskew {}", advert.advbase, advert.advskew);
             match advert.demotion {

@@ -11,9 +11,9 @@ use std::time::Duration;
 use lb_config::model;
 use lb_control::EventKind;
 use lb_net::{
-    Announcement, Announcer, ArpForm, Balancing, Error, Event, InUse, Interface, InterfaceAddress,
-    Link, MacvlanMode, Monitor, Outcome, Poller, Presence, RouteSocket, SharedAddress, VmacSpec,
-    Vmacs, Waker,
+    Announcement, Announcer, ArpForm, Balancing, Error, Event, GuardedAddress, InUse, Interface,
+    InterfaceAddress, Link, MacvlanMode, Monitor, Outcome, Poller, Presence, RouteSocket,
+    SharedAddress, VmacSpec, Vmacs, Waker,
 };
 
 use crate::advertiser::keeper::Keeper;
@@ -21,7 +21,7 @@ use crate::advertiser::queue::{Owner, VipChange};
 use crate::advertiser::rules::Rules;
 use crate::advertiser::thread::with_sources;
 use crate::engine::EventSink;
-use lb_node::{Input, LinkIndex, Node, Shared, Vmac};
+use lb_node::{Guarded, Input, LinkIndex, Node, Shared, Vmac};
 
 /// Knows the kernel's links and addresses as of the last [`Kernel::drain`], our own changes included
 /// from the moment they were asked for.
@@ -172,12 +172,17 @@ impl Kernel {
     }
 
     /// Makes the virtual MACs of a node that has not started, so that it finds them, and before
-    /// them what shares their load.
+    /// them what guards addresses and shares their load.
     pub(super) fn prepare(
         &mut self,
         node: &mut Node,
+        guarded: Guarded,
         tell: &mut dyn FnMut(&mut Node, Input<'_>),
     ) -> io::Result<()> {
+        if !guarded.is_empty() {
+            self.guard(guarded)?;
+            self.finish(node, tell)?;
+        }
         let shares = node.shares();
         if !shares.is_empty() {
             self.share(shares)?;
@@ -197,7 +202,7 @@ impl Kernel {
     }
 
     /// Takes away what an earlier process has left here that the node's configuration does not have.
-    pub(super) fn sweep(&mut self, node: &Node) {
+    pub(super) fn sweep(&mut self, node: &Node, guarded: &Guarded) {
         if !is_alone(&self.presence) {
             return;
         }
@@ -208,6 +213,7 @@ impl Kernel {
             vmacs: self.links.values().filter(is_vmac).map(|link| link.index).collect(),
             bases: vmacs.iter().map(|vmac| vmac.base).collect(),
             shares: !node.shares().is_empty(),
+            guards: !guarded.is_empty(),
         };
         let swept = RouteSocket::open().and_then(|mut route| lb_net::sweep(&mut route, &in_use));
         if let Err(error) = swept {
@@ -352,6 +358,17 @@ impl Kernel {
             }
             tell(Input::Sharing { failure: failure.as_deref() });
         }
+        if let Some((open, failure)) = self.rules.guarding() {
+            let failure = failure.as_ref().map(with_sources);
+            match &failure {
+                Some(reason) => {
+                    tracing::error!("cannot drop packets to virtual addresses: {reason}");
+                }
+                None => tracing::info!("packets to virtual addresses can be dropped again"),
+            }
+            let reason = failure.as_deref().unwrap_or_default();
+            tell(Input::Guarding { open: &open, reason });
+        }
         for (VipChange { vip, present }, outcome) in self.keeper.exceptions() {
             let key = (vip.link, vip.address.address);
             if !present {
@@ -423,6 +440,17 @@ impl Kernel {
             })
         });
         self.rules.share(shares.collect())
+    }
+
+    /// Has packets to exactly these addresses dropped when the changes of addresses before it are made.
+    /// [`Kernel::end`] tells when it is so, or cannot be.
+    pub(super) fn guard(&self, guarded: Guarded) -> io::Result<()> {
+        self.rules.check()?;
+        let later = self.rules.later();
+        let addresses = guarded.into_iter();
+        let addresses: BTreeSet<_> =
+            addresses.map(|(address, interfaces)| GuardedAddress { address, interfaces }).collect();
+        self.keeper.then(move || later.guard(addresses))
     }
 
     /// Has exactly these virtual MACs made.

@@ -3,15 +3,24 @@
 //! Virtual MACs and shares of a load take other programs (`nft`), which may hang. Neither addresses nor
 //! advertisements wait for them, nor does anybody who stops: each program has its time.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
+use std::time::Duration;
 use std::{io, mem};
 
-use lb_net::{Error, Share, SharedAddress, VmacSpec, Vmacs, Waker};
+use lb_net::{Error, Guard, GuardedAddress, Share, SharedAddress, VmacSpec, Vmacs, Waker};
 
 use crate::advertiser::queue::Then;
 use crate::advertiser::thread::with_sources;
+
+/// Guarding what could not be guarded is tried again so often.
+const AGAIN: Duration = Duration::from_secs(10);
+
+/// Addresses that are not guarded as they should be, and why not; none when all are again.
+pub(super) type Unguarded = (BTreeSet<IpAddr>, Option<Error>);
+
 /// Hands the thread what is wanted. Dropping it waits until that is done.
 #[derive(Debug)]
 pub(super) struct Rules {
@@ -29,6 +38,7 @@ struct Shared {
 /// What is wanted, the last of each kind, and what became of it.
 #[derive(Default)]
 struct Desk {
+    guarded: Option<BTreeSet<GuardedAddress>>,
     shares: Option<Vec<SharedAddress>>,
     vmacs: Option<Vec<VmacSpec>>,
     /// One of each reload and stop at most.
@@ -38,6 +48,18 @@ struct Desk {
     vmac_failures: BTreeMap<String, Error>,
     /// Whether the last shares could be taken, if that is news.
     sharing: Option<Result<(), Error>>,
+    /// Whether the last addresses could be guarded, if that is news.
+    guarding: Option<Unguarded>,
+}
+
+impl Desk {
+    /// Nothing is wanted.
+    fn is_empty(&self) -> bool {
+        self.guarded.is_none()
+            && self.shares.is_none()
+            && self.vmacs.is_none()
+            && self.then.is_empty()
+    }
 }
 
 impl Shared {
@@ -56,8 +78,16 @@ impl Rules {
     /// Starts the thread. `waker` is woken when there is something to take.
     pub(super) fn start(vmacs: Vmacs, waker: Arc<Waker>) -> io::Result<Self> {
         let shared = Arc::new(Shared::default());
-        let mut hands =
-            Hands { share: None, balances: true, vmacs, waker, shared: Arc::clone(&shared) };
+        let mut hands = Hands {
+            guard: Guard::new(lb_net::TABLE),
+            wanted: BTreeSet::new(),
+            guards: true,
+            share: None,
+            balances: true,
+            vmacs,
+            waker,
+            shared: Arc::clone(&shared),
+        };
         let thread =
             std::thread::Builder::new().name("lbd-rules".into()).spawn(move || hands.run())?;
         Ok(Self { shared, thread: Some(thread) })
@@ -88,10 +118,21 @@ impl Rules {
         self.shared.desk().sharing.take()
     }
 
-    fn give(&self, task: impl FnOnce(&mut Desk)) -> io::Result<()> {
+    /// Which addresses could not be guarded, or that all can be again, since the last time.
+    pub(super) fn guarding(&self) -> Option<Unguarded> {
+        self.shared.desk().guarding.take()
+    }
+
+    /// Fails when the thread has.
+    pub(super) fn check(&self) -> io::Result<()> {
         if self.thread.as_ref().is_none_or(JoinHandle::is_finished) {
             return Err(io::Error::other("the thread that makes links and rules failed"));
         }
+        Ok(())
+    }
+
+    fn give(&self, task: impl FnOnce(&mut Desk)) -> io::Result<()> {
+        self.check()?;
         task(&mut self.shared.desk());
         self.shared.changed.notify_one();
         Ok(())
@@ -113,6 +154,12 @@ impl Drop for Rules {
 pub(super) struct Later(Arc<Shared>);
 
 impl Later {
+    /// Accepts no packets to exactly these addresses.
+    pub(super) fn guard(&self, addresses: BTreeSet<GuardedAddress>) {
+        self.0.desk().guarded = Some(addresses);
+        self.0.changed.notify_one();
+    }
+
     /// Calls `f` when everything wanted before it is done, or drops it when the thread has ended.
     pub(super) fn then(&self, f: impl FnOnce() + Send + 'static) {
         self.0.desk().then.push(Box::new(f));
@@ -122,6 +169,11 @@ impl Later {
 
 /// What the thread owns.
 struct Hands {
+    guard: Guard,
+    /// What has to be guarded, whether it could be or not.
+    wanted: BTreeSet<GuardedAddress>,
+    /// It could be, the last time.
+    guards: bool,
     /// Once there was something to share.
     share: Option<Share>,
     /// The last shares could be taken.
@@ -135,15 +187,29 @@ impl Hands {
     fn run(&mut self) {
         loop {
             let mut desk = self.shared.desk();
-            while desk.shares.is_none() && desk.vmacs.is_none() && desk.then.is_empty() {
+            while desk.is_empty() {
                 if desk.ended {
                     return;
                 }
-                desk = self.shared.changed.wait(desk).unwrap_or_else(PoisonError::into_inner);
+                let changed = &self.shared.changed;
+                if self.guards {
+                    desk = changed.wait(desk).unwrap_or_else(PoisonError::into_inner);
+                    continue;
+                }
+                let (waited, timeout) =
+                    changed.wait_timeout(desk, AGAIN).unwrap_or_else(PoisonError::into_inner);
+                desk = waited;
+                if timeout.timed_out() && desk.guarded.is_none() {
+                    desk.guarded = Some(self.wanted.clone());
+                }
             }
+            let guarded = desk.guarded.take();
             let (shares, vmacs) = (desk.shares.take(), desk.vmacs.take());
             let then = mem::take(&mut desk.then);
             drop(desk);
+            if let Some(guarded) = guarded {
+                self.guard(guarded);
+            }
             if let Some(shares) = shares {
                 self.share(&shares);
             }
@@ -151,6 +217,18 @@ impl Hands {
                 self.make_vmacs(&vmacs);
             }
             then.into_iter().for_each(|f| f());
+        }
+    }
+
+    fn guard(&mut self, addresses: BTreeSet<GuardedAddress>) {
+        self.wanted = addresses;
+        let done = self.guard.apply(&self.wanted);
+        let before = mem::replace(&mut self.guards, done.is_ok());
+        if !(done.is_ok() && before) {
+            let wanted = self.wanted.iter().map(|guarded| guarded.address);
+            let open = wanted.filter(|address| !self.guard.guards(address)).collect();
+            self.shared.desk().guarding = Some((open, done.err()));
+            self.waker.wake();
         }
     }
 
@@ -166,7 +244,7 @@ impl Hands {
     fn try_share(&mut self, shares: &[SharedAddress]) -> Result<(), Error> {
         let share = match &mut self.share {
             Some(share) => share,
-            None => self.share.insert(Share::open(lb_net::SHARE_TABLE)?),
+            None => self.share.insert(Share::open(lb_net::TABLE)?),
         };
         share.apply(shares)
     }

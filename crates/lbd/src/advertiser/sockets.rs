@@ -12,8 +12,8 @@ use lb_node::{Datagram, InstanceId, LinkIndex, ProtocolKind, Socket, SocketFamil
 
 use crate::advertiser::thread::with_sources;
 
-/// What tells sockets apart.
-type Key = (Option<LinkIndex>, SocketFamily);
+/// What tells sockets apart; the last is whether an authentication header is before each packet.
+type Key = (Option<LinkIndex>, SocketFamily, bool);
 
 /// All sockets that are open, and what they are watched by.
 #[derive(Debug)]
@@ -21,8 +21,8 @@ pub(super) struct Sockets {
     open: BTreeMap<Key, Open>,
     /// What is sent through virtual MACs, whichever. They hear nothing.
     senders: BTreeMap<SocketFamily, AdvertSocket>,
-    /// By interface and family, from the plan.
-    served: BTreeMap<(Option<String>, SocketFamily), Served>,
+    /// By interface, family and authentication header, from the plan.
+    served: BTreeMap<(Option<String>, SocketFamily, bool), Served>,
     inbox: Inbox,
     queued: Queued,
     /// How many datagrams of an instance the kernel has refused since it took the last one.
@@ -70,7 +70,7 @@ impl Sockets {
         for instance in &plan.instances {
             for family in instance.families() {
                 let router = instance.router();
-                let key = (router.interface.clone(), family.into());
+                let key = (router.interface.clone(), family.into(), instance.has_ah());
                 let served = self.served.entry(key).or_default();
                 served.vrids.insert(instance.id());
                 let room = router.kernel_rx_buf_size.unwrap_or_default() as usize;
@@ -92,12 +92,12 @@ impl Sockets {
     ) -> Result<(), lb_net::Error> {
         let mut groups: BTreeMap<Key, BTreeSet<_>> = BTreeMap::new();
         for socket in wanted {
-            groups.entry((socket.link, socket.family)).or_default().extend(socket.group);
+            groups.entry((socket.link, socket.family, socket.ah)).or_default().extend(socket.group);
         }
         // A closed socket is watched no longer.
         self.open.retain(|key, _| groups.contains_key(key));
-        self.queued.retain(|(link, family, through), _| {
-            *through || groups.contains_key(&(*link, *family))
+        self.queued.retain(|(link, family, ah, through), _| {
+            *through || groups.contains_key(&(*link, *family, *ah))
         });
         let mut result = Ok(());
         for (key, groups) in groups {
@@ -122,9 +122,10 @@ impl Sockets {
         groups: BTreeSet<IpAddr>,
         poller: &Poller,
     ) -> Result<(), lb_net::Error> {
-        let of = (interface.as_ref().map(|interface| interface.name.clone()), key.1);
+        let name = interface.as_ref().map(|interface| interface.name.clone());
+        let of = (name, key.1, key.2);
         let Served { vrids, room } = self.served.get(&of).copied().unwrap_or_default();
-        let (name, _) = of;
+        let (name, ..) = of;
         let open = match self.open.entry(key) {
             Entry::Occupied(entry) => {
                 let open = entry.into_mut();
@@ -136,7 +137,10 @@ impl Sockets {
                     SocketFamily::Inet => lb_net::Family::Inet,
                     SocketFamily::Inet6 => lb_net::Family::Inet6,
                 };
-                let socket = AdvertSocket::open(family, interface, &vrids)?;
+                let socket = match key.2 {
+                    true => AdvertSocket::open_ah(interface, &vrids)?,
+                    false => AdvertSocket::open(family, interface, &vrids)?,
+                };
                 let token = self.next_token;
                 self.next_token += 1;
                 poller.add(&socket, token).map_err(|source| lb_net::Error::System {
@@ -219,17 +223,19 @@ impl Sockets {
                 ProtocolKind::Vrrp => Marking::VRRP,
                 ProtocolKind::Carp => Marking::CARP,
             },
+            ah: datagram.ah,
             through: datagram.through.and_then(NonZeroU32::new),
         };
-        match (self.senders.get_mut(&family), self.open.get_mut(&(datagram.link, family))) {
+        let key = (datagram.link, family, datagram.ah.is_some());
+        match (self.senders.get_mut(&family), self.open.get_mut(&key)) {
             (Some(sender), _) if envelope.through.is_some() => {
                 sender.queue(&envelope, payload);
-                self.queued.entry((None, family, true)).or_default().push(instance);
+                self.queued.entry((None, family, false, true)).or_default().push(instance);
             }
             (_, Some(open)) => {
                 envelope.through = None;
                 open.socket.queue(&envelope, payload);
-                self.queued.entry((datagram.link, family, false)).or_default().push(instance);
+                self.queued.entry((key.0, key.1, key.2, false)).or_default().push(instance);
             }
             _ => {}
         }
@@ -240,13 +246,13 @@ impl Sockets {
         let Self { senders, open, queued, unsent, .. } = self;
         for (family, sender) in senders {
             if sender.has_queued() {
-                let of = queued.get_mut(&(None, *family, true));
+                let of = queued.get_mut(&(None, *family, false, true));
                 flush_one(sender, "a virtual MAC", of, unsent, &instance);
             }
         }
         for (key, Open { socket, name, .. }) in open {
             if socket.has_queued() {
-                let of = queued.get_mut(&(key.0, key.1, false));
+                let of = queued.get_mut(&(key.0, key.1, key.2, false));
                 flush_one(socket, name, of, unsent, &instance);
             }
         }
@@ -255,7 +261,7 @@ impl Sockets {
 
 /// Instances whose datagrams wait, in their order; by socket, or by family for what leaves through
 /// virtual MACs.
-type Queued = BTreeMap<(Option<LinkIndex>, SocketFamily, bool), Vec<InstanceId>>;
+type Queued = BTreeMap<(Option<LinkIndex>, SocketFamily, bool, bool), Vec<InstanceId>>;
 
 /// Sends what one socket has queued. An instance whose advertisements the kernel refuses has a line
 /// when that begins and one when it ends.

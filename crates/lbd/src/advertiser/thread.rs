@@ -24,23 +24,50 @@ use crate::advertiser::watcher::Watcher;
 use crate::advertiser::{Masters, Observation, Options};
 use crate::engine::EventSink;
 use crate::mailbox::{Inbox, Message, Sender};
-use lb_node::Plan;
 use lb_node::{Action, Input, LinkIndex, Node};
+use lb_node::{Guarded, Plan};
 
 /// What the supervisor asks of the thread.
 #[derive(Debug)]
 pub(super) enum Command {
-    Apply { plan: Plan, reply: oneshot::Sender<Result<(), String>> },
+    Apply {
+        plan: Plan,
+        reply: oneshot::Sender<Result<(), String>>,
+    },
+    /// The same when the addresses of the plan are guarded, or cannot be.
+    ApplyGuarded {
+        plan: Plan,
+        reply: oneshot::Sender<Result<(), String>>,
+    },
     Observe(Observation),
-    Handover { name: String },
-    Maintenance { name: Option<String>, state: Option<Maintenance> },
-    Demote { group: String, by: i32 },
-    StateSync { failure: Option<String> },
-    Announce { config: Arc<str> },
+    Handover {
+        name: String,
+    },
+    Maintenance {
+        name: Option<String>,
+        state: Option<Maintenance>,
+    },
+    Demote {
+        group: String,
+        by: i32,
+    },
+    StateSync {
+        failure: Option<String>,
+    },
+    Announce {
+        config: Arc<str>,
+    },
     Claim(Claim),
-    Why { name: String, reply: oneshot::Sender<Option<Vec<Transition>>> },
-    Status { reply: oneshot::Sender<lb_node::Status> },
-    Stop { reply: oneshot::Sender<()> },
+    Why {
+        name: String,
+        reply: oneshot::Sender<Option<Vec<Transition>>>,
+    },
+    Status {
+        reply: oneshot::Sender<lb_node::Status>,
+    },
+    Stop {
+        reply: oneshot::Sender<()>,
+    },
     Fail,
 }
 
@@ -68,6 +95,7 @@ impl Message for Command {
     fn always(&self) -> bool {
         match self {
             Self::Apply { .. }
+            | Self::ApplyGuarded { .. }
             | Self::Announce { .. }
             | Self::StateSync { .. }
             | Self::Stop { .. }
@@ -96,6 +124,7 @@ const FIRST_SOCKET: u64 = 3;
 
 /// What a thread begins with.
 pub(super) struct Start {
+    plan: Plan,
     node: Node,
     sockets: Sockets,
     seed: u64,
@@ -107,13 +136,23 @@ impl Start {
     pub(super) fn new(plan: Plan, options: Options) -> Self {
         let seed = unguessable();
         let sockets = Sockets::new(&plan, FIRST_SOCKET);
-        Self { node: Node::new(plan, &options.adopt, seed), sockets, seed, options }
+        Self { node: Node::new(plan.clone(), &options.adopt, seed), plan, sockets, seed, options }
     }
 }
 
 /// Everything the thread owns.
 pub(super) struct Thread {
     node: Node,
+    /// In force.
+    plan: Plan,
+    /// The addresses that are guarded, as far as they can be.
+    guarded: Guarded,
+    /// These are more than the plan says, as long as instances of earlier ones hold them.
+    overguarded: bool,
+    /// How many plans wait until their addresses are guarded.
+    waiting: usize,
+    /// For what is to be done when other threads are through.
+    orders: Sender<Command>,
     tape: Tape,
     kernel: Kernel,
     sockets: Sockets,
@@ -142,7 +181,7 @@ pub(super) struct Thread {
 impl Thread {
     /// Opens everything and starts the node.
     pub(super) fn new(
-        Start { node, sockets, seed, options }: Start,
+        Start { plan, node, sockets, seed, options }: Start,
         events: EventSink,
         (orders, commands): (Sender<Command>, Inbox<Command>),
         waker: Arc<Waker>,
@@ -156,7 +195,7 @@ impl Thread {
         poller.add(&*waker, COMMANDS).map_err(system)?;
         let now = Instant::now();
         let watcher = Watcher::start({
-            let waker = Arc::clone(&waker);
+            let (orders, waker) = (orders.clone(), Arc::clone(&waker));
             move |claim| {
                 // The advertiser may be ending.
                 let _ = orders.send(Command::Claim(claim));
@@ -168,6 +207,11 @@ impl Thread {
             kernel: Kernel::open(&poller, KERNEL, events, Arc::clone(&waker))?,
             sockets,
             node,
+            guarded: plan.guarded(),
+            plan,
+            overguarded: false,
+            waiting: 0,
+            orders,
             outgoing: Outgoing::default(),
             watcher,
             moved: false,
@@ -184,14 +228,14 @@ impl Thread {
             keep_vips: options.keep_vips,
             stopping: Vec::new(),
         };
-        let Self { node, tape, kernel, actions, .. } = &mut thread;
+        let Self { node, guarded, tape, kernel, actions, .. } = &mut thread;
         let netlink = |source| lb_net::Error::System { what: "listing addresses".into(), source };
         let mut tell = |node: &mut Node, input: Input<'_>| {
             tape.note(now, &input, node);
             node.handle(now, input, actions);
         };
         kernel.survey(&mut |input| tell(node, input)).map_err(netlink)?;
-        kernel.prepare(node, &mut tell).map_err(netlink)?;
+        kernel.prepare(node, guarded.clone(), &mut tell).map_err(netlink)?;
         for observation in &options.observed {
             tell(node, observation.input());
         }
@@ -206,7 +250,7 @@ impl Thread {
         thread.act().map_err(netlink)??;
         // Addresses of an earlier life are gone when we say that we have started.
         thread.kernel.wait(LEFTOVERS).map_err(netlink)?;
-        thread.kernel.sweep(&thread.node);
+        thread.kernel.sweep(&thread.node, &thread.guarded);
         // Those that were adopted have not become MASTER just now.
         *thread.masters.lock().unwrap_or_else(PoisonError::into_inner) = thread.node.masters();
         Ok(thread)
@@ -221,6 +265,9 @@ impl Thread {
             self.turn()?;
         }
         self.tape.end(Instant::now());
+        if !self.keep_vips && !self.guarded.is_empty() {
+            self.kernel.guard(Guarded::new())?;
+        }
         let replies = mem::take(&mut self.stopping);
         self.kernel.end(move || {
             for reply in replies {
@@ -269,6 +316,11 @@ impl Thread {
         if ready.contains(&COMMANDS) {
             self.obey_all()?;
         }
+        if self.overguarded && self.waiting == 0 && self.node.is_settled() {
+            self.overguarded = false;
+            self.guarded = self.plan.guarded();
+            self.kernel.guard(self.guarded.clone())?;
+        }
         self.answer();
         self.ready = ready;
         Ok(())
@@ -310,15 +362,18 @@ impl Thread {
     fn obey(&mut self, command: Command) -> io::Result<()> {
         let now = Instant::now();
         match command {
-            Command::Apply { plan, reply } => {
-                self.sockets.serve(&plan);
-                // Its sockets may be the same and serve other instances.
-                self.actions.push(Action::Sockets);
-                self.tell(now, Input::Reload(plan));
-                let opened = self.act()?.map_err(|error| with_sources(&error));
-                self.kernel.then(move || {
-                    let _ = reply.send(opened);
+            Command::Apply { plan, reply } if self.guard(&plan)? => {
+                let (orders, waker) = (self.orders.clone(), Arc::clone(&self.waker));
+                self.kernel.end(move || {
+                    // The advertiser may be ending.
+                    let _ = orders.send(Command::ApplyGuarded { plan, reply });
+                    waker.wake();
                 })?;
+            }
+            Command::Apply { plan, reply } => self.apply(now, plan, reply)?,
+            Command::ApplyGuarded { plan, reply } => {
+                self.waiting = self.waiting.saturating_sub(1);
+                self.apply(now, plan, reply)?;
             }
             Command::Observe(observation) => {
                 self.tell(now, observation.input());
@@ -366,6 +421,38 @@ impl Thread {
             Command::Fail => panic!("asked to fail"),
         }
         Ok(())
+    }
+
+    /// Has the addresses of a new plan guarded before they are there, and those of earlier ones as long
+    /// as they are. Whether the plan has to wait: for that, or for the plan before it, which waits.
+    fn guard(&mut self, plan: &Plan) -> io::Result<bool> {
+        let guarded = plan.guarded_after(&self.guarded);
+        let changed = guarded != self.guarded;
+        if changed {
+            self.kernel.guard(guarded.clone())?;
+            self.guarded = guarded;
+        }
+        let waits = changed || self.waiting > 0;
+        self.waiting += usize::from(waits);
+        Ok(waits)
+    }
+
+    fn apply(
+        &mut self,
+        now: Instant,
+        plan: Plan,
+        reply: oneshot::Sender<Result<(), String>>,
+    ) -> io::Result<()> {
+        self.plan = plan.clone();
+        self.overguarded = self.guarded != plan.guarded();
+        self.sockets.serve(&plan);
+        // Its sockets may be the same and serve other instances.
+        self.actions.push(Action::Sockets);
+        self.tell(now, Input::Reload(plan));
+        let opened = self.act()?.map_err(|error| with_sources(&error));
+        self.kernel.then(move || {
+            let _ = reply.send(opened);
+        })
     }
 
     fn tell(&mut self, now: Instant, input: Input<'_>) {
@@ -453,6 +540,7 @@ fn input<'a>(link: LinkIndex, packet: &Received<'a>) -> Input<'a> {
         destination: packet.destination,
         ttl: Some(packet.ttl),
         declared_len: packet.total_len.checked_sub(packet.header_len),
+        ah: packet.ah,
         payload: packet.payload,
     };
     Input::Packet { link, packet }

@@ -80,8 +80,13 @@ fn data(config: &VrrpInstance, state: &Vrrp, model: &Model) -> Value {
         array(data, "track_ifp", names(&config.router.track_interfaces));
         array(data, "track_script", commands(&config.router.track_scripts));
         array(data, "track_process", names(&config.router.track_processes));
-        data.insert("auth_type".into(), u8::from(config.password.is_some()).into());
-        if config.password.is_some() {
+        let kind = match (&config.header_key, &config.password) {
+            (Some(_), _) => 2,
+            (None, Some(_)) => 1,
+            (None, None) => 0,
+        };
+        data.insert("auth_type".into(), kind.into());
+        if kind != 0 {
             // keepalived writes the password; a dump is no place for one.
             data.insert("auth_data".into(), "********".into());
         }

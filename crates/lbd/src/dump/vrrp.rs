@@ -267,7 +267,11 @@ fn instance(config: &VrrpInstance, state: Option<&Vrrp>, page: &mut Page) {
     let promote = config.router.promote_secondaries && vmac.is_none();
     page.line(1, "Promote_secondaries", if promote { "enabled" } else { "disabled" });
     if config.version == VrrpVersion::V2 && config.family == Family::Inet {
-        let kind = if config.password.is_some() { "SIMPLE_PASSWORD" } else { "none" };
+        let kind = match (&config.header_key, &config.password) {
+            (Some(_), _) => "IPSEC_AH",
+            (None, Some(_)) => "SIMPLE_PASSWORD",
+            (None, None) => "none",
+        };
         page.line(1, "Authentication type", kind);
     }
     let set = state.is_some_and(|state| state.state == State::Master);

@@ -170,6 +170,7 @@ impl Segment {
             destination: GROUP.into(),
             ttl: Some(255),
             declared_len: None,
+            ah: None,
             payload: &flight.octets,
         };
         let said = match &mut self.nodes[flight.to] {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::config;
 use lb_election::{Input, IpPacket};
 
-use crate::{Action, Instance, Priority, State};
+use crate::{Action, Content, Instance, State};
 
 /// xorshift64.
 struct Random(u64);
@@ -53,16 +53,16 @@ impl Segment {
         let mut actions = Vec::new();
         self.routers[index].handle(self.now, input, &mut actions);
         for action in actions {
-            if let Action::Send(priority) = action {
-                self.send(index, priority);
+            if let Action::Send(content) = action {
+                self.send(index, content);
             }
         }
     }
 
-    fn send(&mut self, from: usize, priority: Priority) {
+    fn send(&mut self, from: usize, content: Content) {
         let mut payload = Vec::new();
         let (source, group) = (address(from), IpAddr::from([224, 0, 0, 18]));
-        self.routers[from].emit(priority, source, group, &mut payload);
+        self.routers[from].emit(content, (source, group), 255, &mut payload);
         for to in (0..self.routers.len()).filter(|to| *to != from) {
             if self.random.below(100) >= self.loss {
                 let arrival = self.now + Duration::from_micros(100 + self.random.below(5_000));
@@ -87,6 +87,7 @@ impl Segment {
                     destination: IpAddr::from([224, 0, 0, 18]),
                     ttl: Some(255),
                     declared_len: None,
+                    ah: None,
                     payload: &payload,
                 };
                 self.give(to, Input::Packet(packet));
