@@ -198,12 +198,13 @@ impl Protocol {
         }
     }
 
-    /// The master that is known, if there is one; a lower one that is only put up with, because of the
-    /// sync group perhaps, too.
+    /// The master that is known, if there is one; of a member of a sync group a lower one, too, which
+    /// it cannot replace by itself.
     pub(crate) fn master(&self) -> Option<IpAddr> {
         match self {
             Self::Vrrp(instance) => {
-                let master = instance.lower_master().or_else(|| instance.master());
+                let lower = instance.lower_master().filter(|_| instance.config().grouped);
+                let master = lower.or_else(|| instance.master());
                 let running = master.filter(|master| master.priority != lb_vrrp::Priority::STOP);
                 running.map(|master| master.address)
             }

@@ -2,16 +2,18 @@
 //! what goes is handed over.
 
 use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::ensure;
 use lb_control::State;
-use lb_lab::{Host, Lab, Process, Program, Server, wait_until};
+use lb_lab::{Host, Lab, Process, Server, wait_until};
 use lb_tests::play::side_by_side;
 use lb_tests::pulse::undisturbed;
 use lb_tests::{CONFIG, SOON, Test, lbd, run, wait_status};
+use nix::mount::{MsFlags, mount};
 use nix::sys::signal::Signal;
 
 use crate::balanced::{
@@ -186,9 +188,17 @@ fn without_nft_a_balanced_instance_takes_no_part_and_says_why() -> Test {
     let Some(lab) = lb_tests::start(topology(case))? else { return Ok(()) };
     let host = lab.host("d1")?;
     host.write_file(CONFIG, config(&(other(VIP) + &web("11:0,12:0", "ip", &[VIP]))))?;
+    // Where lbd looks for nft there is nothing.
+    host.run(|| {
+        let (tmpfs, none) = (Some("tmpfs"), None::<&str>);
+        ["/usr/sbin", "/usr/local/sbin", "/sbin"]
+            .into_iter()
+            .filter(|place| Path::new(place).is_dir())
+            .try_for_each(|place| mount(tmpfs, place, tmpfs, MsFlags::empty(), none))
+    })??;
     let path = lb_tests::programs()?.join("lbd");
     let lbd = [path.as_os_str(), "-n".as_ref(), "-l".as_ref(), "-D".as_ref()];
-    let _lbd = host.spawn(Program::new(lbd).env("PATH", "/nowhere"))?;
+    let _lbd = host.spawn(lbd)?;
     wait_status(host, "only the other one is MASTER", |status| {
         let instances = status.carp.iter().flat_map(|carp| &carp.instances);
         let states = instances.map(|carp| (carp.state, carp.faults.join("; ")));

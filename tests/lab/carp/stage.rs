@@ -270,6 +270,8 @@ impl Stage {
         self.keeps(carp.vip.into(), host, since)?;
         for other in self.nodes.iter().filter(|other| other.host != host) {
             let said = self.adverts(other.host, carp, now);
+            // To somebody who takes over without announcing the address it says that it stopped.
+            let said: Vec<_> = said.iter().filter(|advert| !advert.is_last_word()).collect();
             ensure!(said.is_empty(), "{} advertises too, {} times", other.host, said.len());
         }
         Ok(())

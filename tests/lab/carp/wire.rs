@@ -30,6 +30,11 @@ pub struct Advert {
 }
 
 impl Advert {
+    /// Whether it is said to the new master alone that the sender has stopped.
+    pub fn is_last_word(&self) -> bool {
+        self.advbase == 255 && self.advskew == 255 && !self.ip.destination.is_multicast()
+    }
+
     /// Reads a frame; `None` when it is something else.
     pub fn read(frame: &Frame) -> Option<Self> {
         let ip = frame.ip.filter(|ip| ip.protocol == VRRP)?;
