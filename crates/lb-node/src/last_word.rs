@@ -69,8 +69,13 @@ impl Node {
 
     /// The same of one that has just yielded, unless the other router has announced them already.
     pub(crate) fn yielded(&mut self, now: Instant, id: InstanceId) {
-        let just = |at: Instant| now.duration_since(at) <= LINGER;
-        if !self.slot(id).is_some_and(|slot| slot.others_announced_at.is_some_and(just)) {
+        let followed = self.slot(id).is_some_and(|slot| {
+            slot.others_announced_at.is_some_and(|theirs| {
+                let last = slot.announced_at.is_none_or(|ours| theirs > ours);
+                last && now.duration_since(theirs) <= LINGER
+            })
+        });
+        if !followed {
             self.owe_last_word(id, now + LINGER);
         }
     }
