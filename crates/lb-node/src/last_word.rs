@@ -47,11 +47,14 @@ impl Slot {
     }
 
     /// Whether somebody has to be told: not when advertisements themselves lead switches to all
-    /// addresses, because both come from one virtual MAC.
+    /// addresses, because both come from one virtual MAC. Nor with an authentication header: its
+    /// numbers are one sequence for all routers, and a word that the master does not take would make
+    /// its next advertisement a replay.
     fn may_mislead(&self, links: &super::Links) -> bool {
         let spoken = self.speaks_through(links);
         self.config.router().handover
             && shares::balanced(self).is_none()
+            && !self.config.has_ah()
             && self.vips(links).any(|(link, _)| Some(link) != spoken)
     }
 }

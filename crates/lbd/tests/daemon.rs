@@ -751,7 +751,9 @@ fn every_part_of_the_daemon_dumps_its_own_data() {
         "------< Global definitions >------\n Router ID = ",
         "------< LVS Topology >------\n Dataplane = none\n Virtual Server Group = G\n   VIP = 192.0.2.9:80\n",
         " Virtual server = [192.0.2.1]:tcp:80\n   Protocol = TCP\n   Address family = inet\n   lvs_sched = rr\n",
-        &format!("   Real server = [127.0.0.1]:tcp:{port}\n     Alive = true\n     Weight = 1\n"),
+        &format!(
+            "   Real server = [127.0.0.1]:tcp:{port}\n     Alive = true\n     Health = up\n     Weight = 1\n"
+        ),
         "------< Health checkers >------\n Checker = TCP_CHECK\n",
         "   State = UP\n   Last result = ok (",
     ] {
