@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use lb_lab::wait_until;
 use lb_tests::play::side_by_side;
 use lb_tests::timing::is_after;
 use lb_tests::{SOON, Test};
@@ -40,6 +41,9 @@ fn no_preempt(fast: Daemon, slow: Daemon) -> Test {
         let last = stage.last_advert("d1", &one)?.at;
         is_after("part", last, at, Duration::ZERO, one.interval() + LATENESS)?;
         stage.takes("d2", &two, last..last, two.master_down())?;
+        // The address follows the first advertisement.
+        let host = stage.host("d2")?;
+        wait_until("d2 has the address too", SOON, || host.has_address(one.vip))?;
         let at = stage.mend("d1", "eth0")?;
         let alone = stage.alone(one.vip.into(), "d1", at)?;
         let bound = one.interval() + stage.lateness_of_others("d1");
@@ -65,6 +69,8 @@ fn tie(low: Daemon, high: Daemon) -> Test {
         stage.part("d1", "eth0")?;
         let last = stage.last_advert("d2", &carp)?.at;
         stage.takes("d1", &carp, last..last, carp.master_down())?;
+        let host = stage.host("d1")?;
+        wait_until("d1 has the address too", SOON, || host.has_address(carp.vip))?;
         let at = stage.mend("d1", "eth0")?;
         let alone = stage.alone(carp.vip.into(), "d1", at)?;
         let bound = carp.interval() + stage.lateness_of_others("d1");
