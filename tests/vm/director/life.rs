@@ -75,7 +75,7 @@ fn an_inhibited_server_stays_with_weight_0() -> Result<()> {
     let mut old = Session::open(lab.host("c")?, VIP)?;
     let by = old.ask()?;
     drop(servers.remove(1));
-    director.says(0, "Removing service [10.0.0.12]:tcp:80 from VS")?;
+    director.says(0, "Disabling service [10.0.0.12]:tcp:80 of VS")?;
     let gone = W2.replace("-w 1", "-w 0");
     assert_eq!(director.table()?, [SERVICE, W1, gone.as_str()]);
     if by == "w1" {

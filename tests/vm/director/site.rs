@@ -109,7 +109,7 @@ impl<'a> Director<'a> {
         self.host.write_file(CONFIG, config)?;
         let said = self.lbd.lines().len();
         self.lbd.signal(Signal::SIGHUP)?;
-        self.lbd.wait_for_line_after(said, "Reloaded", SOON)?;
+        self.lbd.wait_for_line_after(said, "Reload complete", SOON)?;
         Ok(())
     }
 
