@@ -310,8 +310,9 @@ impl Node {
     }
 
     /// Appends one advertisement of an instance, to everybody or `to` one router: its octets to
-    /// `payload`, and to `datagrams` one entry a destination. Appends nothing when the instance cannot send: no link or source, or a
-    /// link that is down. The kernel would keep what goes to a peer until the link is up again, and
+    /// `payload`, and to `datagrams` one entry a destination.
+    ///
+    /// Appends nothing when the instance cannot send: no link or source, or a link that is down. The kernel would keep what goes to a peer until the link is up again, and
     /// then an old "I stop" would be believed.
     pub fn emit(
         &self,

@@ -164,8 +164,6 @@ impl<'s> World<'s> {
         }
     }
 
-    /// Whether nobody may notice what happens: it is the operator's will, and comes upon routers
-    /// that agree.
     /// Whether something happens that must make no difference: a backup stalls when everybody has
     /// agreed. What is sent meanwhile waits for it, or it is away for so long that it must notice.
     fn is_unnoticed(&self, what: &What) -> bool {
@@ -181,6 +179,8 @@ impl<'s> World<'s> {
             && (0..self.table.virtual_routers.len()).all(backup)
     }
 
+    /// Whether nobody may notice what happens: it is the operator's will, and comes upon routers
+    /// that agree.
     fn is_planned(&self, what: &What) -> bool {
         self.agreed()
             && match what {
