@@ -20,10 +20,11 @@ fn of_three_the_best_that_lives_is_master() -> Test {
         Router::new("d3", Lbd, &[&three]),
     ];
     stage(&routers, |stage| {
-        stage.start("d3")?;
-        stage.start("d2")?;
-        let started = stage.start("d1")?;
-        stage.takes("d1", &one, started.start, started.end)?;
+        // One after the other: two that become MASTER at one moment have more to say to each other.
+        for (host, vrrp) in [("d3", &three), ("d2", &two), ("d1", &one)] {
+            let started = stage.start(host)?;
+            stage.takes(host, vrrp, started.start, started.end)?;
+        }
         stage.crash("d1")?;
         let last = stage.last_advert("d1", SystemTime::now())?.at;
         stage.takes("d2", &two, last, last)?;

@@ -57,9 +57,10 @@ fn the_weight_of_an_interface_decides_the_election() -> Test {
         let two = Vrrp::new(100);
         let routers = [Router::new("d1", high, &[&one]), Router::new("d2", low, &[&two])];
         stage(&routers, |stage| {
-            stage.start("d2")?;
-            let started = stage.start("d1")?;
-            stage.takes("d1", &one, started.start, started.end)?;
+            for (host, vrrp) in [("d2", &two), ("d1", &one)] {
+                let started = stage.start(host)?;
+                stage.takes(host, vrrp, started.start, started.end)?;
+            }
             let at = stage.cut("d1", "eth1")?;
             // What still says 150 is respected, the last of it at the latest now.
             stage.takes("d2", &two, at - one.interval, SystemTime::now())?;
@@ -104,9 +105,10 @@ fn the_number_in_a_file_decides_the_election() -> Test {
         let routers =
             [Router::new("d1", high, &[&one]).with(FILE), Router::new("d2", low, &[&two])];
         stage(&routers, |stage| {
-            stage.start("d2")?;
-            let started = stage.start("d1")?;
-            stage.takes("d1", &one, started.start, started.end)?;
+            for (host, vrrp) in [("d2", &two), ("d1", &one)] {
+                let started = stage.start(host)?;
+                stage.takes(host, vrrp, started.start, started.end)?;
+            }
             let at = stage.act("d1", "has a load", |host| host.write_file("/run/load", "30\n"))?;
             // What still says 150 is respected, the last of it at the latest now.
             stage.takes("d2", &two, at - one.interval, SystemTime::now())?;
