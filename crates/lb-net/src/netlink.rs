@@ -3,7 +3,7 @@
 //! Only the attributes of interest are read, each by itself: an attribute that a newer kernel has
 //! changed or added cannot hide a link.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use netlink_packet_core::{
     DefaultNla, Emitable, NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL, NLM_F_REQUEST,
@@ -15,6 +15,7 @@ use netlink_packet_route::address::{
     AddressProtocol, CacheInfo,
 };
 use netlink_packet_route::link::{LinkFlags, LinkHeader};
+use netlink_packet_route::route::{RouteAttribute, RouteHeader, RouteMessage, RouteType};
 
 /// `IFA_PROTO` of the addresses we add; recent iproute2 shows it as `proto 112`.
 ///
@@ -228,6 +229,27 @@ pub(crate) fn push_dump_addresses(out: &mut Vec<u8>, sequence: u32) {
     push(out, libc::RTM_GETADDR, NLM_F_REQUEST | NLM_F_DUMP, sequence, |out| {
         out.resize(out.len() + ADDRESS_HEADER, 0);
     });
+}
+
+/// Appends a request for the route to an address.
+pub(crate) fn push_get_route(out: &mut Vec<u8>, ifindex: u32, address: Ipv6Addr, sequence: u32) {
+    let mut message = RouteMessage::default();
+    message.header.address_family = AddressFamily::Inet6;
+    message.header.destination_prefix_length = 128;
+    message.attributes.push(RouteAttribute::Destination(address.into()));
+    if address.is_unicast_link_local() {
+        message.attributes.push(RouteAttribute::Oif(ifindex));
+    }
+    push(out, libc::RTM_GETROUTE, NLM_F_REQUEST, sequence, |out| {
+        let start = out.len();
+        out.resize(start + message.buffer_len(), 0);
+        message.emit(&mut out[start..]);
+    });
+}
+
+/// Whether `RTM_NEWROUTE` leads to this host itself.
+pub(crate) fn is_local_route(body: &[u8]) -> bool {
+    RouteHeader::parse(body).is_ok_and(|header| header.kind == RouteType::Local)
 }
 
 /// One message of a datagram, its body without the header.

@@ -1,6 +1,8 @@
 //! Asks the kernel for links and addresses and changes addresses.
 
 use std::io;
+use std::net::{IpAddr, Ipv6Addr};
+use std::time::{Duration, Instant};
 
 use netlink_packet_core::{NLMSG_DONE, NLMSG_ERROR};
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
@@ -21,6 +23,11 @@ const RECEIVE_BUFFER: usize = 1 << 20;
 /// system call that asks, however long it waits for its lock there; this is for an answer that never
 /// comes.
 const LIMIT_MS: i64 = 10_000;
+/// How long added IPv6 addresses may take until this host answers for them: the kernel leaves that to
+/// a thread of its own. On a link that is down it is for later.
+const READY: Duration = Duration::from_millis(20);
+/// How often it is looked whether they are.
+const READY_PAUSE: Duration = Duration::from_micros(50);
 /// How often a dump is repeated that a change has overtaken.
 const DUMP_TRIES: usize = 5;
 
@@ -90,7 +97,9 @@ impl RouteSocket {
 
     /// Makes changes in their order, many in one system call, and says what became of each.
     ///
-    /// One that the kernel refuses does not hold up those after it.
+    /// One that the kernel refuses does not hold up those after it. What has been added is answered
+    /// for when this returns, but for addresses whose duplicates are looked for, and IPv6 addresses of
+    /// links that are down.
     ///
     /// # Errors
     /// When the socket itself fails; some changes may have been made.
@@ -98,11 +107,46 @@ impl RouteSocket {
         let errors = self.batch(changes.len(), |out, index, sequence, ack| {
             netlink::push_change(out, &changes[index], sequence, ack);
         })?;
+        let made = changes.iter().zip(&errors).filter(|(_, errno)| errno.is_none());
+        self.wait_until_ready(made.map(|(change, _)| change))?;
         let outcome = |(change, errno): (_, Option<Errno>)| match errno {
             None => Outcome::Done,
             Some(errno) => Outcome::of(change, errno),
         };
         Ok(changes.iter().zip(errors).map(outcome).collect())
+    }
+
+    fn wait_until_ready<'a>(
+        &mut self,
+        changes: impl Iterator<Item = &'a Change<'a>>,
+    ) -> io::Result<()> {
+        let mut until = None;
+        for change in changes {
+            let Change::Add(added) = change else { continue };
+            let IpAddr::V6(address) = added.address else { continue };
+            if added.options.detect_duplicates {
+                continue;
+            }
+            let until = *until.get_or_insert_with(|| Instant::now() + READY);
+            while !self.answers_for(added.ifindex, address)? && Instant::now() < until {
+                std::thread::sleep(READY_PAUSE);
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether packets to an address are for this host.
+    fn answers_for(&mut self, ifindex: u32, address: Ipv6Addr) -> io::Result<bool> {
+        self.sequence = self.sequence.wrapping_add(1);
+        let sequence = self.sequence;
+        self.request.clear();
+        netlink::push_get_route(&mut self.request, ifindex, address, sequence);
+        let mut local = false;
+        self.exchange(|message| {
+            local |= message.kind == libc::RTM_NEWROUTE && netlink::is_local_route(message.body);
+            message.sequence == sequence
+        })?;
+        Ok(local)
     }
 
     /// The same for links: what the kernel said against each.

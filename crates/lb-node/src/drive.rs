@@ -133,6 +133,7 @@ impl Node {
             }
             self.notice_lateness(now, id, out);
             self.time_passes(now, id, out);
+            self.first_word_due(now, id, out);
             self.announce_due(now, id, out);
             self.release_due(now, id, out);
             self.last_word_due(now, id, out);
@@ -208,6 +209,9 @@ impl Node {
         if yields {
             self.yielded(now, id);
         }
+        if moved {
+            self.hold_first_word(now, id, &mut actions);
+        }
         let mut group_cares = false;
         for action in actions.drain(..) {
             group_cares |=
@@ -252,6 +256,7 @@ impl Node {
             | protocol::Action::AnnounceAlone
                 if shared => {}
             protocol::Action::Send(advert) => {
+                slot.first_word = None;
                 out.push(Action::Send { instance: id, advert, to: None });
             }
             protocol::Action::AddVips => self.add_vips(id, out),

@@ -133,7 +133,11 @@ impl Node {
         out: &mut Vec<Action>,
     ) {
         let vip_of: Vec<InstanceId> = self.vip_users.of(address).collect();
-        if !present {
+        if present {
+            for id in &vip_of {
+                self.first_word_ready(*id, (link, address), out);
+            }
+        } else {
             for id in &vip_of {
                 self.vip_lost(now, *id, link, address, out);
             }

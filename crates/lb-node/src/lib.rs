@@ -23,6 +23,7 @@ mod demotion;
 mod demux;
 mod drive;
 mod election;
+mod first_word;
 mod followed;
 pub mod group;
 mod guard;
@@ -489,7 +490,8 @@ fn batch(actions: &mut [Action]) {
         Action::Send { .. }
         | Action::RemoveVips { .. }
         | Action::Shares(_)
-        | Action::AddVips { .. } => 1,
+        | Action::AddVips { .. }
+        | Action::Confirm { .. } => 1,
         Action::Announce { .. } | Action::AnnounceExtra { .. } => 2,
         Action::Event(_) => 3,
         Action::Vmacs | Action::Promote => 4,

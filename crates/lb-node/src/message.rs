@@ -185,6 +185,13 @@ pub enum Action {
         /// In order.
         vips: Vec<Vip>,
     },
+    /// Tell by [`Input::Address`] when this address is there, which was to be added before.
+    Confirm {
+        /// Where.
+        link: LinkIndex,
+        /// Which.
+        address: IpAddr,
+    },
     /// Remove these addresses; removing one that is not there is no error.
     RemoveVips {
         /// Whose.

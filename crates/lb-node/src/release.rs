@@ -74,6 +74,7 @@ impl Node {
         if !vips.is_empty() {
             out.push(Action::AddVips { instance: id, vips });
         }
+        self.confirm_for_first_word(id, out);
     }
 
     /// Removes the addresses of an instance at once.
@@ -84,11 +85,10 @@ impl Node {
         self.drop_vips(id, held.vips, out);
     }
 
-    /// Removes them when the announcements of the successor have arrived. A virtual MAC goes over
-    /// at once: two hosts that answer for it would fight for the port of the switch.
+    /// Removes them when the announcements of the successor have arrived.
     pub(crate) fn release_vips(&mut self, now: Instant, id: InstanceId, out: &mut Vec<Action>) {
         let Some(slot) = self.slot_mut(id) else { return };
-        if !slot.config.router().handover || slot.has_vmacs() {
+        if !slot.config.router().handover {
             return self.remove_vips(id, out);
         }
         slot.garp = Default::default();

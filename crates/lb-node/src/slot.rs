@@ -13,6 +13,7 @@ use lb_election::Role;
 
 use super::config::InstanceConfig;
 use super::conflict::{Lines, Ongoing};
+use super::first_word::FirstWord;
 use super::last_word::LastWord;
 use super::links::Links;
 use super::protocol::{Protocol, Sources, Together};
@@ -74,6 +75,8 @@ pub(crate) struct Slot {
     pub(crate) garp: GarpTimers,
     /// Addresses that it has put on this host.
     pub(crate) held: Held,
+    /// As MASTER: what it says first, and has not said yet.
+    pub(crate) first_word: Option<Box<FirstWord>>,
     /// What is still to be said to the router that is MASTER now.
     pub(crate) last_word: Option<Box<LastWord>>,
     pub(crate) history: History,
@@ -234,6 +237,7 @@ impl Slot {
             waits: Vec::new(),
             garp: GarpTimers::default(),
             held: Held::default(),
+            first_word: None,
             last_word: None,
             parted: false,
             history: History::default(),
@@ -265,7 +269,7 @@ impl Slot {
     /// Everything it is timed by.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         let own = [self.protocol.deadline(), self.garp.deadline(), self.release_at()];
-        let others = [self.conflict_deadline(), self.last_word_at()];
+        let others = [self.conflict_deadline(), self.first_word_at(), self.last_word_at()];
         own.into_iter().chain(others).flatten().min()
     }
 

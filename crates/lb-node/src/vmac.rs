@@ -224,11 +224,6 @@ impl Slot {
         bases
     }
 
-    /// Whether addresses of its own are behind a virtual MAC.
-    pub(crate) fn has_vmacs(&self) -> bool {
-        !self.vmacs.is_empty()
-    }
-
     /// The name of the virtual MAC on an interface.
     fn vmac_on(&self, base: &str) -> Option<&str> {
         let named = self.vmacs.iter().find(|named| named.base == base)?;

@@ -156,7 +156,7 @@ fn without_hand_over_it_goes_at_once_and_the_skew_is_lost() {
 }
 
 #[test]
-fn a_virtual_mac_is_let_go_as_soon_as_the_successor_is_heard() {
+fn addresses_behind_a_virtual_mac_stay_until_the_announcements_of_the_successor_have_arrived() {
     let mut net = Network::new();
     for priority in [200, 100] {
         let mut config = instance("VI_1", "eth1", 1, priority);
@@ -167,7 +167,9 @@ fn a_virtual_mac_is_let_go_as_soon_as_the_successor_is_heard() {
     net.tell(0, Input::Handover { name: "VI_1" });
     net.run_until(10_611);
     assert_eq!(net.holders(VIP), [0, 1]);
-    net.run_until(10_612);
+    net.run_until(10_636);
+    assert_eq!(net.holders(VIP), [0, 1]);
+    net.run_until(10_637);
     assert_eq!(net.holders(VIP), [1]);
     assert_eq!(net.lost, Duration::ZERO);
 }

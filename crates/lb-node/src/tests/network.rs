@@ -373,6 +373,9 @@ impl Network {
                 let added = vips.into_iter().map(|vip| (vip.link, vip.address.address));
                 self.hosts[host].vips.extend(added);
             }
+            Action::Confirm { link, address } => {
+                self.tell(host, Input::Address { link, address, present: true });
+            }
             Action::RemoveVips { vips, .. } => {
                 for vip in vips {
                     self.hosts[host].vips.remove(&(vip.link, vip.address.address));

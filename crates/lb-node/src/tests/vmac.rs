@@ -9,7 +9,7 @@ use lb_config::model::{ExtraGarp, Vmac as Configured, VrrpInstance};
 use lb_control::State;
 
 use super::network::{instance, plan};
-use crate::{Action, Input, InstanceConfig, Node, Plan, Vmac};
+use crate::{Action, Advert, Input, InstanceConfig, Node, Plan, Vmac};
 
 pub const BASE: u32 = 2;
 pub const MACVLAN: u32 = 9;
@@ -108,10 +108,14 @@ fn an_instance_starts_when_its_virtual_mac_is_there_and_its_vips_are_on_it() {
     let at = node.deadline().expect("it waits for a master");
     let out = tell_at(at, &mut node, Input::Timer);
     let added = out.iter().find_map(|action| match action {
-        Action::AddVips { vips, .. } => Some(vips[0].link),
+        Action::AddVips { vips, .. } => Some((vips[0].link, vips[0].address.address)),
         _ => None,
     });
-    assert_eq!(added, Some(MACVLAN));
+    let Some((MACVLAN, address)) = added else { panic!("{out:?}") };
+    assert!(out.contains(&Action::Confirm { link: MACVLAN, address }), "{out:?}");
+    assert!(!says(&out), "{out:?}");
+    let there = Input::Address { link: MACVLAN, address, present: true };
+    let out = tell_at(at, &mut node, there);
     let Some(Action::Send { instance, advert, to }) = out.first().cloned() else {
         panic!("{out:?}")
     };
@@ -128,6 +132,61 @@ fn an_instance_starts_when_its_virtual_mac_is_there_and_its_vips_are_on_it() {
     assert_eq!(state(&node, at), State::Backup);
     assert_eq!(tell_at(at, &mut node, Input::Stop).last(), Some(&Action::Vmacs));
     assert!(node.vmacs().is_empty());
+}
+
+/// A master in the making behind a virtual MAC: since when, and what it waits for before it advertises.
+fn waiting() -> (Node, Instant, IpAddr) {
+    let mut node = node(plan([with_vmac("A", "eth1", 51)]));
+    tell(&mut node, Input::Start);
+    tell(&mut node, Input::Link { link: MACVLAN, name: "vrrp.51", up: true });
+    let at = node.deadline().expect("it waits for a master");
+    let out = tell_at(at, &mut node, Input::Timer);
+    assert_eq!(state(&node, at), State::Master);
+    assert!(!says(&out), "{out:?}");
+    let waits_for = out.iter().find_map(|action| match action {
+        Action::Confirm { address, .. } => Some(*address),
+        _ => None,
+    });
+    (node, at, waits_for.expect("it asks for the address"))
+}
+
+fn says(out: &[Action]) -> bool {
+    out.iter().any(|action| matches!(action, Action::Send { .. }))
+}
+
+#[test]
+fn a_switch_does_not_send_here_before_the_address_is_there() {
+    let (mut node, at, address) = waiting();
+    let other = Input::Address { link: MACVLAN, address: [192, 0, 2, 77].into(), present: true };
+    assert!(!says(&tell_at(at, &mut node, other)));
+    let there = Input::Address { link: MACVLAN, address, present: true };
+    assert!(says(&tell_at(at, &mut node, there)));
+    let again = Input::Address { link: MACVLAN, address, present: true };
+    assert!(!says(&tell_at(at, &mut node, again)), "once");
+}
+
+#[test]
+fn other_routers_do_not_wait_for_an_address_that_does_not_come() {
+    let (mut node, at, _) = waiting();
+    let out = tell_at(at + Duration::from_micros(9_900), &mut node, Input::Timer);
+    assert!(!says(&out), "{out:?}");
+    let at = at + Duration::from_millis(10);
+    assert!(node.deadline().is_some_and(|deadline| deadline <= at));
+    assert!(says(&tell_at(at, &mut node, Input::Timer)));
+}
+
+#[test]
+fn who_is_no_longer_master_does_not_say_that_it_is() {
+    let (mut node, at, address) = waiting();
+    let out = tell_at(at, &mut node, Input::Link { link: BASE, name: "eth1", up: false });
+    assert_eq!(state(&node, at), State::Fault);
+    assert!(!out.iter().any(|action| match action {
+        Action::Send { advert: Advert::Vrrp(advert), .. } => advert.priority.0 != 0,
+        _ => false,
+    }));
+    let there = Input::Address { link: MACVLAN, address, present: true };
+    assert!(!says(&tell_at(at, &mut node, there)));
+    assert!(!says(&tell_at(at + Duration::from_millis(10), &mut node, Input::Timer)));
 }
 
 #[test]

@@ -68,6 +68,9 @@ impl World<'_> {
                     self.moved(router, link, vip.address.address);
                 }
             }
+            Action::Confirm { link, address } => {
+                self.tell(router, Input::Address { link, address, present: true });
+            }
             Action::RemoveVips { vips, .. } => {
                 for vip in vips {
                     let link = base(vip.link);

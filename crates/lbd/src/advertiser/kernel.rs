@@ -17,7 +17,7 @@ use lb_net::{
 };
 
 use crate::advertiser::keeper::Keeper;
-use crate::advertiser::queue::{Owner, VipChange};
+use crate::advertiser::queue::{Owner, Place, VipChange};
 use crate::advertiser::rules::Rules;
 use crate::advertiser::thread::with_sources;
 use crate::engine::EventSink;
@@ -40,6 +40,10 @@ pub(super) struct Kernel {
     other_macs: BTreeSet<LinkIndex>,
     /// How many notifications are yet to come of addresses that we remove.
     removed: HashMap<(LinkIndex, IpAddr), u32>,
+    /// Addresses that are to be told of when they are there.
+    unconfirmed: HashSet<Place>,
+    /// Those of them that are.
+    confirmed: Arc<Mutex<Vec<Place>>>,
     /// While everything is asked for anew: what has changed since then.
     surveying: Option<Changed>,
     /// Notifications were lost again meanwhile.
@@ -99,6 +103,8 @@ impl Kernel {
             addresses: HashSet::new(),
             other_macs: BTreeSet::new(),
             removed: HashMap::new(),
+            unconfirmed: HashSet::new(),
+            confirmed: Arc::default(),
             surveying: None,
             overrun: false,
             found: Arc::default(),
@@ -390,6 +396,7 @@ impl Kernel {
                 );
             }
         }
+        self.tell_confirmed(tell);
         Ok(())
     }
 
@@ -406,6 +413,31 @@ impl Kernel {
         let form = if self.vmacs.contains(&link.name) { ArpForm::Reply } else { ArpForm::Request };
         let hardware = link.hardware?;
         Some(Announcement { ifindex: link.index, hardware, address, form, router })
+    }
+
+    /// Has [`Kernel::settle`] tell of these addresses when the changes before are made. Each is waited
+    /// for once, however often a role flaps meanwhile.
+    pub(super) fn confirm(&mut self, mut places: Vec<Place>) -> io::Result<()> {
+        places.retain(|place| self.unconfirmed.insert(*place));
+        if places.is_empty() {
+            return Ok(());
+        }
+        let (confirmed, waker) = (Arc::clone(&self.confirmed), Arc::clone(&self.waker));
+        self.keeper.then(move || {
+            confirmed.lock().unwrap_or_else(PoisonError::into_inner).extend(places);
+            waker.wake();
+        })
+    }
+
+    fn tell_confirmed(&mut self, tell: &mut dyn FnMut(Input<'_>)) {
+        let places = mem::take(&mut *self.confirmed.lock().unwrap_or_else(PoisonError::into_inner));
+        for place @ (link, address) in places {
+            self.unconfirmed.remove(&place);
+            // Else it is not wanted any more, or was refused.
+            if self.addresses.contains(&place) {
+                tell(Input::Address { link, address, present: true });
+            }
+        }
     }
 
     /// Has these announced for an instance, so many rounds, when all changes are made.

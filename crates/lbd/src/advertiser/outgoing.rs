@@ -6,7 +6,7 @@ use std::mem;
 use std::net::IpAddr;
 
 use crate::advertiser::kernel::Kernel;
-use crate::advertiser::queue::{Owner, VipChange};
+use crate::advertiser::queue::{Owner, Place, VipChange};
 use crate::advertiser::sockets::Sockets;
 use lb_node::{Action, Datagram, InstanceId, LinkIndex, Node, Vip};
 
@@ -24,6 +24,8 @@ pub(super) struct Outgoing {
     changes: Vec<VipChange>,
     /// Instances with something in `changes`.
     changed: HashSet<InstanceId>,
+    /// Addresses in `changes` that are to be told of when they are there.
+    confirmations: Vec<Place>,
     /// Whose VIPs to announce, and how often; `None`: once, those of `garp_extra_if` alone.
     announcements: Vec<(InstanceId, Option<u32>)>,
     /// The instances in `announcements`.
@@ -63,6 +65,7 @@ impl Outgoing {
                 self.change(instance, vips, true);
                 self.end_changes(node, sockets, kernel)?;
             }
+            Action::Confirm { link, address } => self.confirmations.push((link, address)),
             Action::RemoveVips { instance, vips } => {
                 tracing::debug!("({}) removing VIPs.", node.name(instance).unwrap_or_default());
                 self.end_announcement(instance, node, sockets, kernel)?;
@@ -146,6 +149,9 @@ impl Outgoing {
         if !self.changes.is_empty() {
             kernel.change(mem::take(&mut self.changes))?;
             self.changed.clear();
+        }
+        if !self.confirmations.is_empty() {
+            kernel.confirm(mem::take(&mut self.confirmations))?;
         }
         if !self.announcements.is_empty() {
             self.announce(node, kernel)?;
