@@ -74,20 +74,22 @@ impl Node {
     /// Says it when this was the address that it waits for.
     pub(crate) fn first_word_ready(
         &mut self,
+        now: Instant,
         id: InstanceId,
         place: (LinkIndex, IpAddr),
         out: &mut Vec<Action>,
     ) {
-        self.say_first_word(id, |word| word.last == place, out);
+        self.say_first_word(now, id, |word| word.last == place, out);
     }
 
     /// Says it when it has waited long enough.
     pub(crate) fn first_word_due(&mut self, now: Instant, id: InstanceId, out: &mut Vec<Action>) {
-        self.say_first_word(id, |word| word.due <= now, out);
+        self.say_first_word(now, id, |word| word.due <= now, out);
     }
 
     fn say_first_word(
         &mut self,
+        now: Instant,
         id: InstanceId,
         when: impl FnOnce(&FirstWord) -> bool,
         out: &mut Vec<Action>,
@@ -95,6 +97,8 @@ impl Node {
         let Some(slot) = self.slot_mut(id) else { return };
         if let Some(word) = slot.first_word.take_if(|word| when(word)) {
             out.push(Action::Send { instance: id, advert: word.advert, to: None });
+            // The master before hears of it only now.
+            slot.garp.restart_echoes(now);
         }
     }
 }

@@ -135,7 +135,7 @@ impl Node {
         let vip_of: Vec<InstanceId> = self.vip_users.of(address).collect();
         if present {
             for id in &vip_of {
-                self.first_word_ready(*id, (link, address), out);
+                self.first_word_ready(now, *id, (link, address), out);
             }
         } else {
             for id in &vip_of {

@@ -16,6 +16,11 @@ use super::{Action, InstanceId, LinkIndex, Node, Phase, Vip};
 /// case our kernel still answered somebody.
 pub(crate) const LINGER: Duration = Duration::from_millis(25);
 
+/// The same behind a virtual MAC. The successor has the addresses when it is heard; but what we answered
+/// a moment before may have taken the switch back here, until the successor's next echo. With much
+/// traffic that goes to and fro for as long as we answer, and an echo has to come soon after.
+const LINGER_BEHIND_VMAC: Duration = Duration::from_micros(2_500);
+
 /// Addresses that an instance has put on this host.
 ///
 /// They are known by the index of their link and not by what the configuration says now: a link that
@@ -92,7 +97,8 @@ impl Node {
             return self.remove_vips(id, out);
         }
         slot.garp = Default::default();
-        slot.held.until = Some(now + LINGER);
+        let linger = if slot.vmacs.is_empty() { LINGER } else { LINGER_BEHIND_VMAC };
+        slot.held.until = Some(now + linger);
     }
 
     /// Removes what has stayed long enough.

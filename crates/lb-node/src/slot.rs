@@ -140,7 +140,7 @@ impl Since {
 /// When to announce once more after becoming MASTER, in milliseconds: the predecessor may hold the
 /// addresses until a moment after it heard us, and its last word must not be the one that switches
 /// and neighbours remember.
-const ECHOES: [u64; 4] = [1, 3, 10, 30];
+const ECHOES: [u64; 4] = [1, 3, 6, 30];
 
 /// When to announce the VIPs again.
 #[derive(Clone, Copy, Debug, Default)]
@@ -163,6 +163,11 @@ impl GarpTimers {
         self.echo = Some((now, 0));
         self.second_at = after(now, garp.delay);
         self.refresh_at = after(now, garp.refresh).map(|at| at + garp.delay);
+    }
+
+    /// Again from now on.
+    pub(crate) fn restart_echoes(&mut self, now: Instant) {
+        self.echo = Some((now, 0));
     }
 
     /// After becoming MASTER, or with another configuration.

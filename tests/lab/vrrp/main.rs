@@ -4,6 +4,7 @@
 //! addresses when the kernel of the host reports them. A test that fails tells what it saw, in order.
 
 mod config;
+mod probes;
 mod stage;
 mod times;
 mod wire;

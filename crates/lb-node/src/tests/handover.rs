@@ -156,7 +156,7 @@ fn without_hand_over_it_goes_at_once_and_the_skew_is_lost() {
 }
 
 #[test]
-fn addresses_behind_a_virtual_mac_stay_until_the_announcements_of_the_successor_have_arrived() {
+fn addresses_behind_a_virtual_mac_stay_until_an_echo_of_the_successor_has_arrived() {
     let mut net = Network::new();
     for priority in [200, 100] {
         let mut config = instance("VI_1", "eth1", 1, priority);
@@ -167,9 +167,9 @@ fn addresses_behind_a_virtual_mac_stay_until_the_announcements_of_the_successor_
     net.tell(0, Input::Handover { name: "VI_1" });
     net.run_until(10_611);
     assert_eq!(net.holders(VIP), [0, 1]);
-    net.run_until(10_636);
+    net.run_until(10_613);
     assert_eq!(net.holders(VIP), [0, 1]);
-    net.run_until(10_637);
+    net.run_until(10_614);
     assert_eq!(net.holders(VIP), [1]);
     assert_eq!(net.lost, Duration::ZERO);
 }
