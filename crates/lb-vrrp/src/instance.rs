@@ -433,6 +433,7 @@ impl Instance {
         if matches!(self.state, State::Init | State::Fault)
             || self.deaf_until.is_some_and(|until| now < until)
         {
+            self.overhear(packet);
             return None;
         }
         let advert = match Advert::parse(packet, &self.config) {
@@ -479,6 +480,17 @@ impl Instance {
             self.lowered = false;
         }
         Some(advert)
+    }
+
+    /// Follows the numbers of the others while it takes no part, so that its first advertisement after
+    /// that is no replay to them.
+    fn overhear(&mut self, packet: &IpPacket<'_>) {
+        if self.config.header_key.is_some()
+            && let Ok(Advert { auth: Auth::Header { number }, .. }) =
+                Advert::parse(packet, &self.config)
+        {
+            self.number_from(number);
+        }
     }
 
     /// Whether a packet is meant for us alone, or cannot be of the master: a router that yielded says
@@ -676,11 +688,22 @@ impl Instance {
     fn numbered(&mut self, priority: Priority) -> Content {
         let number = match self.config.header_key {
             Some(_) => {
-                self.number = self.number.saturating_add(1).min(ah::LAST);
+                self.number = self.next_number();
                 self.number
             }
             None => 0,
         };
+        Content { priority, number }
+    }
+
+    fn next_number(&self) -> u32 {
+        self.number.saturating_add(1).min(ah::LAST)
+    }
+
+    /// An advertisement of one that is not MASTER. Its number is the next one, and stays that of the
+    /// master: one that does not take this uses it itself, and must be heard.
+    fn aside(&self, priority: Priority) -> Content {
+        let number = self.config.header_key.map_or(0, |_| self.next_number());
         Content { priority, number }
     }
 

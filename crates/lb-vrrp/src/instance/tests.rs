@@ -744,6 +744,9 @@ fn the_numbers_of_all_routers_are_one_sequence_and_none_is_heard_twice() {
     }
     assert_eq!(hear(&mut instance, 12), []);
     assert_eq!((instance.counters().advert_rcvd, instance.counters().auth_failure), (2, 3));
+    // What a BACKUP says to the master has the next number and uses none up.
+    assert_eq!((instance.last_word().number, instance.last_word().number), (13, 13));
+    assert_eq!(instance.reminder().map(|content| content.number), Some(13));
     // The master is silent: who takes over goes on from there.
     let numbers = |actions: &[Action]| -> Vec<u32> {
         let number = |action: &Action| match action {
@@ -758,6 +761,19 @@ fn the_numbers_of_all_routers_are_one_sequence_and_none_is_heard_twice() {
     actions.clear();
     instance.handle(epoch + 9 * second, Input::Timer, &mut actions);
     assert_eq!(numbers(&actions), [14]);
+    // In FAULT it follows the numbers of the others.
+    instance.handle(epoch + 9 * second, Input::Fault { own: false }, &mut actions);
+    let before = *instance.counters();
+    assert_eq!(hear(&mut instance, 40), []);
+    assert_eq!((instance.number(), *instance.counters()), (40, before));
+    actions.clear();
+    instance.handle(epoch + 10 * second, Input::Recover, &mut actions);
+    instance.handle(epoch + 15 * second, Input::Timer, &mut actions);
+    instance.handle(epoch + 19 * second, Input::Timer, &mut actions);
+    assert_eq!(numbers(&actions), [41]);
+    instance.number_from(30);
+    assert_eq!(instance.number(), 41);
+    instance.number_from(u32::MAX - 5);
     // At the end of all numbers the last one is repeated, as keepalived does.
     hear(&mut instance, u32::MAX);
     actions.clear();
