@@ -117,6 +117,8 @@ pub struct Node {
     /// Slots that are `None`.
     free: Vec<InstanceId>,
     startup_delay: Duration,
+    /// Advertisements with an authentication header are numbered above this one.
+    number: u32,
     /// Names to resume as MASTER.
     adopt: BTreeSet<String>,
     phase: Phase,
@@ -198,6 +200,7 @@ impl Node {
             departed: Vec::new(),
             free: Vec::new(),
             startup_delay: plan.startup_delay,
+            number: 0,
             adopt: adopt.clone(),
             phase: Phase::New,
             maintenance: None,
@@ -216,6 +219,15 @@ impl Node {
         node.install(plan);
         node.scripts.trust(&tracked);
         node
+    }
+
+    /// Numbers advertisements with `auth_type AH` above this one; to be called before the start. Peers
+    /// refuse numbers that they have heard: the seconds since 1970 are more than any router has sent,
+    /// because version 2 sends one a second, and more than an earlier process here began with.
+    pub fn number_from(&mut self, number: u32) {
+        self.number = number;
+        let slots = self.slots.iter_mut().flatten();
+        slots.for_each(|slot| slot.protocol.number_from(number));
     }
 
     /// Takes one input at `now` and pushes what to do, in the order to do it.

@@ -22,6 +22,17 @@ pub enum Advert {
     Carp(lb_carp::Advert),
 }
 
+impl Advert {
+    /// Its number with `auth_type AH`; else 0.
+    #[must_use]
+    pub fn number(&self) -> u32 {
+        match self {
+            Self::Vrrp(content) => content.number,
+            Self::Carp(_) => 0,
+        }
+    }
+}
+
 /// The rule of its protocol that a packet breaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum WireError {
@@ -287,6 +298,30 @@ impl Protocol {
         match self {
             Self::Vrrp(instance) => instance.set_source(sources.any()),
             Self::Carp(instance) => instance.set_sources(sources.inet(), sources.inet6()),
+        }
+    }
+
+    /// The last number of advertisements with an authentication header; 0 without.
+    pub(crate) fn number(&self) -> u32 {
+        match self {
+            Self::Vrrp(instance) => instance.number(),
+            Self::Carp(_) => 0,
+        }
+    }
+
+    /// Numbers those above this one.
+    pub(crate) fn number_from(&mut self, number: u32) {
+        match self {
+            Self::Vrrp(instance) => instance.number_from(number),
+            Self::Carp(_) => {}
+        }
+    }
+
+    /// How many advertisements it has accepted.
+    pub(crate) fn accepted(&self) -> u64 {
+        match self {
+            Self::Vrrp(instance) => instance.counters().advert_rcvd,
+            Self::Carp(instance) => instance.counters().advert_rcvd,
         }
     }
 
