@@ -71,6 +71,3 @@ pub use share::{Balancing, Buckets, Share, SharedAddress};
 pub use timer::Timer;
 pub use vmac::{VmacSpec, Vmacs, carp_mac, vrrp_mac};
 pub use watch::{Claim, Watch};
-
-/// Name of the tables of [`Share`] and [`Guard`] that the advertiser has.
-pub const TABLE: &str = "lbd";

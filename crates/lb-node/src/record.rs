@@ -50,6 +50,9 @@ pub struct Header {
     pub seed: u64,
     /// Names of the instances that resumed as MASTER.
     pub adopt: BTreeSet<String>,
+    /// Advertisements with `auth_type AH` are numbered above this one.
+    #[serde(default)]
+    pub number: u32,
     /// The configuration in force, as TOML.
     pub config: String,
 }
@@ -415,6 +418,7 @@ mod tests {
             monotonic: 77,
             seed: u64::MAX,
             adopt: ["VI_1".to_owned()].into(),
+            number: 5,
             config: "[global]\n".into(),
         };
         let (name, state) = (Some("VI_1".to_owned()), Some(maintenance));
