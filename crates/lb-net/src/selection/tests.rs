@@ -47,7 +47,7 @@ impl Seen {
 /// Runs a program as the kernel does. `bpf(4)` of the BSDs.
 fn run(program: &[sock_filter], seen: &Seen) -> u32 {
     let (mut a, mut x, mut cells, mut at) = (0u32, 0u32, [0u32; 16], 0);
-    let mut load = |at, len, a: &mut u32| seen.load(at, len).map(|value| *a = value).is_some();
+    let load = |at, len, a: &mut u32| seen.load(at, len).map(|value| *a = value).is_some();
     loop {
         let sock_filter { code, jt, jf, k } = program[at];
         at += 1;
