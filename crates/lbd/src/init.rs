@@ -112,6 +112,7 @@ mod tests {
     use super::*;
 
     /// What is collected of a child that ends by a signal, or by itself with status 7.
+    #[expect(clippy::zombie_processes, reason = "it is collected by what is tested")]
     fn collected(signal: Option<i32>) -> u8 {
         let script = match signal {
             Some(signal) => format!("kill -{signal} $$"),
