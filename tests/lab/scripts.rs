@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use lb_control::State;
 use lb_lab::{Host, Process, wait_until};
-use lb_tests::{CONFIG, SOON, Test, on_one_switch, run, start, status, wait_status};
+use lb_tests::{CONFIG, SOON, Test, on_one_switch, programs, run, start, status, wait_status};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 /// An instance that tracks a script, and a virtual server with what `checks` says of its server.
@@ -23,7 +23,8 @@ fn config(script: &str, checks: &str) -> String {
 /// Starts lbd by way of another program.
 fn start_by(host: &Host, way: &[&str], config: &str, more: &[&str]) -> anyhow::Result<Process> {
     host.write_file(CONFIG, config)?;
-    let lbd = host.spawn([way, &["lbd", "-n", "-l", "-D", "-G"], more].concat())?;
+    let program = programs()?.join("lbd").display().to_string();
+    let lbd = host.spawn([way, &[&program, "-n", "-l", "-D", "-G"], more].concat())?;
     lbd.wait_for_line("Startup complete", SOON)?;
     Ok(lbd)
 }
@@ -70,10 +71,7 @@ fn a_thousand_idle_clients_of_the_relay_take_nothing_from_a_tracked_script() -> 
     assert!(!lbd.output().contains("Too many open files"), "{}", lbd.tail(20));
     let (_, shown) = run(d1, &["lbctl", "status"])?;
     assert!(shown.contains(&format!("clients of {}", relay.most)), "{shown}");
-    drop(clients);
-    wait_status(d1, "nobody left", |status| {
-        status.daemon.relay.is_some_and(|relay| relay.clients == 0)
-    })?;
+    drop(clients); // not before
     Ok(())
 }
 
