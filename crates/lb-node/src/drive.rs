@@ -131,13 +131,23 @@ impl Node {
         self.phase == Phase::Stopping || !self.departing.is_empty()
     }
 
-    /// Handles every deadline up to `now`, and of masters those that may come a little early.
-    pub(crate) fn run_timers(&mut self, now: Instant, out: &mut Vec<Action>) {
+    /// Handles every deadline up to `now` of the instances that are meant, and of masters those that may
+    /// come a little early.
+    pub(crate) fn run_timers(
+        &mut self,
+        now: Instant,
+        is_meant: impl Fn(&Slot) -> bool,
+        out: &mut Vec<Action>,
+    ) {
         let horizon = now + MAX_SLACK;
         while let Some((at, id)) = self.deadlines.pop(horizon) {
             let Some(slot) = self.slot_mut(id) else { continue };
             if slot.armed.take_if(|armed| *armed == at).is_none() {
                 continue; // a stale entry
+            }
+            if !is_meant(slot) {
+                self.later.push(id);
+                continue;
             }
             self.notice_lateness(now, id, out);
             self.time_passes(now, id, out);

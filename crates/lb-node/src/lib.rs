@@ -247,9 +247,12 @@ impl Node {
             (Phase::Running | Phase::Stopping, Input::Packet { link, packet }) => {
                 self.packet(now, link, packet, out);
             }
+            (Phase::Running | Phase::Stopping, Input::Advertise) => {
+                self.run_timers(now, Slot::advertises, out);
+            }
             (Phase::Running | Phase::Stopping, Input::Timer) => {
                 self.run_process_timers(now, out);
-                self.run_timers(now, out);
+                self.run_timers(now, |_| true, out);
                 batch(&mut out[first..]);
             }
             (Phase::New | Phase::Running | Phase::Stopping, Input::Link { link, name, up }) => {

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::{Duration, Instant};
 
 use lb_config::model;
-use lb_election::{Input, Peer, Role};
+use lb_election::{Family, Input, Peer, Role, Selector};
 
 use crate::config::{InstanceConfig, ProtocolKind};
 use crate::conflict::Kind;
@@ -350,6 +350,17 @@ impl Protocol {
             (Self::Vrrp(_), Advert::Carp(_)) | (Self::Carp(_), Advert::Vrrp(_)) => {}
         }
         None
+    }
+}
+
+/// What every advertisement of a family shows that an instance accepts.
+pub(crate) fn selector(config: &InstanceConfig, family: model::Family) -> Selector {
+    match config {
+        InstanceConfig::Vrrp(config) => vrrp::config(config, None).selector(),
+        InstanceConfig::Carp(carp) => carp::config(carp, None).selector(match family {
+            model::Family::Inet => Family::Inet,
+            model::Family::Inet6 => Family::Inet6,
+        }),
     }
 }
 

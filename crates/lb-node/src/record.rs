@@ -65,6 +65,8 @@ pub enum Entry {
     Node(Header),
     /// [`Input::Start`]
     Start,
+    /// [`Input::Advertise`]
+    Advertise,
     /// [`Input::Timer`]; those before any deadline are left out, as they do nothing.
     Timer,
     /// [`Input::Packet`]
@@ -268,6 +270,7 @@ impl Entry {
     pub fn of(input: &Input<'_>) -> Option<Self> {
         Some(match input {
             Input::Start => Self::Start,
+            Input::Advertise => Self::Advertise,
             Input::Timer => Self::Timer,
             Input::Packet { link, packet } => Self::Packet {
                 link: *link,
@@ -321,6 +324,7 @@ impl Entry {
     pub fn input(&self) -> Option<Input<'_>> {
         Some(match self {
             Self::Start => Input::Start,
+            Self::Advertise => Input::Advertise,
             Self::Timer => Input::Timer,
             Self::Packet { link, source, destination, ttl, declared_len, ah, payload } => {
                 let (source, destination) = (*source, *destination);

@@ -18,6 +18,9 @@ use crate::wire::{Advert, Auth};
 
 mod ask;
 
+/// For how long an answer holds: the shortest interval of version 3.
+const ANSWERED_FOR: Duration = Duration::from_millis(10);
+
 /// A VRRP instance of this host, as a value.
 #[derive(Clone, Debug)]
 pub struct Instance {
@@ -48,6 +51,8 @@ pub struct Instance {
     heard: Option<IpAddr>,
     /// [`WireError::bit`]s that have been reported.
     reported: u32,
+    /// When another master was answered last.
+    answered_at: Option<Instant>,
     /// Number of the last advertisement that was heard or sent with `auth_type AH`.
     number: u32,
     /// A peer computes the checksum of unicast in the old way, so we do.
@@ -150,6 +155,7 @@ impl Instance {
             deaf_until: None,
             master: None,
             lower: None,
+            answered_at: None,
             heard: None,
             reported: 0,
             number: 0,
@@ -305,7 +311,7 @@ impl Instance {
             (State::Master { .. }, Event::Advert(advert, _))
                 if advert.priority == Priority::STOP =>
             {
-                self.advertise(now, now + self.config.adver_int, out);
+                self.answer(now, out);
                 if self.config.handover.is_some() {
                     out.extend([Action::AnnounceAlone]);
                 }
@@ -335,7 +341,7 @@ impl Instance {
                 self.state = State::Master { next_at, duel };
                 out.extend([Action::Weaker { from, advert: advert.priority.into() }]);
                 if !self.config.lower_prio_no_advert {
-                    self.advertise(now, now + self.config.adver_int, out);
+                    self.answer(now, out);
                 }
                 out.extend([Action::AnnounceAgain]);
             }
@@ -673,6 +679,16 @@ impl Instance {
             if duel.adverts == 0 {
                 duel.until = Some(now + duel.patience);
             }
+        }
+    }
+
+    /// One advertisement to another master. One that speaks sooner again than any router may has heard
+    /// the last answer, or heeds none.
+    fn answer(&mut self, now: Instant, out: &mut impl Extend<Action>) {
+        let answered = self.answered_at.is_some_and(|at| now.duration_since(at) < ANSWERED_FOR);
+        if !answered {
+            self.answered_at = Some(now);
+            self.advertise(now, now + self.config.adver_int, out);
         }
     }
 

@@ -451,6 +451,32 @@ fn a_master_answers_a_lower_priority() {
     );
 }
 
+/// In the shortest interval there is nobody needs a second answer, whoever sends.
+#[test]
+fn a_flood_of_lower_priorities_is_answered_a_hundred_times_a_second() {
+    let epoch = Instant::now();
+    let mut instance = Instance::new(config(128));
+    instance.set_source(Some(US.into()));
+    let (mut actions, mut sent) = (Vec::new(), 0);
+    take(&mut instance, epoch, &START, &mut actions);
+    take(&mut instance, epoch + Duration::from_millis(3_500), &TIMER, &mut actions);
+    assert!(actions.contains(&MASTER), "{actions:?}");
+    for us in (4_000_000..5_000_000).step_by(40) {
+        actions.clear();
+        let priority = if us % 80 == 0 { 100 } else { 0 };
+        take(
+            &mut instance,
+            epoch + Duration::from_micros(us),
+            &Hear(priority, LOWER),
+            &mut actions,
+        );
+        sent += actions.iter().filter(|action| **action == send(128)).count();
+    }
+    assert_eq!(sent, 100);
+    // The next one is due an interval after the last answer, of 4.99 s.
+    assert_eq!(instance.deadline(), Some(epoch + Duration::from_millis(5_990)));
+}
+
 #[test]
 fn lower_prio_no_advert_keeps_silent() {
     timeline(

@@ -290,14 +290,21 @@ impl Thread {
         Ok(())
     }
 
-    /// Handles one wake-up: first what has arrived, then what has changed, then the time.
+    /// Handles one wake-up: first what is due of masters, which waits for no flood, then what has
+    /// arrived, what has changed, and the time.
     ///
     /// The clock is read before the sockets, so that nothing that had arrived by then is unread when
     /// the timers of that time fire, even if the process was stopped between any two lines here.
     fn turn(&mut self) -> io::Result<()> {
         let now = Instant::now();
         let mut fired = self.ready.contains(&TIMER);
-        if self.node.deadline().is_some_and(|deadline| deadline <= now) {
+        if self.is_due(now) {
+            self.tell(now, Input::Advertise);
+            self.warn_if_not_opened()?;
+        }
+        // Without a deadline that has passed, the rest may be read in the next turn.
+        let all = self.is_due(now);
+        if all {
             self.ready.clear();
             self.ready.extend(self.poller.wait(Some(Duration::ZERO))?);
             fired |= self.ready.contains(&TIMER);
@@ -306,14 +313,15 @@ impl Thread {
             self.timer.fired();
         }
         let ready = mem::take(&mut self.ready);
-        let Self { node, tape, actions, sockets, kernel, .. } = self;
+        let Self { node, tape, actions, sockets, kernel, poller, .. } = self;
         let mut tell = |input: Input<'_>| {
             tape.note(now, &input, node);
             node.handle(now, input, actions);
         };
         for &token in ready.iter().filter(|token| **token >= FIRST_SOCKET) {
-            sockets.receive(token, |link, packet| tell(input(link, &packet)));
+            sockets.receive(now, token, all, |link, packet| tell(input(link, &packet)));
         }
+        sockets.watch_strays(now, poller);
         if ready.contains(&COMMANDS) {
             self.waker.clear();
             kernel.settle(&mut tell)?;
@@ -338,6 +346,10 @@ impl Thread {
         self.answer();
         self.ready = ready;
         Ok(())
+    }
+
+    fn is_due(&self, now: Instant) -> bool {
+        self.node.deadline().is_some_and(|deadline| deadline <= now)
     }
 
     /// Does what it is told; not for ever, while others go on telling.
@@ -571,7 +583,8 @@ impl Thread {
     /// anew for every advertisement heard.
     fn arm(&mut self) -> io::Result<()> {
         let answer_at = (!self.asked.is_empty()).then_some(self.snapshot_at);
-        let deadline = [self.node.deadline(), answer_at].into_iter().flatten().min();
+        let deadlines = [self.node.deadline(), answer_at, self.sockets.deadline()];
+        let deadline = deadlines.into_iter().flatten().min();
         match (deadline, self.timer.armed()) {
             (Some(deadline), Some(armed)) if armed <= deadline => Ok(()),
             (Some(deadline), _) => self.timer.arm(Some(deadline)),
