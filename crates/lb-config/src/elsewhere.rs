@@ -26,6 +26,9 @@ impl System for AnyInterface {
     fn read_link(&self, path: &Path) -> io::Result<PathBuf> {
         RealSystem.read_link(path)
     }
+    fn acl(&self, path: &Path) -> io::Result<Vec<u8>> {
+        RealSystem.acl(path)
+    }
     fn beginning(&self, path: &Path) -> io::Result<Vec<u8>> {
         RealSystem.beginning(path)
     }

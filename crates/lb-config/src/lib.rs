@@ -7,6 +7,7 @@
 //! [`load`] never fails half-way: it gives a [`Model`] in which nothing need be checked again, or none,
 //! and every complaint in either case.
 
+mod acl;
 mod convert;
 mod diagnostic;
 mod elsewhere;

@@ -7,6 +7,7 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Component, Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use crate::acl;
 use crate::model::ScriptOwner;
 
 /// Kind, mode and owner of a file.
@@ -67,6 +68,16 @@ pub trait System {
     fn read_link(&self, path: &Path) -> io::Result<PathBuf> {
         let _ = path;
         Err(io::ErrorKind::InvalidInput.into())
+    }
+
+    /// The access control list of a file or directory as `system.posix_acl_access` holds it; empty
+    /// where there is none. `acl(5)`.
+    ///
+    /// # Errors
+    /// As `lgetxattr(2)`.
+    fn acl(&self, path: &Path) -> io::Result<Vec<u8>> {
+        let _ = path;
+        Ok(Vec::new())
     }
 
     /// The first 256 bytes of a file, which is what the kernel looks at for `#!`.
@@ -150,6 +161,10 @@ impl System for RealSystem {
 
     fn read_link(&self, path: &Path) -> io::Result<PathBuf> {
         std::fs::read_link(path)
+    }
+
+    fn acl(&self, path: &Path) -> io::Result<Vec<u8>> {
+        acl::read(path)
     }
 
     fn beginning(&self, path: &Path) -> io::Result<Vec<u8>> {
@@ -254,6 +269,8 @@ pub struct MemorySystem {
     pub links: BTreeMap<PathBuf, PathBuf>,
     /// Mode and owner of directories; of those not named here 0755 and root.
     pub directories: BTreeMap<PathBuf, (u32, ScriptOwner)>,
+    /// Access control lists, as the kernel keeps them.
+    pub acls: BTreeMap<PathBuf, Vec<u8>>,
     /// Interfaces; `None`: every name is one.
     pub interfaces: Option<BTreeSet<String>>,
     /// Addresses of interfaces with their prefix lengths.
@@ -368,6 +385,10 @@ impl System for MemorySystem {
             return Ok(status(true, false, mode, owner));
         }
         Err(io::ErrorKind::NotFound.into())
+    }
+
+    fn acl(&self, path: &Path) -> io::Result<Vec<u8>> {
+        Ok(self.acls.get(path).cloned().unwrap_or_default())
     }
 
     fn read_link(&self, path: &Path) -> io::Result<PathBuf> {

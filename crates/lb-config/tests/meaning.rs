@@ -543,6 +543,32 @@ fn a_tracked_script_that_cannot_run_stays_and_fails() {
     assert!(unusable(head, "/bin/true", &["unknown-user"]).contains("nobody-here"));
     let head = "global_defs {\nenable_script_security\n}\n";
     assert!(unusable(head, "/bin/true", &["script-security"]).contains("keepalived_script"));
+    // Without the line too.
+    let text = "vrrp_script chk {\ninterval 2\n}\n\
+        vrrp_instance A {\ninterface eth0\nvirtual_router_id 5\nvirtual_ipaddress {\n10.0.0.1\n}\n\
+        track_script {\nchk\n}\n}";
+    let found = model(text, &["script-empty"]);
+    assert_eq!(found.vrrp_instances[0].router.track_scripts.len(), 1);
+    let script = &found.vrrp_scripts[0].script;
+    assert_eq!(script.unusable.as_deref(), Some("vrrp_script chk has no script"));
+}
+
+#[test]
+fn a_check_that_says_not_what_to_ask_leaves_the_health_of_its_server_unknown() {
+    for (check, complaint) in [
+        ("MISC_CHECK {\nmisc_timeout 3\n}", "script-empty"),
+        ("HTTP_GET {\nconnect_timeout 3\n}", "no-url"),
+        ("SSL_GET {\nconnect_timeout 3\n}", "no-url"),
+    ] {
+        let text = format!(
+            "virtual_server 10.0.0.1 80 {{\nprotocol TCP\nlb_algo wlc\nlb_kind NAT\n\
+             real_server 10.0.0.2 80 {{\n{check}\n}}\n}}"
+        );
+        let found = model(&text, &[complaint, "check-not-built"]);
+        let checkers = &found.virtual_servers[0].real_servers[0].checkers;
+        assert_eq!(checkers.len(), 1, "{check}");
+        assert!(checkers[0].kind.obstacle().is_some(), "{check}");
+    }
 }
 
 #[test]
