@@ -306,8 +306,10 @@ impl Supervisor {
 
     fn start_advertiser(&mut self, model: &Model) -> anyhow::Result<()> {
         let plan = Plan::from(model);
+        let legacy = self.advertiser.legacy();
         let options = advertiser::Options {
-            adopt: plan.resumable(self.advertiser.legacy(), self.advertiser.failed_for()),
+            adopt: plan.resumable(&legacy.masters, self.advertiser.failed_for()),
+            number: legacy.number,
             keep_vips: self.args.dont_release_vrrp,
             scheduling: model.global.advertiser_scheduling,
             maintenance: self.maintenance.entries(),
@@ -600,17 +602,26 @@ impl Supervisor {
         // go without one.
         let patience = (deadline - Instant::now()).saturating_sub(LET_GO);
         let handed_over = self.advertiser.stop(patience);
-        let ended = self.meanwhile(inbox, handed_over).await || {
+        let mut advertiser = self.meanwhile(inbox, handed_over).await;
+        if advertiser.is_none() {
             let let_go = self.advertiser.stop(deadline - Instant::now());
-            self.meanwhile(inbox, let_go).await
-        };
-        if !ended {
-            tracing::error!("the advertiser did not end in time: its addresses may be left here");
+            advertiser = self.meanwhile(inbox, let_go).await;
+        }
+        match &advertiser {
+            Some(Ok(())) => {}
+            Some(Err(left)) => tracing::error!("virtual addresses may still be here: {left}"),
+            None => {
+                tracing::error!(
+                    "the advertiser did not end in time: its addresses may be left here"
+                );
+            }
         }
         let balancer = self.balancer.stop(deadline - Instant::now());
-        let balancer_ended = self.meanwhile(inbox, balancer).await;
-        if !balancer_ended {
-            tracing::error!("the balancer did not end in time");
+        let balancer = self.meanwhile(inbox, balancer).await;
+        match &balancer {
+            Some(Ok(())) => {}
+            Some(Err(left)) => tracing::error!("the balancer ended, {left}"),
+            None => tracing::error!("the balancer did not end in time"),
         }
         while let Ok(event) = inbox.events.try_recv() {
             self.handle(&event);
@@ -621,7 +632,7 @@ impl Supervisor {
             run_hook("shutdown_script", script, limit, pending()).await;
         }
         tracing::info!("Stopped");
-        ended && balancer_ended
+        [advertiser, balancer].iter().all(|ended| *ended == Some(Ok(())))
     }
 
     /// The whole status, asked of the engines without waiting for them here.
