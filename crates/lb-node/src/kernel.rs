@@ -146,10 +146,11 @@ impl Node {
         // VIPs are no sources, except for their owner. They are many: of those that are here by our
         // will not even keep a note.
         let owned = vip_of.iter().any(|id| self.slot(*id).is_some_and(|slot| slot.owner()));
-        if self.phase == Phase::Running && !vip_of.is_empty() && !owned {
-            let held =
-                |id: &InstanceId| self.slot(*id).is_some_and(|slot| slot.held.has(link, address));
-            if !(vip_of.iter().any(held) || self.balance.has(link, address)) {
+        let held =
+            |id: &InstanceId| self.slot(*id).is_some_and(|slot| slot.held.has(link, address));
+        let leaves = self.departing.iter().any(held);
+        if self.phase == Phase::Running && (!vip_of.is_empty() || leaves) && !owned {
+            if !(leaves || vip_of.iter().any(held) || self.balance.has(link, address)) {
                 self.links.set_address(link, address, present);
             }
             return;
@@ -249,6 +250,10 @@ impl Node {
                         let verdict = if up { "succeeds" } else { "failed" };
                         weaknesses.push(format!("script {name} {verdict}"));
                     }
+                }
+                // No FAULT is told, as with keepalived, until a run has failed.
+                Some(_) if self.scripts.is_presumed(name) && slot.role() == Role::Init => {
+                    waits.push(format!("script {name} has not succeeded yet"));
                 }
                 Some(up) if up == tracked.reverse => {
                     let verdict = if up { "succeeds" } else { "failed" };

@@ -293,6 +293,29 @@ fn a_script_without_weight_decides_about_fault() {
 }
 
 #[test]
+fn a_script_that_counts_as_failed_at_first_is_no_fault_before_it_fails() {
+    let presumed = || {
+        let mut plan = checked(200, 0);
+        plan.scripts[0].init_fail = true;
+        plan
+    };
+    let mut net = Network::new();
+    net.host(1, presumed());
+    net.run_until(1_000);
+    net.tell(0, Input::Script { name: "chk", success: true });
+    net.run_until(2_000);
+    assert_story(&mut net, &[]);
+    net.tell(0, Input::Script { name: "chk", success: true });
+    assert_story(&mut net, &[(2_000, 0, "(VI_1) Entering BACKUP STATE")]);
+
+    let mut net = Network::new();
+    net.host(1, presumed());
+    net.run_until(1_000);
+    net.tell(0, Input::Script { name: "chk", success: false });
+    assert_story(&mut net, &[(1_000, 0, "(VI_1) Entering FAULT STATE")]);
+}
+
+#[test]
 fn a_reload_changes_the_difference_only() {
     let mut net = pair();
     net.story();
@@ -594,6 +617,23 @@ fn a_master_that_misses_an_advertisement_says_so_once_a_second() {
     // A second later it advertises in time, and then is late again.
     assert_eq!(late(0), None);
     assert_eq!(late(60_000), told(60_000));
+}
+
+#[test]
+fn what_is_due_of_masters_leaves_before_packets_are_read_and_nothing_else_happens() {
+    let mut net = pair();
+    let due = net.hosts[0].node.deadline().expect("a master has a timer");
+    let late = due + Duration::from_millis(500);
+    let mut actions = Vec::new();
+    net.hosts[0].node.handle(late, Input::Advertise, &mut actions);
+    assert!(matches!(&actions[..], [Action::Send { .. }]), "{actions:?}");
+    assert!(net.hosts[0].node.deadline().is_some_and(|deadline| deadline > late));
+    // A backup's timer is judged when everything has been heard that came before it.
+    let due = net.hosts[1].node.deadline().expect("a backup has a timer");
+    actions.clear();
+    net.hosts[1].node.handle(due + Duration::from_secs(60), Input::Advertise, &mut actions);
+    assert_eq!(actions, []);
+    assert_eq!(net.hosts[1].node.deadline(), Some(due), "it is still due");
 }
 
 #[test]
