@@ -251,13 +251,15 @@ fn auth_pass(authentication: &mut Authentication, context: &mut Context<'_>, lin
 
 fn virtual_address(instance: &mut Instance, context: &mut Context<'_>, line: &Line) {
     let Some(vip) = vip::read(context, line) else { return };
-    if let Some((first, _)) = instance.router.vips.first()
-        && first.address.is_ipv4() != vip.address.is_ipv4()
-    {
-        let message = format!(
-            "`{}` is of another family than the instance's first address; it is skipped",
-            vip.address
-        );
+    let first = instance.router.vips.first().map(|(first, _)| first.address.is_ipv6());
+    let (is_ipv6, said_by) = match first {
+        Some(is_ipv6) => (is_ipv6, "the instance's first address"),
+        None if instance.native_ipv6 => (true, "`native_ipv6` says"),
+        None => (vip.address.is_ipv6(), ""),
+    };
+    if vip.address.is_ipv6() != is_ipv6 {
+        let message =
+            format!("`{}` is of another family than {said_by}; it is skipped", vip.address);
         context
             .diags
             .warn("vip-family", line.keyword_place(), message)
