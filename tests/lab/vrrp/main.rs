@@ -6,7 +6,6 @@
 mod config;
 mod stage;
 mod times;
-mod wire;
 
 mod dumps;
 mod election;
