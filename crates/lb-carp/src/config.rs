@@ -4,9 +4,10 @@ use std::fmt;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use lb_election::{Family, Peer, Peers, hold_time};
+use lb_election::{Family, Peer, Peers, Selector, hold_time};
 
 use crate::pace::Pace;
+use crate::wire::FIRST;
 
 /// Virtual host identifier, 1 to 255.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -87,6 +88,20 @@ impl Config {
     #[must_use]
     pub fn pace(&self) -> Pace {
         Pace { advbase: self.advbase, advskew: self.advskew }
+    }
+
+    /// What every advertisement of a family shows that [`Advert::parse`](crate::Advert::parse) accepts.
+    #[must_use]
+    pub fn selector(&self, family: Family) -> Selector {
+        let unicast = self.peers(family).next().is_some();
+        let sources = match self.peers {
+            Peers::Unicast { check_source: true, .. } if unicast => {
+                Some(self.peers(family).map(|peer| peer.address).collect())
+            }
+            Peers::Unicast { .. } | Peers::Multicast => None,
+        };
+        let ttl = (!unicast).then_some(255);
+        Selector { first: FIRST, id: self.vhid.value(), ttl, sources }
     }
 
     /// What [`handover`](Config::handover) usually is.

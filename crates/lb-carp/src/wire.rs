@@ -26,7 +26,7 @@ use crate::pace::Pace;
 /// Octets of an advertisement.
 pub const LEN: usize = 36;
 /// Version 2, type 1. VRRP version 2 begins alike.
-const FIRST: u8 = 0x21;
+pub(crate) const FIRST: u8 = 0x21;
 /// Words of counter and digest. In VRRP, how many addresses there are.
 const AUTH_LEN: u8 = 7;
 

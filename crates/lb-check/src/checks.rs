@@ -12,17 +12,18 @@ use std::time::{Duration, Instant};
 use futures_util::StreamExt;
 use futures_util::future::LocalBoxFuture;
 use futures_util::stream::FuturesUnordered;
+use lb_script::Running;
 use tokio::sync::oneshot;
 use tokio::task::coop::unconstrained;
 use tokio::time::{Sleep, sleep_until, timeout};
 
-use crate::flight::Question;
+use crate::flight::{Question, Wait};
 use crate::flights::{Ended, Flights, Next};
 use crate::poller::{Poller, Ready};
 use crate::schedule::{Meaning, Memory, Rhythm, Run, Schedule};
 use crate::socket::{self, Socket};
 use crate::spec::{Probe, Spec};
-use crate::{Outcome, script, tls};
+use crate::{Failure, Outcome, script, tls};
 
 /// Runs begun, or results collected, before others get their turn.
 const BATCH: usize = 64;
@@ -77,7 +78,7 @@ pub struct Checks {
     poller: Poller,
     /// Connections that the last look found ready.
     ready: Vec<Ready>,
-    scripts: FuturesUnordered<LocalBoxFuture<'static, Ended>>,
+    scripts: FuturesUnordered<LocalBoxFuture<'static, (Ended, Option<Running>)>>,
     /// Probes under way at once; others wait in order.
     limit: usize,
     waiting: VecDeque<Id>,
@@ -90,6 +91,8 @@ struct Entry {
     schedule: Schedule,
     /// The script under way ends when this is dropped.
     script: Option<oneshot::Sender<Infallible>>,
+    /// A script that did not end when it had to.
+    stuck: Option<Running>,
     suspended: bool,
 }
 
@@ -125,7 +128,7 @@ impl Checks {
         let schedule = Schedule::new(spec.timing, rhythm, memory, now(), jitter);
         self.due.extend(schedule.deadline().map(|at| Reverse((at, id))));
         let probe = spec.probe.clone();
-        let entry = Entry { probe, schedule, script: None, suspended: false };
+        let entry = Entry { probe, schedule, script: None, stuck: None, suspended: false };
         self.entries.insert(id, Box::new(entry));
         id
     }
@@ -183,7 +186,10 @@ impl Checks {
         self.start_due(cx, reports);
         // After the starts: a script that was never polled wakes nobody.
         for _ in 0..BATCH {
-            let Poll::Ready(Some(ended)) = self.scripts.poll_next_unpin(cx) else { break };
+            let Poll::Ready(Some((ended, stuck))) = self.scripts.poll_next_unpin(cx) else { break };
+            if let Some(entry) = self.entries.get_mut(&ended.id) {
+                entry.stuck = stuck;
+            }
             reports.extend(self.finish(ended));
             cx.waker().wake_by_ref(); // there may be more, or one that waits for its place
         }
@@ -199,16 +205,7 @@ impl Checks {
         }
         for Ready { id, hangup } in ready.drain(..) {
             let next = self.flights.ready(id, now(), hangup);
-            let next = match next {
-                Next::Watch(wait) => {
-                    let wire = self.flights.wire(id);
-                    match wire.map(|wire| self.poller.change(wire, id, wait)) {
-                        Some(Err(error)) => self.flights.end(id, not_watched(&error)),
-                        _ => Next::Stay,
-                    }
-                }
-                next => next,
-            };
+            let next = self.watch(id, next, Poller::change);
             if let Next::Over(ended) = next {
                 reports.extend(self.finish(ended));
             }
@@ -272,13 +269,17 @@ impl Checks {
         let (to, question) = match &entry.probe {
             Probe::Tcp(to) => (to.as_ref(), Question::Tcp(to.clone())),
             Probe::Http(http) => (&http.connection, Question::Http(http.clone(), url)),
+            Probe::Script(_) if entry.stuck.as_ref().is_some_and(|script| !script.has_ended()) => {
+                return Some(Ended { id, begun, outcome: Outcome::Down(Failure::Stuck) });
+            }
             Probe::Script(script) => {
+                entry.stuck = None;
                 let (sender, owner) = oneshot::channel();
                 let script = script.clone();
                 entry.script = Some(sender);
                 let probe = async move {
-                    let outcome = script::probe(&script, owner).await;
-                    Ended { id, begun, outcome }
+                    let (outcome, stuck) = script::probe(&script, owner).await;
+                    (Ended { id, begun, outcome }, stuck)
                 };
                 // All scripts are futures of one task: with its share of turns used up, the runtime
                 // would tell each of them "not yet" and wake it, over and over.
@@ -290,19 +291,23 @@ impl Checks {
             Ok(socket) => self.flights.begin(id, begun, socket, question),
             Err(outcome) => return Some(Ended { id, begun, outcome }),
         };
-        let next = match next {
-            Next::Watch(wait) => {
-                let wire = self.flights.wire(id);
-                match wire.map(|wire| self.poller.watch(wire, id, wait)) {
-                    Some(Err(error)) => self.flights.end(id, not_watched(&error)),
-                    _ => Next::Stay,
-                }
-            }
-            next => next,
-        };
-        match next {
+        match self.watch(id, next, Poller::watch) {
             Next::Over(ended) => Some(ended),
             Next::Stay | Next::Watch(_) | Next::Gone => None,
+        }
+    }
+
+    /// Watches the connection of a probe for what it waits for; the probe is over where that cannot be.
+    fn watch(
+        &mut self,
+        id: Id,
+        next: Next,
+        watch: impl Fn(&Poller, &Socket, Id, Wait) -> io::Result<()>,
+    ) -> Next {
+        let Next::Watch(wait) = next else { return next };
+        match self.flights.wire(id).map(|wire| watch(&self.poller, wire, id, wait)) {
+            Some(Err(error)) => self.flights.end(id, socket::unwatched(&error)),
+            _ => Next::Stay,
         }
     }
 
@@ -325,10 +330,6 @@ impl Checks {
         let attempts = before.attempts;
         Some(Report { id, outcome, latency: now.duration_since(begun), verdict, changed, attempts })
     }
-}
-
-fn not_watched(error: &io::Error) -> Outcome {
-    Outcome::NotRun(format!("epoll: {error}"))
 }
 
 /// The runtime's clock, which tests can stop.

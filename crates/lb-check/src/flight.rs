@@ -121,11 +121,8 @@ impl<W: Wire> Flight<W> {
     /// The outcome, good or bad: the probe is over.
     pub(crate) fn advance(&mut self, shared: &mut Shared, hangup: bool) -> Result<Wait, Outcome> {
         match &self.question {
-            Question::Tcp(_) => match self.talk.wire.connected() {
-                Ok(true) => Err(Outcome::Up { weight: None }),
-                Ok(false) => Ok(Wait::Writable),
-                Err(error) => Err(socket::failed(&error)),
-            },
+            Question::Tcp(_) if self.talk.connected()? => Err(Outcome::Up { weight: None }),
+            Question::Tcp(_) => Ok(Wait::Writable),
             Question::Http(http, at) => match http.urls.get(*at) {
                 Some(url) => self.talk.fetch(http, url, shared, hangup),
                 None => Err(Outcome::NotRun("no URL to fetch".to_owned())),
@@ -144,7 +141,7 @@ impl<W: Wire> Talk<W> {
     ) -> Result<Wait, Outcome> {
         match &self.step {
             Step::Connecting if http.tls.is_some() => {
-                if !self.wire.connected().map_err(|error| socket::failed(&error))? {
+                if !self.connected()? {
                     return Ok(Wait::Writable);
                 }
                 self.begin_session(http, url, shared)
@@ -155,6 +152,10 @@ impl<W: Wire> Talk<W> {
             Step::Asking(_) => self.go_on_asking(url),
             Step::Answer(_) => self.listen(http, url, shared, hangup),
         }
+    }
+
+    fn connected(&mut self) -> Result<bool, Outcome> {
+        self.wire.connected().map_err(|error| socket::failed(&error))
     }
 
     fn begin_session(
@@ -194,26 +195,29 @@ impl<W: Wire> Talk<W> {
     fn ask(&mut self, http: &Http, url: &Url, shared: &mut Shared) -> Result<Wait, Outcome> {
         shared.output.clear();
         exchange::write_request(http, url, &mut shared.output).map_err(Outcome::Down)?;
-        match &mut self.session {
-            Some(session) => {
-                session.write(&shared.output).map_err(|error| socket::failed(&error))?;
-                self.step = Step::Asking(Box::default());
-                self.go_on_asking(url)
-            }
-            None => match self.wire.write(&shared.output) {
-                Ok(sent) if sent == shared.output.len() => Ok(self.asked(url)),
-                Ok(sent) => {
-                    (self.step, self.moved) = (Step::Asking(shared.output[sent..].into()), true);
-                    Ok(Wait::Writable)
-                }
-                Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(Wait::Writable),
-                Err(error) => Err(socket::failed(&error)),
-            },
+        if let Some(session) = &mut self.session {
+            session.write(&shared.output).map_err(|error| socket::failed(&error))?;
+            self.step = Step::Asking(Box::default());
+            return self.send(url, &[]);
         }
+        self.send(url, &shared.output)
     }
 
     fn go_on_asking(&mut self, url: &Url) -> Result<Wait, Outcome> {
         let Step::Asking(rest) = &mut self.step else { return Ok(Wait::Readable) };
+        let rest = std::mem::take(rest);
+        let wait = self.send(url, &rest);
+        // Where nothing could be sent the step is the same.
+        if let Step::Asking(kept) = &mut self.step
+            && kept.is_empty()
+        {
+            *kept = rest;
+        }
+        wait
+    }
+
+    /// Sends what is left of the request, or what its session has taken of it.
+    fn send(&mut self, url: &Url, rest: &[u8]) -> Result<Wait, Outcome> {
         let sent = match &mut self.session {
             Some(session) => session.flush(&mut self.wire).map(|()| rest.len()),
             None => self.wire.write(rest),
@@ -221,8 +225,7 @@ impl<W: Wire> Talk<W> {
         match sent {
             Ok(sent) if sent == rest.len() => Ok(self.asked(url)),
             Ok(sent) => {
-                *rest = rest[sent..].into();
-                self.moved = true;
+                (self.step, self.moved) = (Step::Asking(rest[sent..].into()), true);
                 Ok(Wait::Writable)
             }
             Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(Wait::Writable),

@@ -74,6 +74,9 @@ pub enum Failure {
     /// The script cannot be run, and why.
     #[error("{0}")]
     Spawn(String),
+    /// The run before is in the way.
+    #[error("the script of an earlier run has not ended, not even by SIGKILL")]
+    Stuck,
     /// The script failed.
     #[error("exited with status {0}")]
     Exit(i32),

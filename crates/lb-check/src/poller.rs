@@ -63,7 +63,7 @@ impl Poller {
     ///
     /// # Errors
     /// When the kernel has no room for it.
-    pub(crate) fn watch(&self, fd: impl AsFd, id: Id, wait: Wait) -> io::Result<()> {
+    pub(crate) fn watch(&self, fd: &impl AsFd, id: Id, wait: Wait) -> io::Result<()> {
         Ok(self.epoll.get_ref().0.add(fd, event(id, wait))?)
     }
 
@@ -71,7 +71,7 @@ impl Poller {
     ///
     /// # Errors
     /// When it is not watched.
-    pub(crate) fn change(&self, fd: impl AsFd, id: Id, wait: Wait) -> io::Result<()> {
+    pub(crate) fn change(&self, fd: &impl AsFd, id: Id, wait: Wait) -> io::Result<()> {
         Ok(self.epoll.get_ref().0.modify(fd, &mut event(id, wait))?)
     }
 

@@ -4,6 +4,7 @@ use std::convert::Infallible;
 use std::os::unix::process::ExitStatusExt;
 use std::time::Duration;
 
+use lb_script::Running;
 use tokio::sync::oneshot;
 
 use crate::spec::Script;
@@ -13,14 +14,17 @@ use crate::{Failure, Outcome};
 const CANCEL_GRACE: Duration = Duration::from_secs(1);
 
 /// Runs a script to its end. `owner` closes when nobody wants to know any more; the script is
-/// stopped then.
+/// stopped then. A script that outlives even SIGKILL comes back with its outcome.
 ///
 /// A script that cannot be run is a server that is down; a want of this host says nothing of it.
-pub(crate) async fn probe(script: &Script, owner: oneshot::Receiver<Infallible>) -> Outcome {
+pub(crate) async fn probe(
+    script: &Script,
+    owner: oneshot::Receiver<Infallible>,
+) -> (Outcome, Option<Running>) {
     let mut running = match lb_script::start(&script.command, &[]) {
         Ok(running) => running,
-        Err(error) if error.is_local() => return Outcome::NotRun(error.to_string()),
-        Err(error) => return Outcome::Down(Failure::Spawn(error.to_string())),
+        Err(error) if error.is_local() => return (Outcome::NotRun(error.to_string()), None),
+        Err(error) => return (Outcome::Down(Failure::Spawn(error.to_string())), None),
     };
     let ended = tokio::select! {
         ended = running.wait_at_most(script.timeout) => ended,
@@ -29,7 +33,7 @@ pub(crate) async fn probe(script: &Script, owner: oneshot::Receiver<Infallible>)
             Ok(lb_script::Outcome::TimedOut)
         }
     };
-    match ended {
+    let outcome = match ended {
         Err(error) => Outcome::NotRun(error.to_string()),
         Ok(lb_script::Outcome::TimedOut) => Outcome::Down(Failure::Timeout("running the script")),
         Ok(lb_script::Outcome::Exited(status)) => match (status.code(), status.signal()) {
@@ -40,5 +44,6 @@ pub(crate) async fn probe(script: &Script, owner: oneshot::Receiver<Infallible>)
             (Some(code), _) => Outcome::Down(Failure::Exit(code)),
             (None, signal) => Outcome::Down(Failure::Signal(signal.unwrap_or_default())),
         },
-    }
+    };
+    (outcome, Some(running).filter(|running| !running.has_ended()))
 }

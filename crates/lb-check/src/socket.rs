@@ -20,25 +20,31 @@ pub(crate) struct Socket(OwnedFd);
 /// Begins a connection without waiting.
 ///
 /// # Errors
-/// The outcome of the probe: [`Outcome::NotRun`] when there is no socket to try with.
+/// The outcome of the probe: [`Outcome::NotRun`] only where this host is short of something, and where
+/// it does not have the address of `bindto` now. That may be a VIP, which is here in time with the
+/// server in the table; keepalived waits for it too, and leaves the server as it was. What cannot work
+/// at all, a `bind_if` that is missing for example, is a failure with its reason.
 pub(crate) fn begin(to: &Connection) -> Result<Socket, Outcome> {
     let family = if to.to.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
     let flags = SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC;
-    let fd = socket(family, SockType::Stream, flags, SockProtocol::Tcp).map_err(local("socket"))?;
+    let fd =
+        socket(family, SockType::Stream, flags, SockProtocol::Tcp).map_err(not_made("socket"))?;
     if to.fwmark != 0 {
-        setsockopt(&fd, sockopt::Mark, &to.fwmark).map_err(local("fwmark"))?;
+        setsockopt(&fd, sockopt::Mark, &to.fwmark).map_err(not_made("fwmark"))?;
     }
     if let Some(interface) = &to.interface {
-        setsockopt(&fd, sockopt::BindToDevice, &interface.into()).map_err(local("bind_if"))?;
+        setsockopt(&fd, sockopt::BindToDevice, &interface.into()).map_err(not_made("bind_if"))?;
     }
     if let Some(from) = to.bind {
-        setsockopt(&fd, sockopt::ReuseAddr, &true).map_err(local("bindto"))?;
-        setsockopt(&fd, sockopt::IpBindAddressNoPort, &true).map_err(local("bindto"))?;
-        bind(fd.as_raw_fd(), &SockaddrStorage::from(from)).map_err(local("bindto"))?;
+        setsockopt(&fd, sockopt::ReuseAddr, &true).map_err(not_made("bindto"))?;
+        setsockopt(&fd, sockopt::IpBindAddressNoPort, &true).map_err(not_made("bindto"))?;
+        bind(fd.as_raw_fd(), &SockaddrStorage::from(from)).map_err(not_made("bindto"))?;
     }
     match connect(fd.as_raw_fd(), &SockaddrStorage::from(to.to)) {
         Ok(()) | Err(Errno::EINPROGRESS) => Ok(Socket(fd)),
-        Err(errno) => Err(refused(errno)),
+        // The address that was bound is there: the kernel has no port left, or that of `bind_port` rests.
+        Err(errno @ Errno::EADDRNOTAVAIL) => Err(left_out("connect", errno)),
+        Err(errno) => Err(failed(&errno.into())),
     }
 }
 
@@ -76,13 +82,20 @@ impl AsFd for Socket {
     }
 }
 
-/// What an error of a connection that has been begun says: about this host where it lacks memory,
-/// about the server otherwise.
+/// What an error of a connection says: nothing about the server where this host is short of something.
 pub(crate) fn failed(error: &io::Error) -> Outcome {
     match error.raw_os_error().map(Errno::from_raw) {
-        Some(errno @ (Errno::ENOMEM | Errno::ENOBUFS)) => local("socket")(errno),
+        Some(errno) if lb_script::is_shortage(error) => left_out("socket", errno),
         _ => Outcome::Down(failure(error)),
     }
+}
+
+/// What it says that a connection cannot be watched.
+pub(crate) fn unwatched(error: &io::Error) -> Outcome {
+    if lb_script::is_shortage(error) {
+        return Outcome::NotRun(format!("epoll: {error}"));
+    }
+    Outcome::Down(Failure::Connection(format!("epoll: {error}")))
 }
 
 fn failure(error: &io::Error) -> Failure {
@@ -94,30 +107,27 @@ fn failure(error: &io::Error) -> Failure {
     }
 }
 
-/// What an error of connect(2) says: about this host where it lacks something, about the server
-/// otherwise.
-fn refused(errno: Errno) -> Outcome {
-    match errno {
-        Errno::EADDRNOTAVAIL
-        | Errno::EADDRINUSE
-        | Errno::EAGAIN
-        | Errno::EACCES
-        | Errno::EPERM
-        | Errno::EINVAL
-        | Errno::ENOMEM
-        | Errno::ENOBUFS => local("connect")(errno),
-        _ => Outcome::Down(failure(&errno.into())),
+/// What an error in making a socket says.
+fn not_made(what: &'static str) -> impl Fn(Errno) -> Outcome {
+    move |errno| match errno {
+        Errno::EADDRNOTAVAIL if what == "bindto" => left_out(what, errno),
+        _ if lb_script::is_shortage(&errno.into()) => left_out(what, errno),
+        _ => Outcome::Down(Failure::Connection(described(what, errno))),
     }
 }
 
-fn local(what: &'static str) -> impl Fn(Errno) -> Outcome {
-    move |errno| {
-        let hint = match errno {
-            Errno::EMFILE | Errno::ENFILE => " (raise LimitNOFILE)",
-            Errno::EPERM => " (needs CAP_NET_ADMIN or CAP_NET_RAW)",
-            Errno::EADDRNOTAVAIL if what == "bindto" => " (the address is not on this host)",
-            _ => "",
-        };
-        Outcome::NotRun(format!("{what}: {}{hint}", errno.desc().to_lowercase()))
-    }
+fn left_out(what: &str, errno: Errno) -> Outcome {
+    Outcome::NotRun(described(what, errno))
+}
+
+fn described(what: &str, errno: Errno) -> String {
+    let hint = match (what, errno) {
+        (_, Errno::EMFILE | Errno::ENFILE) => " (raise LimitNOFILE)",
+        (_, Errno::EPERM) => " (needs CAP_NET_ADMIN or CAP_NET_RAW)",
+        ("bindto", Errno::EADDRNOTAVAIL) => " (the address is not on this host)",
+        ("bind_if", Errno::ENODEV) => " (there is no such interface)",
+        ("connect", Errno::EADDRNOTAVAIL) => " (no port is free to connect from)",
+        _ => "",
+    };
+    format!("{what}: {}{hint}", errno.desc().to_lowercase())
 }

@@ -118,6 +118,19 @@ async fn tcp_gives_up_after_its_timeout() {
 }
 
 #[tokio::test]
+async fn what_can_never_be_asked_is_a_failure_with_its_reason() {
+    let listener = TcpListener::bind(LOCALHOST).expect("listener");
+    let to = listener.local_addr().expect("address");
+    let interface = Some("nowhere0".to_owned());
+    let failure = fails(Probe::from(Connection { interface, ..connection(to) })).await;
+    let Failure::Connection(why) = failure else { panic!("{failure:?}") };
+    assert_eq!(why, "bind_if: no such device (there is no such interface)");
+    let bind = Some("[::1]:0".parse().expect("address"));
+    let failure = fails(Probe::from(Connection { bind, ..connection(to) })).await;
+    assert!(failure.to_string().starts_with("bindto: "), "{failure}");
+}
+
+#[tokio::test]
 async fn a_source_address_is_used_and_a_foreign_one_is_no_failure_of_the_server() {
     let listener = TcpListener::bind(LOCALHOST).expect("listener");
     let to = listener.local_addr().expect("address");

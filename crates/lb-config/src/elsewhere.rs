@@ -4,7 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::model::ScriptOwner;
-use crate::system::{FileStatus, Interface, RealSystem, System};
+use crate::system::{FileStatus, RealSystem, System};
 
 /// This machine, with every interface there is a name for: to read what another machine will run.
 #[derive(Clone, Copy, Debug)]
@@ -26,6 +26,9 @@ impl System for AnyInterface {
     fn read_link(&self, path: &Path) -> io::Result<PathBuf> {
         RealSystem.read_link(path)
     }
+    fn acl(&self, path: &Path) -> io::Result<Vec<u8>> {
+        RealSystem.acl(path)
+    }
     fn beginning(&self, path: &Path) -> io::Result<Vec<u8>> {
         RealSystem.beginning(path)
     }
@@ -35,8 +38,8 @@ impl System for AnyInterface {
     fn current_dir(&self) -> PathBuf {
         RealSystem.current_dir()
     }
-    fn interface(&self, _: &str) -> Option<Interface> {
-        Some(Interface { multicast: true })
+    fn has_interface(&self, _: &str) -> bool {
+        true
     }
     fn user(&self, name: &str) -> Option<ScriptOwner> {
         RealSystem.user(name)

@@ -7,6 +7,7 @@
 //! [`load`] never fails half-way: it gives a [`Model`] in which nothing need be checked again, or none,
 //! and every complaint in either case.
 
+mod acl;
 mod convert;
 mod diagnostic;
 mod elsewhere;
@@ -34,7 +35,7 @@ pub use reference::{Block, Keyword, Kind, OWN, tables};
 pub use render::{Message, MessageLabel, MessagePlace};
 pub use source::{FileId, Position, Source, Sources, Span};
 pub use statement::{Statement, What};
-pub use system::{FileStatus, Interface, MemoryFile, MemorySystem, RealSystem, System};
+pub use system::{FileStatus, MemoryFile, MemorySystem, RealSystem, System};
 
 /// How a configuration is read.
 #[derive(Clone, Debug, Default)]

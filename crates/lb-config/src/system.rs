@@ -1,12 +1,13 @@
 //! What a configuration asks of the machine it is read on.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read as _};
 use std::net::{IpAddr, ToSocketAddrs};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Component, Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use crate::acl;
 use crate::model::ScriptOwner;
 
 /// Kind, mode and owner of a file.
@@ -24,13 +25,6 @@ pub struct FileStatus {
     pub uid: u32,
     /// Group.
     pub gid: u32,
-}
-
-/// A network interface.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Interface {
-    /// `IFF_MULTICAST`
-    pub multicast: bool,
 }
 
 /// Bytes of the largest file that is read.
@@ -76,6 +70,16 @@ pub trait System {
         Err(io::ErrorKind::InvalidInput.into())
     }
 
+    /// The access control list of a file or directory as `system.posix_acl_access` holds it; empty
+    /// where there is none. `acl(5)`.
+    ///
+    /// # Errors
+    /// As `lgetxattr(2)`.
+    fn acl(&self, path: &Path) -> io::Result<Vec<u8>> {
+        let _ = path;
+        Ok(Vec::new())
+    }
+
     /// The first 256 bytes of a file, which is what the kernel looks at for `#!`.
     ///
     /// # Errors
@@ -92,8 +96,8 @@ pub trait System {
     /// Where a relative path of the command line starts.
     fn current_dir(&self) -> PathBuf;
 
-    /// The interface of that name, if it exists.
-    fn interface(&self, name: &str) -> Option<Interface>;
+    /// Whether there is an interface of that name.
+    fn has_interface(&self, name: &str) -> bool;
 
     /// User and first group of an account.
     fn user(&self, name: &str) -> Option<ScriptOwner>;
@@ -159,6 +163,10 @@ impl System for RealSystem {
         std::fs::read_link(path)
     }
 
+    fn acl(&self, path: &Path) -> io::Result<Vec<u8>> {
+        acl::read(path)
+    }
+
     fn beginning(&self, path: &Path) -> io::Result<Vec<u8>> {
         // A pipe with nobody at its other end must not hold this up.
         let file =
@@ -187,16 +195,8 @@ impl System for RealSystem {
         std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/"))
     }
 
-    fn interface(&self, name: &str) -> Option<Interface> {
-        nix::net::if_::if_nametoindex(name).ok()?;
-        let flags = std::fs::read_to_string(Path::new("/sys/class/net").join(name).join("flags"));
-        let flags = flags
-            .ok()
-            .and_then(|text| u32::from_str_radix(text.trim().trim_start_matches("0x"), 16).ok());
-        // Without /sys most interfaces there are can do it.
-        Some(Interface {
-            multicast: flags.is_none_or(|flags| flags & nix::libc::IFF_MULTICAST as u32 != 0),
-        })
+    fn has_interface(&self, name: &str) -> bool {
+        nix::net::if_::if_nametoindex(name).is_ok()
     }
 
     fn user(&self, name: &str) -> Option<ScriptOwner> {
@@ -269,8 +269,10 @@ pub struct MemorySystem {
     pub links: BTreeMap<PathBuf, PathBuf>,
     /// Mode and owner of directories; of those not named here 0755 and root.
     pub directories: BTreeMap<PathBuf, (u32, ScriptOwner)>,
+    /// Access control lists, as the kernel keeps them.
+    pub acls: BTreeMap<PathBuf, Vec<u8>>,
     /// Interfaces; `None`: every name is one.
-    pub interfaces: Option<BTreeMap<String, Interface>>,
+    pub interfaces: Option<BTreeSet<String>>,
     /// Addresses of interfaces with their prefix lengths.
     pub addresses: Vec<(String, (IpAddr, u8))>,
     /// Accounts besides `root`.
@@ -385,6 +387,10 @@ impl System for MemorySystem {
         Err(io::ErrorKind::NotFound.into())
     }
 
+    fn acl(&self, path: &Path) -> io::Result<Vec<u8>> {
+        Ok(self.acls.get(path).cloned().unwrap_or_default())
+    }
+
     fn read_link(&self, path: &Path) -> io::Result<PathBuf> {
         self.links.get(path).cloned().ok_or_else(|| io::ErrorKind::InvalidInput.into())
     }
@@ -403,11 +409,8 @@ impl System for MemorySystem {
         PathBuf::from("/")
     }
 
-    fn interface(&self, name: &str) -> Option<Interface> {
-        match &self.interfaces {
-            Some(interfaces) => interfaces.get(name).copied(),
-            None => Some(Interface { multicast: true }),
-        }
+    fn has_interface(&self, name: &str) -> bool {
+        self.interfaces.as_ref().is_none_or(|interfaces| interfaces.contains(name))
     }
 
     fn user(&self, name: &str) -> Option<ScriptOwner> {

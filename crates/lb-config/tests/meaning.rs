@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lb_config::model::*;
-use lb_config::{Diagnostic, Interface, Loaded, MemorySystem, Options, Severity, parse_str};
+use lb_config::{Diagnostic, Loaded, MemorySystem, Options, Severity, parse_str};
 
 fn system() -> MemorySystem {
     MemorySystem::default()
@@ -275,10 +275,6 @@ fn what_keepalived_does_not_start_with_is_refused() {
     assert_eq!(refused(&one("interface eth0\nvirtual_router_id 1\nstrict_mode")), ["no-vip"]);
     assert_eq!(refused(&one("interface\nvirtual_router_id 1")), ["missing-argument"]);
     assert_eq!(refused("vrrp_script {\n"), ["missing-argument"]);
-    let strict = format!(
-        "interface eth0\nvirtual_router_id 1\nstrict_mode\nunicast_peer {{\n10.0.0.2\n}}\n{vip}"
-    );
-    assert_eq!(refused(&one(&strict)), ["strict-unicast"]);
     let good = one(&format!("interface eth0\nvirtual_router_id 1\n{vip}"));
     assert_eq!(refused(&(good.clone() + &good.replace("e A", "e B"))), ["duplicate-vrid"]);
     model(&(good.clone() + &good.replace("e A", "e B").replace("eth0", "eth1")), &[]);
@@ -290,7 +286,7 @@ fn what_keepalived_does_not_start_with_is_refused() {
         &one(&format!(
             "virtual_router_id 1\nunicast_src_ip 10.0.0.1\nunicast_peer {{\n10.0.0.2\n}}\n{vip}"
         )),
-        &[],
+        &["interface-missing"],
     );
 }
 
@@ -298,7 +294,7 @@ fn what_keepalived_does_not_start_with_is_refused() {
 fn interfaces_must_exist_unless_they_come_and_go() {
     let text = "vrrp_instance A {\ninterface eth0\nvirtual_router_id 5\nvirtual_ipaddress {\n10.0.0.1 dev eth9\n}\n}";
     let mut system = system();
-    system.interfaces = Some([("eth0".to_owned(), Interface { multicast: true })].into());
+    system.interfaces = Some(["eth0".to_owned()].into());
     let loaded = parse_str("t", text, &Options::default(), &system);
     assert!(loaded.is_refused());
     assert!(loaded.render(false).contains("interface `eth9` does not exist"));
@@ -402,7 +398,7 @@ fn garp_is_copied_when_the_block_opens() {
 fn strict_instances_follow_the_rfc() {
     let found = instance(
         "strict_mode\ndown_timer_adverts 5\npreempt_delay 3\nstate MASTER\npriority 150",
-        &["strict-state"],
+        &["strict-timing", "strict-timing", "strict-state"],
     );
     assert_eq!(
         (found.router.state, found.down_timer_adverts, found.preempt_delay),
@@ -508,8 +504,12 @@ fn scripts_must_be_there_and_safe() {
     let unowned = "global_defs {\nenable_script_security\n}\n".to_owned() + &of("/bin/true");
     assert!(runs(&unowned, &["script-security"]).is_none());
     let chk = |command: &str| format!("vrrp_script chk {{\nscript {command}\n}}\n");
-    assert_eq!(load(&chk("/bin/true")).diagnostics.exit_code_of_check(), 6);
-    assert_eq!(load(&chk("/missing")).diagnostics.exit_code_of_check(), 5);
+    let instance = "vrrp_instance A {\ninterface eth0\nvirtual_router_id 5\nvirtual_ipaddress {\n10.0.0.1\n}\n}\n";
+    let checked = |text: &str| load(text).diagnostics.exit_code_of_check();
+    assert_eq!(checked(&(chk("/bin/true") + instance)), 6);
+    // Nothing runs it.
+    assert_eq!(checked(&chk("/bin/true")), 0);
+    assert_eq!(checked(&chk("/missing")), 5);
 }
 
 #[test]
@@ -543,6 +543,32 @@ fn a_tracked_script_that_cannot_run_stays_and_fails() {
     assert!(unusable(head, "/bin/true", &["unknown-user"]).contains("nobody-here"));
     let head = "global_defs {\nenable_script_security\n}\n";
     assert!(unusable(head, "/bin/true", &["script-security"]).contains("keepalived_script"));
+    // Without the line too.
+    let text = "vrrp_script chk {\ninterval 2\n}\n\
+        vrrp_instance A {\ninterface eth0\nvirtual_router_id 5\nvirtual_ipaddress {\n10.0.0.1\n}\n\
+        track_script {\nchk\n}\n}";
+    let found = model(text, &["script-empty"]);
+    assert_eq!(found.vrrp_instances[0].router.track_scripts.len(), 1);
+    let script = &found.vrrp_scripts[0].script;
+    assert_eq!(script.unusable.as_deref(), Some("vrrp_script chk has no script"));
+}
+
+#[test]
+fn a_check_that_says_not_what_to_ask_leaves_the_health_of_its_server_unknown() {
+    for (check, complaint) in [
+        ("MISC_CHECK {\nmisc_timeout 3\n}", "script-empty"),
+        ("HTTP_GET {\nconnect_timeout 3\n}", "no-url"),
+        ("SSL_GET {\nconnect_timeout 3\n}", "no-url"),
+    ] {
+        let text = format!(
+            "virtual_server 10.0.0.1 80 {{\nprotocol TCP\nlb_algo wlc\nlb_kind NAT\n\
+             real_server 10.0.0.2 80 {{\n{check}\n}}\n}}"
+        );
+        let found = model(&text, &[complaint, "check-not-built"]);
+        let checkers = &found.virtual_servers[0].real_servers[0].checkers;
+        assert_eq!(checkers.len(), 1, "{check}");
+        assert!(checkers[0].kind.obstacle().is_some(), "{check}");
+    }
 }
 
 #[test]
@@ -770,7 +796,10 @@ fn groups_are_expanded() {
     let found = model(text, &["group-entry", "server-group"]);
     assert_eq!(found.virtual_server_groups[0].entries.len(), 1 + 3 + 4 + 1 + 3);
     assert_eq!(found.virtual_servers[0].key, VirtualServerKey::Group("G".into()));
-    assert_eq!(refused("virtual_server_group G {\n10.0.0.0/8 80\n}"), ["range-too-large"]);
+    assert_eq!(
+        refused("virtual_server_group G {\n10.0.0.0/8 80\n}"),
+        ["range-too-large", "group-empty"]
+    );
 }
 
 #[test]

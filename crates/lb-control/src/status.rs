@@ -39,6 +39,9 @@ pub struct Daemon {
     pub last_reload: Option<Reload>,
     /// What forwards: `ipvs`, `relay` or `none`.
     pub dataplane: String,
+    /// How full the relay is; `None` where it does not forward.
+    #[serde(default)]
+    pub relay: Option<Relay>,
     /// What runs inside; those the configuration has no use for are left out.
     #[serde(default)]
     pub engines: Vec<Engine>,
@@ -48,6 +51,19 @@ pub struct Daemon {
     /// The scripts that are tracked, by name.
     #[serde(default)]
     pub tracked_scripts: Vec<TrackedScript>,
+}
+
+/// Clients of the relay, of all services together.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Relay {
+    /// Clients that are served now.
+    pub clients: u64,
+    /// Clients that there is room for; one service has half of it.
+    pub most: u64,
+    /// Idle clients that lost their place to another, since the start.
+    pub displaced: u64,
+    /// Clients that were turned away, because all places were taken and nobody was idle, since the start.
+    pub refused: u64,
 }
 
 /// Scripts of `notify*`, `quorum_up` and the like, of all instances and servers together.

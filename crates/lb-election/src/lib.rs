@@ -11,6 +11,7 @@ mod message;
 mod packet;
 mod peers;
 mod role;
+mod selector;
 
 pub use family::Family;
 pub use hold::hold_time;
@@ -19,3 +20,4 @@ pub use message::{Action, Input};
 pub use packet::IpPacket;
 pub use peers::{Peer, Peers};
 pub use role::Role;
+pub use selector::Selector;

@@ -7,11 +7,13 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::num::NonZeroU32;
 use std::os::fd::{AsFd, BorrowedFd};
 
+use lb_election::Selector;
 use nix::sys::socket::{setsockopt, sockopt};
-use socket2::{Domain, InterfaceIndexOrAddress, Protocol, Socket, Type};
+use socket2::{Domain, InterfaceIndexOrAddress, Protocol, SockFilter, Socket, Type};
 
-use crate::mmsg::{Batch, Outbox, RECEIVE_MAX};
-use crate::{Envelope, Error, VridSet, filter, packet};
+use crate::mmsg::{self, Batch, Outbox, RECEIVE_MAX};
+use crate::selection::{self, Which};
+use crate::{Envelope, Error, filter, packet};
 
 /// Address family.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -51,6 +53,8 @@ pub struct Interface {
 /// Room for ten bursts of all 255 instances of an interface. In a flood that is not read as fast as
 /// it comes, what is read has waited for as long as the buffer takes to read: milliseconds.
 const RECEIVE_BUFFER: usize = 1 << 20;
+/// The same for strays: one batch, about.
+const STRAYS_BUFFER: usize = 32 << 10;
 /// The kernel counts at least so much of the buffer for a packet, however short: what it keeps of
 /// one beside its octets (`SKB_TRUESIZE` of `skbuff.h`).
 const SMALLEST: usize = 512;
@@ -59,10 +63,16 @@ const PRIORITY: u32 = 6;
 
 /// A raw socket for IP protocol 112 on one interface, shared by all its virtual routers of a family.
 ///
-/// The kernel hands over only the VRIDs that are served: others do not wake us. Nothing that is
-/// sent comes back. Reads and writes never block.
+/// The kernel hands over only what a [`Selector`] describes. Packets that bear the number of one but
+/// are not described by any cannot be accepted; still an operator may want to know of them. These
+/// strays wait apart, in a second socket of little room, for [`AdvertSocket::receive_strays`]: in a flood
+/// they take no room from advertisements, and the kernel counts those that find none
+/// ([`AdvertSocket::lost_strays`]). Other packets do not wake us at all. Nothing that is sent comes
+/// back. Reads and writes never block.
 pub struct AdvertSocket {
     socket: Socket,
+    /// `None` of one that only sends.
+    strays: Option<Socket>,
     family: Family,
     /// Of IP protocol 51 instead of 112: an authentication header is before each packet.
     ah: bool,
@@ -86,9 +96,9 @@ impl AdvertSocket {
     pub fn open(
         family: Family,
         interface: Option<Interface>,
-        vrids: &VridSet,
+        selectors: &[Selector],
     ) -> Result<Self, Error> {
-        Self::with_protocol(family, false, interface, vrids)
+        Self::with_protocol(family, false, interface, Some(selectors))
     }
 
     /// Opens a socket for IP protocol 51 instead of 112, of IPv4: for virtual routers with an
@@ -96,24 +106,33 @@ impl AdvertSocket {
     ///
     /// # Errors
     /// As [`AdvertSocket::open`].
-    pub fn open_ah(interface: Option<Interface>, vrids: &VridSet) -> Result<Self, Error> {
-        Self::with_protocol(Family::Inet, true, interface, vrids)
+    pub fn open_ah(interface: Option<Interface>, selectors: &[Selector]) -> Result<Self, Error> {
+        Self::with_protocol(Family::Inet, true, interface, Some(selectors))
     }
 
     fn with_protocol(
         family: Family,
         ah: bool,
         interface: Option<Interface>,
-        vrids: &VridSet,
+        selectors: Option<&[Selector]>,
     ) -> Result<Self, Error> {
         let kind = if ah { "VRRP socket with authentication header" } else { "VRRP socket" };
         let place = match &interface {
             Some(interface) => format!("the {family} {kind} on {}", interface.name),
             None => format!("the {family} {kind}"),
         };
-        Self::configure(family, ah, interface.as_ref(), vrids)
-            .map(|socket| Self {
+        let open = |which, room| {
+            let program = program(selectors.unwrap_or_default(), family, ah, which);
+            Self::configure(family, ah, interface.as_ref(), room, &program)
+        };
+        let pair = open(Which::Selected, RECEIVE_BUFFER).and_then(|socket| {
+            let strays = selectors.map(|_| open(Which::Strays, STRAYS_BUFFER)).transpose()?;
+            Ok((socket, strays))
+        });
+        pair.map_err(Error::system(format!("opening {place}"), "CAP_NET_RAW")).map(
+            |(socket, strays)| Self {
                 socket,
+                strays,
                 family,
                 ah,
                 interface,
@@ -123,8 +142,8 @@ impl AdvertSocket {
                 },
                 next_id: 1,
                 room: Cell::new(2 * RECEIVE_BUFFER),
-            })
-            .map_err(Error::system(format!("opening {place}"), "CAP_NET_RAW"))
+            },
+        )
     }
 
     /// Opens one that sends and hears nothing: no packet ever waits in it or wakes anybody. It is
@@ -134,14 +153,15 @@ impl AdvertSocket {
     /// # Errors
     /// As [`AdvertSocket::open`].
     pub fn open_sender(family: Family) -> Result<Self, Error> {
-        Self::open(family, None, &VridSet::default())
+        Self::with_protocol(family, false, None, None)
     }
 
     fn configure(
         family: Family,
         ah: bool,
         interface: Option<&Interface>,
-        vrids: &VridSet,
+        room: usize,
+        program: &[SockFilter],
     ) -> io::Result<Socket> {
         let domain = match family {
             Family::Inet => Domain::IPV4,
@@ -170,18 +190,22 @@ impl AdvertSocket {
             }
         }
         socket.set_priority(PRIORITY)?;
-        reserve(&socket, RECEIVE_BUFFER)?;
-        socket.attach_filter(&filter::vrids(vrids, family, before(ah)))?;
+        reserve(&socket, room)?;
+        socket.attach_filter(program)?;
         Ok(socket)
     }
 
-    /// Hears these virtual routers from now on and no others.
+    /// Hears what these describe from now on and nothing else. A socket's program is replaced at one moment.
     ///
     /// # Errors
     /// When the kernel is out of memory for filters.
-    pub fn serve(&self, vrids: &VridSet) -> Result<(), Error> {
-        self.socket
-            .attach_filter(&filter::vrids(vrids, self.family, before(self.ah)))
+    pub fn serve(&self, selectors: &[Selector]) -> Result<(), Error> {
+        let attach = |socket: &Socket, which| {
+            socket.attach_filter(&program(selectors, self.family, self.ah, which))
+        };
+        let strays = self.strays.as_ref();
+        attach(&self.socket, Which::Selected)
+            .and_then(|()| strays.map_or(Ok(()), |strays| attach(strays, Which::Strays)))
             .map_err(Error::system("filtering advertisements", "CAP_NET_RAW"))
     }
 
@@ -206,12 +230,13 @@ impl AdvertSocket {
     /// [`Error::System`] when it is joined already, or the interface does no multicast.
     pub fn join(&self, group: IpAddr) -> Result<(), Error> {
         let index = self.index();
-        let joined = match group {
+        let join = |socket: &Socket| match group {
             IpAddr::V4(group) => {
-                self.socket.join_multicast_v4_n(&group, &InterfaceIndexOrAddress::Index(index))
+                socket.join_multicast_v4_n(&group, &InterfaceIndexOrAddress::Index(index))
             }
-            IpAddr::V6(group) => self.socket.join_multicast_v6(&group, index),
+            IpAddr::V6(group) => socket.join_multicast_v6(&group, index),
         };
+        let joined = self.sockets().try_for_each(join);
         let place = self.interface.as_ref().map_or("any interface", |i| i.name.as_str());
         joined.map_err(Error::system(format!("joining {group} on {place}"), "CAP_NET_RAW"))
     }
@@ -222,12 +247,16 @@ impl AdvertSocket {
     /// When it was not joined.
     pub fn leave(&self, group: IpAddr) -> io::Result<()> {
         let index = self.index();
-        match group {
+        self.sockets().try_for_each(|socket| match group {
             IpAddr::V4(group) => {
-                self.socket.leave_multicast_v4_n(&group, &InterfaceIndexOrAddress::Index(index))
+                socket.leave_multicast_v4_n(&group, &InterfaceIndexOrAddress::Index(index))
             }
-            IpAddr::V6(group) => self.socket.leave_multicast_v6(&group, index),
-        }
+            IpAddr::V6(group) => socket.leave_multicast_v6(&group, index),
+        })
+    }
+
+    fn sockets(&self) -> impl Iterator<Item = &Socket> {
+        [&self.socket].into_iter().chain(&self.strays)
     }
 
     fn index(&self) -> u32 {
@@ -322,6 +351,35 @@ impl AdvertSocket {
     pub fn receive(&self, inbox: &mut Inbox) -> io::Result<bool> {
         (inbox.family, inbox.ah) = (self.family, self.ah);
         inbox.batch.receive(&self.socket)
+    }
+
+    /// The same for strays.
+    ///
+    /// # Errors
+    /// As [`AdvertSocket::receive`].
+    pub fn receive_strays(&self, inbox: &mut Inbox) -> io::Result<bool> {
+        (inbox.family, inbox.ah) = (self.family, self.ah);
+        match &self.strays {
+            Some(strays) => inbox.batch.receive(strays),
+            None => {
+                inbox.batch.clear();
+                Ok(false)
+            }
+        }
+    }
+
+    /// Where strays wait, to be watched by a [`Poller`](crate::Poller); `None` of one that only sends.
+    #[must_use]
+    pub fn strays(&self) -> Option<BorrowedFd<'_>> {
+        self.strays.as_ref().map(AsFd::as_fd)
+    }
+
+    /// How many strays found no room since the socket was opened, modulo 2^32.
+    ///
+    /// # Errors
+    /// When the kernel does not count (before Linux 4.6).
+    pub fn lost_strays(&self) -> io::Result<u32> {
+        self.strays.as_ref().map_or(Ok(0), mmsg::drops)
     }
 }
 
@@ -442,9 +500,11 @@ fn sockaddr_in6(address: Ipv6Addr, index: u32) -> libc::sockaddr_in6 {
     }
 }
 
-/// Octets between the IP header and the packet.
-fn before(ah: bool) -> u32 {
-    if ah { packet::AH_LEN as u32 } else { 0 }
+/// The program for one socket of a pair.
+fn program(selectors: &[Selector], family: Family, ah: bool, which: Which) -> Vec<SockFilter> {
+    let before = if ah { packet::AH_LEN as u32 } else { 0 };
+    let program = selection::program(selectors, family, before, which);
+    program.iter().map(|it| SockFilter::new(it.code, it.jt, it.jf, it.k)).collect()
 }
 
 /// Makes the receive buffer this large, past the limit of the system if we may.

@@ -4,42 +4,9 @@ use std::net::Ipv6Addr;
 
 use socket2::SockFilter;
 
-use crate::Family;
-
-/// A set of virtual router ids, 0 to 255.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct VridSet([u32; 8]);
-
-impl VridSet {
-    /// Adds one.
-    pub fn insert(&mut self, vrid: u8) {
-        self.0[usize::from(vrid >> 5)] |= 1 << (vrid & 31);
-    }
-
-    /// Whether it is in the set.
-    #[must_use]
-    pub fn contains(&self, vrid: u8) -> bool {
-        self.0[usize::from(vrid >> 5)] & (1 << (vrid & 31)) != 0
-    }
-
-    /// Whether none is.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        *self == Self::default()
-    }
-}
-
-impl FromIterator<u8> for VridSet {
-    fn from_iter<I: IntoIterator<Item = u8>>(vrids: I) -> Self {
-        let mut set = Self::default();
-        vrids.into_iter().for_each(|vrid| set.insert(vrid));
-        set
-    }
-}
-
 /// A filter returns how many octets of the packet to keep.
-const PASS: u32 = u32::MAX;
-const DROP: u32 = 0;
+pub(crate) const PASS: u32 = u32::MAX;
+pub(crate) const DROP: u32 = 0;
 
 #[allow(clippy::cast_possible_truncation)] // opcodes have 16 bits
 fn op(code: u32, jt: u8, jf: u8, k: u32) -> SockFilter {
@@ -53,53 +20,6 @@ fn ret(verdict: u32) -> SockFilter {
 /// Drops every packet.
 pub(crate) fn nothing() -> [SockFilter; 1] {
     [ret(DROP)]
-}
-
-/// Passes a VRRP or CARP packet whose second octet, the VRID or vhid, is in the set.
-///
-/// Version and type are left to the reader, which counts what is wrong with them. A raw IPv4 socket
-/// sees the IP header, of variable length; a raw IPv6 socket does not. A packet too short to have
-/// the octet is dropped. `before` is the length of what stands between the IPv4 header and the packet: an
-/// authentication header.
-pub(crate) fn vrids(set: &VridSet, family: Family, before: u32) -> Vec<SockFilter> {
-    use libc::{
-        BPF_ABS, BPF_ALU, BPF_AND, BPF_B, BPF_IMM, BPF_IND, BPF_JA, BPF_JEQ, BPF_JMP, BPF_JSET,
-        BPF_K, BPF_LD, BPF_LDX, BPF_MEM, BPF_MISC, BPF_MSH, BPF_RSH, BPF_ST, BPF_TAX, BPF_X,
-    };
-    if set.is_empty() {
-        return nothing().into();
-    }
-    let mut program = Vec::with_capacity(40);
-    match family {
-        Family::Inet => program.extend([
-            op(BPF_LDX | BPF_B | BPF_MSH, 0, 0, 0), // X = 4 * IHL
-            op(BPF_LD | BPF_B | BPF_IND, 0, 0, before + 1),
-        ]),
-        Family::Inet6 => program.push(op(BPF_LD | BPF_B | BPF_ABS, 0, 0, 1)),
-    }
-    program.extend([
-        op(BPF_ST, 0, 0, 0), // M[0] = vrid
-        op(BPF_ALU | BPF_AND | BPF_K, 0, 0, 31),
-        op(BPF_MISC | BPF_TAX, 0, 0, 0), // X = bit
-        op(BPF_LD | BPF_MEM, 0, 0, 0),
-        op(BPF_ALU | BPF_RSH | BPF_K, 0, 0, 5), // A = word
-    ]);
-    // Eight comparisons, each followed by its word and a jump to the common end.
-    for (index, &word) in (0u32..).zip(&set.0) {
-        let to_the_end = 3 * (7 - index);
-        program.extend([
-            op(BPF_JMP | BPF_JEQ | BPF_K, 0, 2, index),
-            op(BPF_LD | BPF_IMM, 0, 0, word),
-            op(BPF_JMP | BPF_JA, 0, 0, to_the_end),
-        ]);
-    }
-    program.extend([
-        op(BPF_ALU | BPF_RSH | BPF_X, 0, 0, 0),
-        op(BPF_JMP | BPF_JSET | BPF_K, 0, 1, 1),
-        ret(PASS),
-        ret(DROP),
-    ]);
-    program
 }
 
 /// Drops the `RTM_NEWADDR` notifications that the socket at `port` has caused itself.

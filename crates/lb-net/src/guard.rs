@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::net::{IpAddr, Ipv6Addr};
 
+use crate::nftables::{self, Table, Watched};
 use crate::{Error, nft};
 
 /// A virtual address that accepts no packets.
@@ -32,14 +33,17 @@ pub struct GuardedAddress {
 #[derive(Debug)]
 pub struct Guard {
     table: String,
-    applied: BTreeSet<GuardedAddress>,
+    /// `None` when nobody knows what the kernel has.
+    applied: Option<BTreeSet<GuardedAddress>>,
+    rules: Watched,
 }
 
 impl Guard {
     /// Guards nothing yet. `table` is the name of the table: letters, digits and underscores.
     #[must_use]
     pub fn new(table: &str) -> Self {
-        Self { table: table.to_owned(), applied: BTreeSet::new() }
+        let rules = Watched::new([Table { family: nftables::INET, name: table.to_owned() }]);
+        Self { table: table.to_owned(), applied: Some(BTreeSet::new()), rules }
     }
 
     /// Guards exactly these from now on, in one transaction of the kernel: an address that is guarded
@@ -47,20 +51,37 @@ impl Guard {
     /// than before.
     ///
     /// # Errors
-    /// [`Error::NoNft`], or [`Error::Nft`] with what nft complains about. Then everything is as before.
+    /// [`Error::NoNft`], or [`Error::Nft`] with what nft complains about. Then everything is as before,
+    /// or, when nft did not end, unknown: nothing counts as guarded.
     pub fn apply(&mut self, wanted: &BTreeSet<GuardedAddress>) -> Result<(), Error> {
-        if self.applied == *wanted {
+        if self.applied.as_ref() == Some(wanted) {
             return Ok(());
         }
-        nft::run(&ruleset(&self.table, wanted))?;
-        self.applied.clone_from(wanted);
+        if let Err(error) = nft::run(&ruleset(&self.table, wanted)) {
+            if !self.rules.are_intact() {
+                self.applied = None;
+            }
+            return Err(error);
+        }
+        self.rules.note();
+        self.applied = Some(wanted.clone());
         Ok(())
+    }
+
+    /// Whether somebody else has changed or deleted the rules since they were applied. If so, they count
+    /// as unknown and the next [`Guard::apply`] makes them anew.
+    pub fn is_disturbed(&mut self) -> bool {
+        let disturbed = self.applied.is_some() && !self.rules.are_intact();
+        if disturbed {
+            self.applied = None;
+        }
+        disturbed
     }
 
     /// Whether this address is guarded.
     #[must_use]
     pub fn guards(&self, address: &IpAddr) -> bool {
-        self.applied.iter().any(|guarded| guarded.address == *address)
+        self.applied.iter().flatten().any(|guarded| guarded.address == *address)
     }
 }
 

@@ -16,17 +16,26 @@ use crate::nftables::{self, Table};
 use crate::quiet;
 use crate::{Error, Outcome, RouteSocket};
 
+/// Name of the tables of rules of the first process in a network namespace.
+const TABLE: &str = "lbd";
 /// How the names of the sockets begin that say "here is an lbd".
 const PRESENT: &str = "lbd-present/";
+/// The same of the sockets that say whose tables those of a name are.
+const TABLES: &str = "lbd-tables/";
+/// So many names of tables are tried before the one with the pid is taken: whoever wants can make
+/// sockets of these names.
+const NAMES: u32 = 16;
 
 /// Says to others in this network namespace, for as long as it lives, that this process holds
 /// addresses here: a socket with an abstract name, which ends with the process however that ends.
 ///
-/// Anybody can say so; then nothing is taken away, which is said.
+/// Anybody can say so; then nothing is taken away, which is said. The tables of rules of several
+/// processes have different names.
 #[derive(Debug)]
 pub struct Presence {
     name: String,
-    _socket: UnixDatagram,
+    table: String,
+    _sockets: (UnixDatagram, Option<UnixDatagram>),
 }
 
 impl Presence {
@@ -38,8 +47,15 @@ impl Presence {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
         let name = format!("{PRESENT}{}/{count}", std::process::id());
-        let socket = UnixDatagram::bind_addr(&SocketAddr::from_abstract_name(&name)?)?;
-        Ok(Self { name, _socket: socket })
+        let socket = bind(&name)?;
+        let (table, taken) = table()?;
+        Ok(Self { name, table, _sockets: (socket, taken) })
+    }
+
+    /// Name of the tables for the rules of this process; no other one here has it.
+    #[must_use]
+    pub fn table(&self) -> &str {
+        &self.table
     }
 
     /// The pid of another one that is here.
@@ -49,6 +65,30 @@ impl Presence {
     pub fn other(&self) -> io::Result<Option<String>> {
         present(Some(&self.name))
     }
+}
+
+fn bind(name: &str) -> io::Result<UnixDatagram> {
+    UnixDatagram::bind_addr(&SocketAddr::from_abstract_name(name)?)
+}
+
+/// The first name that nobody has: `lbd`, `lbd_2`, ...
+fn table() -> io::Result<(String, Option<UnixDatagram>)> {
+    for number in 1..=NAMES {
+        let name = if number == 1 { TABLE.to_owned() } else { format!("{TABLE}_{number}") };
+        match bind(&format!("{TABLES}{name}")) {
+            Ok(socket) => return Ok((name, Some(socket))),
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok((format!("{TABLE}_pid{}", std::process::id()), None))
+}
+
+/// Whether a table may be one of ours, by its name.
+fn is_ours(name: &str) -> bool {
+    let end = name.strip_prefix(TABLE).and_then(|end| end.strip_prefix('_'));
+    let number = end.map(|end| end.strip_prefix("pid").unwrap_or(end));
+    name == TABLE || number.is_some_and(|number| number.parse::<u32>().is_ok())
 }
 
 fn present(own: Option<&str>) -> io::Result<Option<String>> {
@@ -69,10 +109,10 @@ pub struct InUse {
     pub vmacs: BTreeSet<u32>,
     /// What virtual MACs stand on.
     pub bases: BTreeSet<u32>,
-    /// The rules of shared addresses.
-    pub shares: bool,
-    /// The rules of guarded addresses.
-    pub guards: bool,
+    /// Names of tables with the rules of shared addresses.
+    pub shares: BTreeSet<String>,
+    /// Names of tables with the rules of guarded addresses.
+    pub guards: BTreeSet<String>,
 }
 
 /// Takes away what bears our mark and is not in use, each with a line in the log. Virtual MACs are
@@ -124,10 +164,13 @@ fn sweep_addresses(route: &mut RouteSocket, in_use: &InUse) -> io::Result<()> {
 }
 
 fn sweep_tables(in_use: &InUse) -> io::Result<()> {
+    let is_left = |table: &Table, used: &BTreeSet<String>| {
+        is_ours(&table.name) && !used.contains(&table.name)
+    };
     let left = |table: &Table| match (table.family, quiet::base(&table.name)) {
         (nftables::NETDEV, Some(base)) => !in_use.bases.contains(&base),
-        (nftables::NETDEV | nftables::ARP, None) => table.name == crate::TABLE && !in_use.shares,
-        (nftables::INET, None) => table.name == crate::TABLE && !in_use.guards,
+        (nftables::NETDEV | nftables::ARP, None) => is_left(table, &in_use.shares),
+        (nftables::INET, None) => is_left(table, &in_use.guards),
         _ => false,
     };
     for table in nftables::tables()?.into_iter().filter(left) {
@@ -159,11 +202,14 @@ pub fn clean(addresses: bool) -> Result<Option<String>, Error> {
     if addresses {
         crate::Vmacs::open()?.sweeping(true).clear()?;
     } else {
-        let listing = Error::system("listing links", "CAP_NET_ADMIN");
-        in_use.vmacs = route.links().map_err(listing)?.into_iter().map(|link| link.index).collect();
+        let listing = || Error::system("listing links and tables", "CAP_NET_ADMIN");
+        in_use.vmacs =
+            route.links().map_err(listing())?.into_iter().map(|link| link.index).collect();
         in_use.bases.clone_from(&in_use.vmacs);
         // What stays goes on dropping what it dropped.
-        (in_use.shares, in_use.guards) = (true, true);
+        let tables = nftables::tables().map_err(listing())?;
+        in_use.guards = tables.into_iter().map(|table| table.name).collect();
+        in_use.shares.clone_from(&in_use.guards);
     }
     sweep(&mut route, &in_use)?;
     Ok(None)

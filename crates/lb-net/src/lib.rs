@@ -2,7 +2,7 @@
 //!
 //! | To | there is |
 //! |---|---|
-//! | send and hear advertisements | [`AdvertSocket`] with [`Envelope`] and [`Inbox`]; one that only sends, through any link: [`AdvertSocket::open_sender`] |
+//! | send and hear advertisements | [`AdvertSocket`], told by [`Selector`](lb_election::Selector)s which, with [`Envelope`] and [`Inbox`]; one that only sends, through any link: [`AdvertSocket::open_sender`] |
 //! | add and remove addresses, list them and the links | [`RouteSocket`] |
 //! | be told when links and addresses change | [`Monitor`] |
 //! | have links with a virtual MAC | [`Vmacs`] |
@@ -45,6 +45,7 @@ mod promote;
 mod quiet;
 mod route;
 mod schedule;
+mod selection;
 mod share;
 mod timer;
 mod vmac;
@@ -54,7 +55,6 @@ pub use advert::{AdvertSocket, Family, Inbox, Interface, Received};
 pub use announce::{Announcement, Announcer, ArpForm, is_ipv6_router};
 pub use capability::require_capabilities;
 pub use error::Error;
-pub use filter::VridSet;
 pub use guard::{Guard, GuardedAddress};
 pub use leftovers::{InUse, Presence, clean, sweep};
 pub use link::MacvlanMode;
@@ -71,6 +71,3 @@ pub use share::{Balancing, Buckets, Share, SharedAddress};
 pub use timer::Timer;
 pub use vmac::{VmacSpec, Vmacs, carp_mac, vrrp_mac};
 pub use watch::{Claim, Watch};
-
-/// Name of the tables of [`Share`] and [`Guard`] that the advertiser has.
-pub const TABLE: &str = "lbd";

@@ -226,6 +226,11 @@ impl Batch {
         }
     }
 
+    /// Forgets what it holds.
+    pub(crate) fn clear(&mut self) {
+        self.received = 0;
+    }
+
     pub(crate) fn datagrams(&self) -> impl Iterator<Item = Datagram<'_>> {
         let received = self.octets.chunks_exact(PACKET_MAX).take(self.received);
         received.enumerate().map(|(index, octets)| {
@@ -238,6 +243,26 @@ impl Batch {
             }
         })
     }
+}
+
+/// How many packets a socket had no room for, modulo 2^32. `SO_MEMINFO` of `socket(7)`.
+pub(crate) fn drops(fd: &impl AsFd) -> io::Result<u32> {
+    /// `SK_MEMINFO_VARS` and `SK_MEMINFO_DROPS` of `sock_diag.h`.
+    const VARS: usize = 9;
+    const DROPS: usize = 8;
+    let mut values = [0u32; VARS];
+    let mut len = size_of_val(&values) as libc::socklen_t;
+    // SAFETY: the kernel writes `len` octets at most.
+    Errno::result(unsafe {
+        libc::getsockopt(
+            fd.as_fd().as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_MEMINFO,
+            values.as_mut_ptr().cast(),
+            &raw mut len,
+        )
+    })?;
+    Ok(values[DROPS])
 }
 
 /// Reads hop limit and destination from `len` octets of control messages. `cmsg(3)`.

@@ -12,6 +12,8 @@ use nix::sys::eventfd::{EfdFlags, EventFd};
 /// two thousand interfaces. More than that are reported in turn.
 const BATCH: usize = 4096;
 
+const ONCE: EpollFlags = EpollFlags::EPOLLIN.union(EpollFlags::EPOLLONESHOT);
+
 /// Waits until a descriptor is readable. `epoll(7)`.
 #[derive(Debug)]
 pub struct Poller {
@@ -45,6 +47,22 @@ impl Poller {
     pub fn add_edge(&self, fd: impl AsFd, token: u64) -> io::Result<()> {
         let flags = EpollFlags::EPOLLIN | EpollFlags::EPOLLET;
         Ok(self.epoll.add(fd, EpollEvent::new(flags, token))?)
+    }
+
+    /// Reports `token` once, when there is something to read; [`Poller::again`] has it reported again.
+    ///
+    /// # Errors
+    /// As [`Poller::add`].
+    pub fn add_once(&self, fd: impl AsFd, token: u64) -> io::Result<()> {
+        Ok(self.epoll.add(fd, EpollEvent::new(ONCE, token))?)
+    }
+
+    /// Reports once more what was added to be reported once.
+    ///
+    /// # Errors
+    /// When it is not watched.
+    pub fn again(&self, fd: impl AsFd, token: u64) -> io::Result<()> {
+        Ok(self.epoll.modify(fd, &mut EpollEvent::new(ONCE, token))?)
     }
 
     /// Watches it no longer.
@@ -146,6 +164,19 @@ mod tests {
             assert!(Instant::now() >= deadline);
             assert_eq!(poller.wait(Some(Duration::ZERO)).unwrap().count(), 0);
         }
+    }
+
+    #[test]
+    fn what_is_reported_once_is_silent_until_it_is_asked_for_again() {
+        let mut poller = Poller::new().unwrap();
+        let waker = Waker::new().unwrap();
+        poller.add_once(&waker, 7).unwrap();
+        waker.wake();
+        assert_eq!(poller.wait(None).unwrap().collect::<Vec<_>>(), [7]);
+        waker.wake();
+        assert_eq!(poller.wait(Some(Duration::ZERO)).unwrap().count(), 0);
+        poller.again(&waker, 8).unwrap();
+        assert_eq!(poller.wait(None).unwrap().collect::<Vec<_>>(), [8]);
     }
 
     #[test]

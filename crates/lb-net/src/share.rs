@@ -6,6 +6,7 @@ use std::net::IpAddr;
 
 use crate::membership::Memberships;
 use crate::nft::{self, mac};
+use crate::nftables::{self, Table, Watched};
 use crate::{Error, Interface, carp_mac};
 
 /// Shares of an address, as a set of the places 0 to 31 among the vhids.
@@ -149,7 +150,9 @@ impl SharedAddress {
 pub struct Share {
     table: String,
     memberships: Memberships,
+    /// `None` at first, and when nobody knows what the kernel has.
     applied: Option<Vec<SharedAddress>>,
+    rules: Watched,
 }
 
 impl Share {
@@ -160,7 +163,9 @@ impl Share {
     pub fn open(table: &str) -> Result<Self, Error> {
         let memberships = Memberships::open()
             .map_err(Error::system("opening a packet socket for shared MACs", "CAP_NET_RAW"))?;
-        Ok(Self { table: table.to_owned(), memberships, applied: None })
+        let table_of = |family| Table { family, name: table.to_owned() };
+        let rules = Watched::new([nftables::NETDEV, nftables::ARP].map(table_of));
+        Ok(Self { table: table.to_owned(), memberships, applied: None, rules })
     }
 
     /// Shares exactly these from now on, in one transaction of the kernel: no packet sees half of
@@ -169,8 +174,19 @@ impl Share {
     ///
     /// # Errors
     /// [`Error::Shares`] when there are not 1 to 32 vhids; [`Error::NoNft`], or [`Error::Nft`] with
-    /// what nft complains about. Then everything is as before.
+    /// what nft complains about. Then everything is as before, or, when nft did not end, unknown.
     pub fn apply(&mut self, wanted: &[SharedAddress]) -> Result<(), Error> {
+        let applied = self.try_apply(wanted);
+        match &applied {
+            Ok(true) => self.rules.note(),
+            Err(_) if !self.rules.are_intact() => self.applied = None,
+            Ok(false) | Err(_) => {}
+        }
+        applied.map(|_| ())
+    }
+
+    /// Whether the rules are others than before.
+    fn try_apply(&mut self, wanted: &[SharedAddress]) -> Result<bool, Error> {
         for SharedAddress { vhids, .. } in wanted {
             if !(1..=Buckets::MAX).contains(&vhids.len()) {
                 return Err(Error::Shares(vhids.len()));
@@ -178,9 +194,10 @@ impl Share {
         }
         let applied = self.applied.as_deref();
         if let Some(script) = applied.and_then(|applied| moves(&self.table, applied, wanted)) {
-            if !script.is_empty() {
-                nft::run(&script)?;
+            if script.is_empty() {
+                return Ok(false);
             }
+            nft::run(&script)?;
         } else {
             let macs = |it: &SharedAddress| -> Vec<_> {
                 let index = it.interface.index.get();
@@ -198,7 +215,17 @@ impl Share {
             self.receive(&macs)?;
         }
         self.applied = Some(wanted.to_vec());
-        Ok(())
+        Ok(true)
+    }
+
+    /// Whether somebody else has changed or deleted the rules since they were applied. If so, the next
+    /// [`Share::apply`] makes them anew.
+    pub fn is_disturbed(&mut self) -> bool {
+        let disturbed = self.applied.is_some() && !self.rules.are_intact();
+        if disturbed {
+            self.applied = None;
+        }
+        disturbed
     }
 
     fn receive(&mut self, macs: &BTreeSet<(u32, [u8; 6])>) -> Result<(), Error> {

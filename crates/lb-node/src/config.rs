@@ -6,6 +6,9 @@ use std::time::Duration;
 
 use lb_carp::Pace;
 use lb_config::model::{CarpInstance, CarpNode, Family, Peers, VirtualRouter, VrrpInstance};
+use lb_election::Selector;
+
+use crate::protocol;
 
 /// Where CARP is advertised over IPv6, whatever is configured for IPv4.
 const CARP_GROUP_6: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 0x12);
@@ -145,6 +148,12 @@ impl InstanceConfig {
             }
         };
         [inet.then_some(Family::Inet), inet6.then_some(Family::Inet6)].into_iter().flatten()
+    }
+
+    /// What every advertisement of a family shows that it accepts.
+    #[must_use]
+    pub fn selector(&self, family: Family) -> Selector {
+        protocol::selector(self, family)
     }
 
     /// The multicast group of a family; `None` for unicast.

@@ -70,7 +70,8 @@ impl Node {
     }
 
     /// Removes VIPs that are here although nobody of this host is MASTER, at the start and after a
-    /// reload: of an earlier life, or put there by somebody. An owner's may be there by right.
+    /// reload: of an earlier life, or put there by somebody. An owner's may be there by right. Those of an
+    /// instance that the reload removes go when it lets go of them.
     pub(crate) fn remove_leftovers(&mut self, now: Instant, out: &mut Vec<Action>) {
         let present = self.links.addresses();
         // Of an instance with several vhids they stay if one of these resumes or takes part.
@@ -87,7 +88,10 @@ impl Node {
                 continue;
             }
             let mut vips = slot.owned_vips(&self.links);
-            vips.retain(|vip| present.contains(&(vip.link, vip.address.address)));
+            vips.retain(|vip| {
+                let (link, address) = (vip.link, vip.address.address);
+                present.contains(&(link, address)) && !self.is_held_by_other(id, link, address)
+            });
             for vip in &vips {
                 self.links.set_address(vip.link, vip.address.address, false);
             }
@@ -109,8 +113,12 @@ impl Node {
         if let Some(id) = self.demux.find(link, &packet, |id| self.slot(id)) {
             self.notice_lateness(now, id, out);
             self.inspect(now, id, &packet, out);
+            let accepted = |node: &Self| node.slot(id).map_or(0, |slot| slot.protocol.accepted());
+            let before = accepted(self);
             self.drive(now, id, Input::Packet(packet), out);
-            self.last_word_heard(now, id, packet.source, out);
+            if accepted(self) > before {
+                self.last_word_heard(now, id, packet.source, out);
+            }
             self.inspect_interval(now, id, packet.source, out);
             if self.somebody_leaves() {
                 self.part(id, out);
@@ -123,13 +131,23 @@ impl Node {
         self.phase == Phase::Stopping || !self.departing.is_empty()
     }
 
-    /// Handles every deadline up to `now`, and of masters those that may come a little early.
-    pub(crate) fn run_timers(&mut self, now: Instant, out: &mut Vec<Action>) {
+    /// Handles every deadline up to `now` of the instances that are meant, and of masters those that may
+    /// come a little early.
+    pub(crate) fn run_timers(
+        &mut self,
+        now: Instant,
+        is_meant: impl Fn(&Slot) -> bool,
+        out: &mut Vec<Action>,
+    ) {
         let horizon = now + MAX_SLACK;
         while let Some((at, id)) = self.deadlines.pop(horizon) {
             let Some(slot) = self.slot_mut(id) else { continue };
             if slot.armed.take_if(|armed| *armed == at).is_none() {
                 continue; // a stale entry
+            }
+            if !is_meant(slot) {
+                self.later.push(id);
+                continue;
             }
             self.notice_lateness(now, id, out);
             self.time_passes(now, id, out);

@@ -63,10 +63,26 @@ impl Plan {
 }
 
 impl Node {
-    /// Whether every instance that a reload has removed has let go of its addresses.
+    /// Whether nobody holds addresses of an earlier plan: every instance that a reload has removed has
+    /// let go, and none is MASTER no longer and has not yet.
     #[must_use]
     pub fn is_settled(&self) -> bool {
-        self.departing.is_empty()
+        self.departing.is_empty() && self.living().all(|slot| slot.release_at().is_none())
+    }
+
+    /// What has to be guarded by the plan in force, with the virtual MACs by the names that they have.
+    #[must_use]
+    pub fn guarded(&self, plan: &Plan) -> Guarded {
+        let mut guarded = plan.guarded();
+        for slot in self.living().filter(|slot| slot.config.is_guarded()) {
+            let router = slot.config.router();
+            for vip in router.vips.iter().chain(&router.excluded_vips) {
+                if let Some(on) = guarded.get_mut(&vip.address) {
+                    on.extend(slot.vmac_of(vip).map(str::to_owned));
+                }
+            }
+        }
+        guarded
     }
 
     /// Why an instance must not hold its addresses: they would accept packets.

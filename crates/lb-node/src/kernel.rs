@@ -142,10 +142,11 @@ impl Node {
         // VIPs are no sources, except for their owner. They are many: of those that are here by our
         // will not even keep a note.
         let owned = vip_of.iter().any(|id| self.slot(*id).is_some_and(|slot| slot.owner()));
-        if self.phase == Phase::Running && !vip_of.is_empty() && !owned {
-            let held =
-                |id: &InstanceId| self.slot(*id).is_some_and(|slot| slot.held.has(link, address));
-            if !(vip_of.iter().any(held) || self.balance.has(link, address)) {
+        let held =
+            |id: &InstanceId| self.slot(*id).is_some_and(|slot| slot.held.has(link, address));
+        let leaves = self.departing.iter().any(held);
+        if self.phase == Phase::Running && (!vip_of.is_empty() || leaves) && !owned {
+            if !(leaves || vip_of.iter().any(held) || self.balance.has(link, address)) {
                 self.links.set_address(link, address, present);
             }
             return;

@@ -47,14 +47,11 @@ impl Slot {
     }
 
     /// Whether somebody has to be told: not when advertisements themselves lead switches to all
-    /// addresses, because both come from one virtual MAC. Nor with an authentication header: its
-    /// numbers are one sequence for all routers, and a word that the master does not take would make
-    /// its next advertisement a replay.
+    /// addresses, because both come from one virtual MAC.
     fn may_mislead(&self, links: &super::Links) -> bool {
         let spoken = self.speaks_through(links);
         self.config.router().handover
             && shares::balanced(self).is_none()
-            && !self.config.has_ah()
             && self.vips(links).any(|(link, _)| Some(link) != spoken)
     }
 }
@@ -92,7 +89,7 @@ impl Node {
         }
     }
 
-    /// An instance has heard a router, which may be the master that is to be told, or its answer.
+    /// An instance has accepted an advertisement of a router, which may be the master that is to be told, or its answer.
     pub(crate) fn last_word_heard(
         &mut self,
         now: Instant,

@@ -117,6 +117,8 @@ pub struct Node {
     /// Slots that are `None`.
     free: Vec<InstanceId>,
     startup_delay: Duration,
+    /// Advertisements with an authentication header are numbered above this one.
+    number: u32,
     /// Names to resume as MASTER.
     adopt: BTreeSet<String>,
     phase: Phase,
@@ -198,6 +200,7 @@ impl Node {
             departed: Vec::new(),
             free: Vec::new(),
             startup_delay: plan.startup_delay,
+            number: 0,
             adopt: adopt.clone(),
             phase: Phase::New,
             maintenance: None,
@@ -218,6 +221,15 @@ impl Node {
         node
     }
 
+    /// Numbers advertisements with `auth_type AH` above this one; to be called before the start. Peers
+    /// refuse numbers that they have heard: the seconds since 1970 are more than any router has sent,
+    /// because version 2 sends one a second, and more than an earlier process here began with.
+    pub fn number_from(&mut self, number: u32) {
+        self.number = number;
+        let slots = self.slots.iter_mut().flatten();
+        slots.for_each(|slot| slot.protocol.number_from(number));
+    }
+
     /// Takes one input at `now` and pushes what to do, in the order to do it.
     ///
     /// Never blocks, reads a clock or fails. `now` never goes backwards. What many instances do at
@@ -235,9 +247,12 @@ impl Node {
             (Phase::Running | Phase::Stopping, Input::Packet { link, packet }) => {
                 self.packet(now, link, packet, out);
             }
+            (Phase::Running | Phase::Stopping, Input::Advertise) => {
+                self.run_timers(now, Slot::advertises, out);
+            }
             (Phase::Running | Phase::Stopping, Input::Timer) => {
                 self.run_process_timers(now, out);
-                self.run_timers(now, out);
+                self.run_timers(now, |_| true, out);
                 batch(&mut out[first..]);
             }
             (Phase::New | Phase::Running | Phase::Stopping, Input::Link { link, name, up }) => {

@@ -39,6 +39,9 @@ pub enum Input<'a> {
     /// Everything known about links, addresses, files and processes has been told: begin. Once, and
     /// first of all but [`Input::Link`], [`Input::Address`], [`Input::File`] and [`Input::Process`].
     Start,
+    /// Masters whose advertisement is due are to send it; nothing else is timed by this. It may be given
+    /// before what waits in the sockets, so that no flood holds advertisements up.
+    Advertise,
     /// A deadline may have passed. Early and repeated ones are harmless.
     ///
     /// After a late wake-up give what waits in the sockets first: a backup whose master's

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::{Duration, Instant};
 
 use lb_config::model;
-use lb_election::{Input, Peer, Role};
+use lb_election::{Family, Input, Peer, Role, Selector};
 
 use crate::config::{InstanceConfig, ProtocolKind};
 use crate::conflict::Kind;
@@ -20,6 +20,17 @@ pub enum Advert {
     Vrrp(lb_vrrp::Content),
     /// Of CARP.
     Carp(lb_carp::Advert),
+}
+
+impl Advert {
+    /// Its number with `auth_type AH`; else 0.
+    #[must_use]
+    pub fn number(&self) -> u32 {
+        match self {
+            Self::Vrrp(content) => content.number,
+            Self::Carp(_) => 0,
+        }
+    }
 }
 
 /// The rule of its protocol that a packet breaks.
@@ -290,6 +301,30 @@ impl Protocol {
         }
     }
 
+    /// The last number of advertisements with an authentication header; 0 without.
+    pub(crate) fn number(&self) -> u32 {
+        match self {
+            Self::Vrrp(instance) => instance.number(),
+            Self::Carp(_) => 0,
+        }
+    }
+
+    /// Numbers those above this one.
+    pub(crate) fn number_from(&mut self, number: u32) {
+        match self {
+            Self::Vrrp(instance) => instance.number_from(number),
+            Self::Carp(_) => {}
+        }
+    }
+
+    /// How many advertisements it has accepted.
+    pub(crate) fn accepted(&self) -> u64 {
+        match self {
+            Self::Vrrp(instance) => instance.counters().advert_rcvd,
+            Self::Carp(instance) => instance.counters().advert_rcvd,
+        }
+    }
+
     pub(crate) fn ignore_until(&mut self, until: Instant) {
         match self {
             Self::Vrrp(instance) => instance.ignore_until(until),
@@ -315,6 +350,17 @@ impl Protocol {
             (Self::Vrrp(_), Advert::Carp(_)) | (Self::Carp(_), Advert::Vrrp(_)) => {}
         }
         None
+    }
+}
+
+/// What every advertisement of a family shows that an instance accepts.
+pub(crate) fn selector(config: &InstanceConfig, family: model::Family) -> Selector {
+    match config {
+        InstanceConfig::Vrrp(config) => vrrp::config(config, None).selector(),
+        InstanceConfig::Carp(carp) => carp::config(carp, None).selector(match family {
+            model::Family::Inet => Family::Inet,
+            model::Family::Inet6 => Family::Inet6,
+        }),
     }
 }
 

@@ -50,6 +50,9 @@ pub struct Header {
     pub seed: u64,
     /// Names of the instances that resumed as MASTER.
     pub adopt: BTreeSet<String>,
+    /// Advertisements with `auth_type AH` are numbered above this one.
+    #[serde(default)]
+    pub number: u32,
     /// The configuration in force, as TOML.
     pub config: String,
 }
@@ -62,6 +65,8 @@ pub enum Entry {
     Node(Header),
     /// [`Input::Start`]
     Start,
+    /// [`Input::Advertise`]
+    Advertise,
     /// [`Input::Timer`]; those before any deadline are left out, as they do nothing.
     Timer,
     /// [`Input::Packet`]
@@ -265,6 +270,7 @@ impl Entry {
     pub fn of(input: &Input<'_>) -> Option<Self> {
         Some(match input {
             Input::Start => Self::Start,
+            Input::Advertise => Self::Advertise,
             Input::Timer => Self::Timer,
             Input::Packet { link, packet } => Self::Packet {
                 link: *link,
@@ -318,6 +324,7 @@ impl Entry {
     pub fn input(&self) -> Option<Input<'_>> {
         Some(match self {
             Self::Start => Input::Start,
+            Self::Advertise => Input::Advertise,
             Self::Timer => Input::Timer,
             Self::Packet { link, source, destination, ttl, declared_len, ah, payload } => {
                 let (source, destination) = (*source, *destination);
@@ -415,6 +422,7 @@ mod tests {
             monotonic: 77,
             seed: u64::MAX,
             adopt: ["VI_1".to_owned()].into(),
+            number: 5,
             config: "[global]\n".into(),
         };
         let (name, state) = (Some("VI_1".to_owned()), Some(maintenance));

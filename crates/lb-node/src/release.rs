@@ -104,17 +104,27 @@ impl Node {
         }
     }
 
-    /// Removes addresses, except those that another instance of this host holds by now, and those
-    /// that have gone with their link.
+    /// Whether another instance holds an address, be it one that a reload has removed.
+    pub(crate) fn is_held_by_other(
+        &self,
+        id: InstanceId,
+        link: LinkIndex,
+        address: IpAddr,
+    ) -> bool {
+        let users = self.vip_users.of(address).chain(self.departing.iter().copied());
+        users
+            .filter(|user| *user != id)
+            .any(|other| self.slot(other).is_some_and(|slot| slot.held.has(link, address)))
+    }
+
+    /// Removes addresses, except those that another instance of this host holds, and those that have
+    /// gone with their link.
     pub(crate) fn drop_vips(&self, id: InstanceId, mut vips: Vec<Vip>, out: &mut Vec<Action>) {
         vips.retain(|vip| {
             let (link, address) = (vip.link, vip.address.address);
-            let mut others = self.vip_users.of(address).filter(|user| *user != id);
-            let held = others.any(|other| {
-                let slot = self.slot(other).filter(|slot| slot.role() == Role::Master);
-                slot.is_some_and(|slot| slot.held.has(link, address))
-            });
-            self.links.get(link).is_some() && !held && !self.balance.has(link, address)
+            self.links.get(link).is_some()
+                && !self.is_held_by_other(id, link, address)
+                && !self.balance.has(link, address)
         });
         if !vips.is_empty() {
             out.push(Action::RemoveVips { instance: id, vips });
@@ -154,6 +164,8 @@ impl Node {
         self.departing.push(id);
         self.say_last_word(now, id, out);
         self.apply(now, id, Input::Shutdown, out);
+        // If it comes back it must not begin with a number that its peers have heard.
+        self.number = self.number.max(self.slot(id).map_or(0, |slot| slot.protocol.number()));
         let name = |id: InstanceId| self.slot(id).map(|slot| slot.config.name());
         // What is told of a new instance of this name has to come after what is told of this one.
         if self.order.iter().any(|other| name(*other) == name(id)) {

@@ -100,7 +100,9 @@ impl Node {
                 Some(id) => id,
                 None => {
                     let (group, seed) = (group.map(|group| together[group]), self.seeds.next());
-                    self.allocate(Slot::new(config.clone(), group, seed))
+                    let mut slot = Slot::new(config.clone(), group, seed);
+                    slot.protocol.number_from(self.number);
+                    self.allocate(slot)
                 }
             };
             self.order.push(id);

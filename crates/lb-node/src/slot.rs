@@ -262,6 +262,11 @@ impl Slot {
         self.protocol.role()
     }
 
+    /// Whether its protocol's timer is for the next advertisement as MASTER.
+    pub(crate) fn advertises(&self) -> bool {
+        self.role() == Role::Master && !self.protocol.leaving()
+    }
+
     /// Everything it is timed by.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         let own = [self.protocol.deadline(), self.garp.deadline(), self.release_at()];

@@ -597,6 +597,23 @@ fn a_master_that_misses_an_advertisement_says_so_once_a_second() {
 }
 
 #[test]
+fn what_is_due_of_masters_leaves_before_packets_are_read_and_nothing_else_happens() {
+    let mut net = pair();
+    let due = net.hosts[0].node.deadline().expect("a master has a timer");
+    let late = due + Duration::from_millis(500);
+    let mut actions = Vec::new();
+    net.hosts[0].node.handle(late, Input::Advertise, &mut actions);
+    assert!(matches!(&actions[..], [Action::Send { .. }]), "{actions:?}");
+    assert!(net.hosts[0].node.deadline().is_some_and(|deadline| deadline > late));
+    // A backup's timer is judged when everything has been heard that came before it.
+    let due = net.hosts[1].node.deadline().expect("a backup has a timer");
+    actions.clear();
+    net.hosts[1].node.handle(due + Duration::from_secs(60), Input::Advertise, &mut actions);
+    assert_eq!(actions, []);
+    assert_eq!(net.hosts[1].node.deadline(), Some(due), "it is still due");
+}
+
+#[test]
 fn a_backup_whose_host_stood_still_listens_and_says_so() {
     let mut net = pair();
     net.story();

@@ -154,7 +154,7 @@ impl Trigger {
     pub(crate) fn of(input: &Input<'_>) -> Self {
         match input {
             Input::Start => Self::Start,
-            Input::Timer => Self::Timer,
+            Input::Advertise | Input::Timer => Self::Timer,
             Input::Packet { link, packet } => {
                 Self::Packet { link: *link, from: packet.source, said: Said::of(packet) }
             }

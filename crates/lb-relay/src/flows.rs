@@ -20,6 +20,19 @@ const AT_WORK: Duration = Duration::from_secs(1);
 /// Places that are looked at to find an idle one.
 const SEARCH: usize = 64;
 
+/// How full a relay is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Clients {
+    /// Clients that are served now.
+    pub now: u64,
+    /// Clients that there is room for; one service has half of it.
+    pub most: u64,
+    /// Idle clients that lost their place to another, since the start.
+    pub displaced: u64,
+    /// Clients that were turned away, because all places were taken and nobody was idle, since the start.
+    pub refused: u64,
+}
+
 /// All places of a relay.
 #[derive(Debug)]
 pub struct Flows {
@@ -58,9 +71,14 @@ impl Flows {
         Self { most: most.max(2), taken: AtomicUsize::new(0), displaced, refused }
     }
 
-    /// Clients that lost their place to another, and clients that found none.
-    pub fn counts(&self) -> (u64, u64) {
-        (self.displaced.load(Relaxed), self.refused.load(Relaxed))
+    /// How full it is.
+    pub fn clients(&self) -> Clients {
+        Clients {
+            now: self.taken.load(Relaxed) as u64,
+            most: self.most as u64,
+            displaced: self.displaced.load(Relaxed),
+            refused: self.refused.load(Relaxed),
+        }
     }
 }
 
@@ -151,7 +169,7 @@ mod tests {
         first.activity.touch();
         let third = service.take().expect("the place of the second");
         tokio::time::timeout(Duration::ZERO, second.displaced.notified()).await.expect("told");
-        assert_eq!(all.counts(), (1, 1));
+        assert_eq!(all.clients(), Clients { now: 3, most: 4, displaced: 1, refused: 1 });
         drop((first, second, third));
         assert!(service.take().is_some());
         let other = Arc::new(ServiceFlows::new(all));

@@ -32,6 +32,7 @@ mod tcp;
 mod udp;
 mod unsent;
 
+pub use flows::Clients;
 pub use relay::{Error, Options, Relay};
 pub use sockets::Egress;
 

@@ -19,6 +19,7 @@ use tokio::task::AbortHandle;
 use tracing::{info, warn};
 
 use crate::balance::Balance;
+use crate::flows::Clients;
 use crate::scheduler::nearest;
 use crate::site::{Context, Site};
 use crate::sockets::{self, Egress};
@@ -33,8 +34,8 @@ pub struct Options {
     pub egress: Egress,
     /// A server that has not answered by then is passed over.
     pub connect_timeout: Duration,
-    /// While a server is silent for this long, another is tried beside it; as RFC 8305 §5 has it
-    /// between addresses.
+    /// While a server is silent for this long, another is tried beside it, two at a time; as RFC 8305 §5
+    /// has it between addresses.
     pub attempt_delay: Duration,
     /// A TCP connection in which nothing moves is reset after this.
     pub tcp_timeout: Duration,
@@ -42,8 +43,8 @@ pub struct Options {
     pub tcp_fin_timeout: Duration,
     /// A UDP client that says and hears nothing is forgotten after this.
     pub udp_timeout: Duration,
-    /// Clients at once, and half as many of one service. A TCP client takes two descriptors, and two
-    /// more while much moves; one of UDP takes one.
+    /// Clients at once, and half as many of one service. A TCP client takes two descriptors, three while
+    /// its server is silent, and two more while much moves; one of UDP takes one.
     pub most_flows: usize,
 }
 
@@ -135,6 +136,12 @@ impl Relay {
             replaced: BTreeSet::new(),
             explained: false,
         })
+    }
+
+    /// How full it is.
+    #[must_use]
+    pub fn clients(&self) -> Clients {
+        self.context.flows.clients()
     }
 
     fn make_so(&mut self, key: &ServiceKey, want: &Service) -> Result<usize, String> {

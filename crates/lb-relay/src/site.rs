@@ -11,7 +11,7 @@ use socket2::{Socket, Type};
 use tracing::warn;
 
 use crate::balance::{Balance, Lease};
-use crate::flows::{Flows, Place, ServiceFlows};
+use crate::flows::{Clients, Flows, Place, ServiceFlows};
 use crate::pump::Pipes;
 use crate::{Options, guard, sockets};
 
@@ -86,8 +86,7 @@ impl Site {
             let mut told = guard(&self.context.told);
             if told.is_none_or(|before| now.duration_since(before) >= TELL) {
                 *told = Some(now);
-                let (displaced, refused) = self.context.flows.counts();
-                let most = self.context.options.most_flows;
+                let Clients { most, displaced, refused, .. } = self.context.flows.clients();
                 warn!(
                     "{}: no place for another client: of {most} places a service has half, and nobody is idle; so \
                      far {refused} clients were turned away and {displaced} idle ones gave their place; raise the \

@@ -1,12 +1,12 @@
 //! TCP services: accept, find a server that answers, move octets until both sides are done.
 
+use std::future::pending;
 use std::io;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::StreamExt;
-use futures_util::stream::FuturesUnordered;
 use lb_pool::DestinationKey;
 use socket2::Type;
 use tokio::net::{TcpListener, TcpStream};
@@ -51,7 +51,11 @@ async fn relay(mut client: TcpStream, peer: SocketAddr, site: &Site) {
         let _ = client.set_zero_linger();
         return;
     };
-    let Some((mut server, mut lease)) = reach(peer, site).await else {
+    let reached = tokio::select! {
+        reached = reach(peer, site) => reached,
+        () = place.displaced.notified() => None,
+    };
+    let Some((mut server, mut lease)) = reached else {
         reset(&client).await;
         return;
     };
@@ -86,36 +90,41 @@ async fn relay(mut client: TcpStream, peer: SocketAddr, site: &Site) {
 /// Connects to a server. One that refuses is passed over for the next, and while one is silent
 /// another is tried beside it, which IPVS cannot do: a client is turned away only when no server is
 /// left. A sticky client waits for its own server, which the second attempt would change.
+///
+/// Two are tried at a time, so that a client whose servers are silent holds no more descriptors than one
+/// that is served: the next one takes the place of the one that has been silent longest.
 async fn reach(peer: SocketAddr, site: &Site) -> Option<(TcpStream, Lease)> {
     let options = &site.context.options;
     let impatient = !guard(&site.balance).is_sticky();
     let mut tried: Vec<DestinationKey> = Vec::new();
-    let mut attempts = FuturesUnordered::new();
+    let (mut older, mut newer) = (None, None);
     let mut failure = None;
     loop {
-        let more = match site.assign(peer, &tried) {
-            Some((lease, server)) => {
-                tried.push(lease.key());
-                attempts.push(attempt(server, peer, lease, site));
-                true
+        let next = site.assign(peer, &tried);
+        let more = next.is_some();
+        if let Some((lease, server)) = next {
+            tried.push(lease.key());
+            if let Some(before) = newer.replace(Box::pin(attempt(server, peer, lease, site))) {
+                older = Some(before);
             }
-            None => false,
+        } else if older.is_none() && newer.is_none() {
+            break;
+        }
+        let done = tokio::select! {
+            done = end_of(&mut older) => done,
+            done = end_of(&mut newer) => done,
+            () = sleep(options.attempt_delay), if more && impatient => continue,
         };
-        let silence = sleep(options.attempt_delay);
-        tokio::select! {
-            done = attempts.next() => match done {
-                Some(Ok(reached)) => {
-                    site.report_reached();
-                    return Some(reached);
-                }
-                Some(Err(error)) if sockets::is_shortage(&error) => {
-                    site.context.report_shortage(&error);
-                    return None;
-                }
-                Some(Err(error)) => failure = Some(error),
-                None => break,
-            },
-            () = silence, if more && impatient => {}
+        match done {
+            Ok(reached) => {
+                site.report_reached();
+                return Some(reached);
+            }
+            Err(error) if sockets::is_shortage(&error) => {
+                site.context.report_shortage(&error);
+                return None;
+            }
+            Err(error) => failure = Some(error),
         }
     }
     match failure {
@@ -123,6 +132,14 @@ async fn reach(peer: SocketAddr, site: &Site) -> Option<(TcpStream, Lease)> {
         None => debug!("{}: no server takes a connection", site.key),
     }
     None
+}
+
+/// Waits for the end of an attempt, which is none after it; for ever where there is none.
+async fn end_of<T>(attempt: &mut Option<Pin<Box<impl Future<Output = T>>>>) -> T {
+    let Some(running) = attempt else { return pending().await };
+    let done = running.await;
+    *attempt = None;
+    done
 }
 
 /// Connects to one server for as long as its lease holds.

@@ -2,6 +2,7 @@
 
 mod common;
 
+use std::fs;
 use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -131,6 +132,67 @@ async fn while_a_server_is_silent_another_answers() {
         relay.connections(&tcp(vip)).values().all(|c| c.active + c.inactive == 0)
     })
     .await;
+}
+
+/// Connection requests to any of these that are not answered yet. `/proc/net/tcp`, TCP_SYN_SENT.
+fn unanswered(servers: &[(SocketAddr, u32)]) -> usize {
+    let table = fs::read_to_string("/proc/self/net/tcp").unwrap();
+    let to = |line: &str| {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        let port = fields.get(2)?.split(':').nth(1)?;
+        (fields.get(3) == Some(&"02")).then(|| u16::from_str_radix(port, 16).ok())?
+    };
+    table
+        .lines()
+        .filter_map(to)
+        .filter(|port| servers.iter().any(|(at, _)| at.port() == *port))
+        .count()
+}
+
+#[tokio::test]
+async fn silent_servers_are_passed_over_two_at_a_time() {
+    let mut queues = Vec::new();
+    let mut servers = Vec::new();
+    for _ in 0..8 {
+        let (address, queue) = silent().await;
+        servers.push((address, 1));
+        queues.push(queue);
+    }
+    let all = [&servers[..], &[(named(7).await, 1)]].concat();
+    let options = Options {
+        connect_timeout: Duration::from_secs(60),
+        attempt_delay: Duration::from_millis(50),
+        ..Options::default()
+    };
+    let (vip, mut relay) = (free_address(), Relay::start(options).unwrap());
+    relay.apply(&tcp(vip), Some(&service(Scheduler::Rr, &all))).unwrap();
+    for _ in 0..9 {
+        let (mut most, answered) = (0, who(vip));
+        tokio::pin!(answered);
+        let name = loop {
+            match timeout(Duration::from_millis(10), &mut answered).await {
+                Ok(name) => break name,
+                Err(_) => most = most.max(unanswered(&servers)),
+            }
+        };
+        assert!(name == 7 && most <= 2, "{most} connections at a time");
+    }
+}
+
+#[tokio::test]
+async fn a_client_whose_server_is_silent_gives_its_place_to_another() {
+    let (silent, _queue) = silent().await;
+    let options =
+        Options { connect_timeout: Duration::from_secs(60), most_flows: 2, ..Options::default() };
+    let (vip, mut relay) = (free_address(), Relay::start(options).unwrap());
+    relay.apply(&tcp(vip), Some(&service(Scheduler::Rr, &[(silent, 1)]))).unwrap();
+    let mut first = TcpStream::connect(vip).await.unwrap();
+    eventually("the first has its place", || relay.clients().now == 1).await;
+    tokio::time::sleep(Duration::from_millis(1_100)).await; // then it counts as idle
+    let _second = TcpStream::connect(vip).await.unwrap();
+    let end = timeout(Duration::from_secs(10), first.read_u8()).await.expect("an end");
+    assert_eq!(end.unwrap_err().kind(), io::ErrorKind::ConnectionReset);
+    assert_eq!(relay.clients().displaced, 1);
 }
 
 #[tokio::test]

@@ -45,11 +45,12 @@ fn prepare(owner: Option<ScriptOwner>, started: &Started) -> io::Result<()> {
         let normal = libc::sched_param { sched_priority: 0 };
         libc::sched_setscheduler(0, libc::SCHED_OTHER, &raw const normal);
         libc::setpriority(libc::PRIO_PROCESS, 0, started.nice);
-        for (resource, limit) in &started.limits {
-            libc::setrlimit(*resource, limit);
-        }
+        // Before the limits: those may leave no room for another open file.
         if started.spared {
             be_no_more_spared();
+        }
+        for (resource, limit) in &started.limits {
+            libc::setrlimit(*resource, limit);
         }
         // Linux before 5.11 cannot mark, and then only ours, all marked, are closed.
         libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC);

@@ -59,13 +59,14 @@ pub enum CannotRun {
     /// The configuration says so: there is no such user, for example.
     #[error("{0}")]
     Unusable(String),
-    /// Somebody else than root decides what would run as root (`enable_script_security`).
+    /// Somebody else than root decides what would run as root (`enable_script_security`), or who does
+    /// cannot be found out.
     #[error("{program} is not secure: {problem}")]
     Insecure {
         /// Its path.
         program: String,
         /// Who could change what.
-        problem: String,
+        problem: security::Problem,
     },
     /// The program is missing, no program, or not for this user.
     #[error("{program}: {source}")]
@@ -75,6 +76,9 @@ pub enum CannotRun {
         /// As `execve(2)`.
         source: io::Error,
     },
+    /// The kernel lets nobody watch it (`pidfd_open(2)`), so it was ended at once.
+    #[error("it cannot be watched: {0}")]
+    Watch(io::Error),
     /// This host is short of processes, descriptors or memory, which says nothing about the script.
     #[error("this host is short of something: {0}")]
     Local(io::Error),
@@ -111,27 +115,44 @@ pub fn start(script: &Script, extra: &[String]) -> Result<Running, CannotRun> {
     };
     if script.secure {
         let runs_as = script.owner.unwrap_or_else(own);
-        security::check(&RealSystem, Path::new(program), runs_as)
-            .map_err(|problem| CannotRun::Insecure { program: program.clone(), problem })?;
+        security::check(&RealSystem, Path::new(program), runs_as).map_err(
+            |problem| match problem {
+                security::Problem::Unknown { source, .. } if is_shortage(&source) => {
+                    CannotRun::Local(source)
+                }
+                problem => CannotRun::Insecure { program: program.clone(), problem },
+            },
+        )?;
     }
-    let child = child::spawn(script, extra).map_err(|source| classify(program, source))?;
-    Running::new(child).map_err(CannotRun::Local)
+    let child = child::spawn(script, extra).map_err(|source| {
+        classify(source, |source| CannotRun::Program { program: program.clone(), source })
+    })?;
+    Running::new(child).map_err(|error| classify(error, CannotRun::Watch))
 }
 
 fn own() -> ScriptOwner {
     RealSystem.own()
 }
 
-fn classify(program: &str, source: io::Error) -> CannotRun {
-    match source.raw_os_error().map(Errno::from_raw) {
+/// An error as what this host is short of, else as something else.
+fn classify(error: io::Error, other: impl FnOnce(io::Error) -> CannotRun) -> CannotRun {
+    if is_shortage(&error) { CannotRun::Local(error) } else { other(error) }
+}
+
+/// Whether an error of a system call says that this host is short of processes, descriptors, memory or
+/// time just now, and nothing about what was to be done.
+#[must_use]
+pub fn is_shortage(error: &io::Error) -> bool {
+    matches!(
+        error.raw_os_error().map(Errno::from_raw),
         Some(
             Errno::EAGAIN
-            | Errno::ENOMEM
-            | Errno::EMFILE
-            | Errno::ENFILE
-            | Errno::ENOSPC
-            | Errno::EINTR,
-        ) => CannotRun::Local(source),
-        _ => CannotRun::Program { program: program.to_owned(), source },
-    }
+                | Errno::ENOMEM
+                | Errno::ENOBUFS
+                | Errno::EMFILE
+                | Errno::ENFILE
+                | Errno::ENOSPC
+                | Errno::EINTR
+        )
+    )
 }

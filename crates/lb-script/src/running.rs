@@ -8,12 +8,13 @@
 #![allow(unsafe_code)]
 
 use std::io;
-use std::os::fd::{FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, FromRawFd, OwnedFd};
 use std::process::{Child, ExitStatus};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use tokio::io::Interest;
@@ -25,6 +26,9 @@ use crate::Outcome;
 
 /// From SIGTERM to SIGKILL.
 pub const GRACE: Duration = Duration::from_secs(2);
+
+/// From SIGKILL until nobody waits any longer. What SIGKILL ends has ended long before.
+const LAST_WAIT: Duration = Duration::from_millis(500);
 
 /// Between two looks at whether a group is empty.
 const LOOK: Duration = Duration::from_millis(20);
@@ -99,6 +103,9 @@ impl Running {
     /// Waits for the end, which comes by SIGTERM after `limit` and by SIGKILL [`GRACE`] later. Cancel
     /// safe.
     ///
+    /// A script that hangs in the kernel outlives that, and has timed out all the same:
+    /// [`has_ended`](Self::has_ended) tells.
+    ///
     /// # Errors
     /// As [`wait`](Self::wait).
     pub async fn wait_at_most(&mut self, limit: Duration) -> io::Result<Outcome> {
@@ -111,15 +118,21 @@ impl Running {
         }
     }
 
-    /// Asks the group to end and waits until its leader has ended, after `grace` by SIGKILL. What
-    /// outlives the leader is ended when this is dropped. Cancel safe.
+    /// Asks the group to end and waits until its leader has ended, after `grace` by SIGKILL, but not for
+    /// one that survives that. What outlives the leader is ended when this is dropped. Cancel safe.
     pub async fn end(&mut self, grace: Duration) {
         let Some(group) = &mut self.0 else { return };
         group.ask();
         if timeout(grace, group.exited()).await.is_err() {
             group.signal(Signal::SIGKILL);
-            group.exited().await;
+            let _ = timeout(LAST_WAIT, group.exited()).await;
         }
+    }
+
+    /// Whether its leader has ended. One that was asked to end and has not is not to be started again.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        self.0.as_ref().is_none_or(Group::has_exited)
     }
 }
 
@@ -141,10 +154,17 @@ impl Group {
         let _ = self.exit.readable().await;
     }
 
+    /// The same without waiting.
+    fn has_exited(&self) -> bool {
+        let mut exit = [PollFd::new(self.exit.get_ref().as_fd(), PollFlags::POLLIN)];
+        poll(&mut exit, PollTimeout::ZERO).is_ok_and(|ready| ready > 0)
+    }
+
+    /// Collects the leader, which has ended; does not wait for it if it has not.
     fn collect(&mut self) -> io::Result<ExitStatus> {
-        let status = self.leader.wait();
+        let status = self.leader.try_wait()?.ok_or(io::ErrorKind::WouldBlock)?;
         self.collected = true;
-        status
+        Ok(status)
     }
 
     /// Asks the whole group to end, once.

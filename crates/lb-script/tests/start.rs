@@ -4,9 +4,11 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::{PermissionsExt, chown, symlink};
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use lb_config::model::{Script, ScriptOwner};
-use lb_script::{CannotRun, start};
+use lb_script::{CannotRun, GRACE, Outcome, start};
+use nix::sched::{CloneFlags, unshare};
 use nix::sys::signal::{SigSet, Signal};
 use nix::unistd::geteuid;
 
@@ -54,7 +56,8 @@ async fn a_script_has_default_signals_whatever_the_daemon_blocks_or_ignores() {
 async fn a_script_is_not_spared_when_memory_runs_out_and_has_the_old_limits() {
     let spare = |score: &str| fs::write("/proc/self/oom_score_adj", score);
     if spare("-1").is_err() {
-        return; // only root can ask to be spared
+        lb_skip::skip("only root can ask to be spared");
+        return;
     }
     lb_script::remember_limits();
     let (soft, hard) =
@@ -74,7 +77,8 @@ async fn a_script_is_not_spared_when_memory_runs_out_and_has_the_old_limits() {
 #[tokio::test]
 async fn a_script_runs_as_its_owner_without_supplementary_groups() {
     if !geteuid().is_root() {
-        return; // only root can become somebody else
+        lb_skip::skip("only root can become somebody else");
+        return;
     }
     let mut script = sh("test \"$(id -u) $(id -g) $(id -G)\" = '65534 65534 65534'");
     script.owner = Some(ScriptOwner { uid: 65534, gid: 65534 });
@@ -104,7 +108,8 @@ async fn a_program_that_is_missing_or_none_cannot_be_run() {
 #[tokio::test]
 async fn who_may_swap_a_link_does_not_become_root() {
     if !geteuid().is_root() {
-        return; // only root has something to lose
+        lb_skip::skip("only root has something to lose");
+        return;
     }
     let dir = tempfile::tempdir().unwrap();
     fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
@@ -141,4 +146,74 @@ async fn who_may_swap_a_link_does_not_become_root() {
     // Run as himself it is his business.
     let own = Script { owner: Some(ScriptOwner { uid: 65534, gid: 65534 }), ..secure.clone() };
     start(&own, &[]).unwrap().wait().await.unwrap();
+}
+
+/// A script that no signal of ours reaches, as one that hangs in the kernel: it is somebody else's, and
+/// this thread may not signal him.
+#[tokio::test]
+async fn a_script_that_sigkill_does_not_end_is_not_waited_for() {
+    if !geteuid().is_root() {
+        lb_skip::skip("only root can start what it may not signal");
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    let release = dir.path().join("release");
+    let mut script = sh(&format!("while ! test -e {}; do sleep 0.05; done", release.display()));
+    script.owner = Some(ScriptOwner { uid: 65534, gid: 65534 });
+    let mut running = start(&script, &[]).unwrap();
+    drop_kill();
+    let begin = Instant::now();
+    let limit = Duration::from_millis(50);
+    assert_eq!(running.wait_at_most(limit).await.unwrap(), Outcome::TimedOut);
+    let took = begin.elapsed();
+    assert!(took >= limit + GRACE && took < limit + GRACE * 2, "{took:?}");
+    assert!(!running.has_ended());
+    fs::write(&release, "").unwrap();
+    let begin = Instant::now();
+    while !running.has_ended() {
+        assert!(begin.elapsed() < Duration::from_secs(20));
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+/// Takes CAP_KILL from this thread. `capabilities(7)`.
+#[allow(unsafe_code)] // neither nix nor libc has the structures
+fn drop_kill() {
+    const VERSION: u32 = 0x2008_0522;
+    const CAP_KILL: u32 = 5;
+    let header = [VERSION, 0];
+    // Effective, permitted and inheritable, of the lower 32 and of the upper.
+    let mut sets = [0_u32; 6];
+    // SAFETY: the kernel reads the header and reads or writes the sets, which are as long as it wants.
+    unsafe {
+        let done = libc::syscall(libc::SYS_capget, header.as_ptr(), sets.as_mut_ptr());
+        assert_eq!(done, 0);
+        sets[0] &= !(1 << CAP_KILL);
+        let done = libc::syscall(libc::SYS_capset, header.as_ptr(), sets.as_ptr());
+        assert_eq!(done, 0);
+    }
+}
+
+/// What this process is short of says nothing about a script, also where it shows when the script is
+/// looked at.
+#[test]
+fn a_want_of_descriptors_is_no_verdict_on_a_script_that_must_be_secure() {
+    if !geteuid().is_root() {
+        lb_skip::skip("only what runs as root is looked at");
+        return;
+    }
+    let secure = Script { secure: true, ..Script::new(["/bin/true"]) };
+    let without_descriptors = std::thread::spawn(move || {
+        // From here on this thread has a table of its own, and fills it.
+        unshare(CloneFlags::CLONE_FILES).unwrap();
+        let mut all = Vec::new();
+        while let Ok(file) = fs::File::open("/dev/null") {
+            all.push(file);
+        }
+        start(&secure, &[]).map(drop).unwrap_err()
+    });
+    let error = without_descriptors.join().unwrap();
+    assert!(error.is_local(), "{error}");
+    assert!(error.to_string().contains("Too many open files"), "{error}");
 }

@@ -18,7 +18,9 @@
 //! RFC 2338 §5.3.6.3, RFC 2402, and keepalived, which covers the TTL of multicast. Type of service,
 //! flags, fragment offset and checksum, and the TTL of unicast, count as zero: they change on the way.
 //! All routers number their advertisements in one sequence: who takes over goes on after the last number
-//! that it heard.
+//! that it heard. Where to begin is told by [`Instance::number_from`](crate::Instance::number_from):
+//! keepalived begins with 1, so that the peers of an owner refuse its advertisements until it has heard
+//! one of theirs.
 
 use std::net::{IpAddr, Ipv4Addr};
 

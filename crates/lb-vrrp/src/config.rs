@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use lb_election::{Peers, hold_time};
+use lb_election::{Peers, Selector, hold_time};
 
 use crate::timing::master_down_interval;
 use crate::types::{Family, Priority, Version, Vrid};
@@ -99,6 +99,19 @@ impl Config {
     #[must_use]
     pub fn owner(&self) -> bool {
         self.priority == Priority::OWNER
+    }
+
+    /// What every advertisement shows that [`Advert::parse`](crate::Advert::parse) accepts.
+    #[must_use]
+    pub fn selector(&self) -> Selector {
+        let (ttl, sources) = match &self.peers {
+            Peers::Multicast => (Some(255), None),
+            Peers::Unicast { peers, check_source: true } => {
+                (None, Some(peers.iter().map(|peer| peer.address).collect()))
+            }
+            Peers::Unicast { check_source: false, .. } => (None, None),
+        };
+        Selector { first: self.version.number() << 4 | 1, id: self.vrid.value(), ttl, sources }
     }
 
     /// How long to wait for a successor: not so long that it would have come without our word.

@@ -18,6 +18,9 @@ use crate::wire::{Advert, Auth};
 
 mod ask;
 
+/// For how long an answer holds: the shortest interval of version 3.
+const ANSWERED_FOR: Duration = Duration::from_millis(10);
+
 /// A VRRP instance of this host, as a value.
 #[derive(Clone, Debug)]
 pub struct Instance {
@@ -48,6 +51,8 @@ pub struct Instance {
     heard: Option<IpAddr>,
     /// [`WireError::bit`]s that have been reported.
     reported: u32,
+    /// When another master was answered last.
+    answered_at: Option<Instant>,
     /// Number of the last advertisement that was heard or sent with `auth_type AH`.
     number: u32,
     /// A peer computes the checksum of unicast in the old way, so we do.
@@ -150,6 +155,7 @@ impl Instance {
             deaf_until: None,
             master: None,
             lower: None,
+            answered_at: None,
             heard: None,
             reported: 0,
             number: 0,
@@ -305,7 +311,7 @@ impl Instance {
             (State::Master { .. }, Event::Advert(advert, _))
                 if advert.priority == Priority::STOP =>
             {
-                self.advertise(now, now + self.config.adver_int, out);
+                self.answer(now, out);
                 if self.config.handover.is_some() {
                     out.extend([Action::AnnounceAlone]);
                 }
@@ -335,7 +341,7 @@ impl Instance {
                 self.state = State::Master { next_at, duel };
                 out.extend([Action::Weaker { from, advert: advert.priority.into() }]);
                 if !self.config.lower_prio_no_advert {
-                    self.advertise(now, now + self.config.adver_int, out);
+                    self.answer(now, out);
                 }
                 out.extend([Action::AnnounceAgain]);
             }
@@ -433,6 +439,7 @@ impl Instance {
         if matches!(self.state, State::Init | State::Fault)
             || self.deaf_until.is_some_and(|until| now < until)
         {
+            self.overhear(packet);
             return None;
         }
         let advert = match Advert::parse(packet, &self.config) {
@@ -479,6 +486,17 @@ impl Instance {
             self.lowered = false;
         }
         Some(advert)
+    }
+
+    /// Follows the numbers of the others while it takes no part, so that its first advertisement after
+    /// that is no replay to them.
+    fn overhear(&mut self, packet: &IpPacket<'_>) {
+        if self.config.header_key.is_some()
+            && let Ok(Advert { auth: Auth::Header { number }, .. }) =
+                Advert::parse(packet, &self.config)
+        {
+            self.number_from(number);
+        }
     }
 
     /// Whether a packet is meant for us alone, or cannot be of the master: a router that yielded says
@@ -664,6 +682,16 @@ impl Instance {
         }
     }
 
+    /// One advertisement to another master. One that speaks sooner again than any router may has heard
+    /// the last answer, or heeds none.
+    fn answer(&mut self, now: Instant, out: &mut impl Extend<Action>) {
+        let answered = self.answered_at.is_some_and(|at| now.duration_since(at) < ANSWERED_FOR);
+        if !answered {
+            self.answered_at = Some(now);
+            self.advertise(now, now + self.config.adver_int, out);
+        }
+    }
+
     fn send(&mut self, priority: Priority, out: &mut impl Extend<Action>) {
         self.counters.advert_sent += 1;
         if priority == Priority::STOP {
@@ -676,11 +704,22 @@ impl Instance {
     fn numbered(&mut self, priority: Priority) -> Content {
         let number = match self.config.header_key {
             Some(_) => {
-                self.number = self.number.saturating_add(1).min(ah::LAST);
+                self.number = self.next_number();
                 self.number
             }
             None => 0,
         };
+        Content { priority, number }
+    }
+
+    fn next_number(&self) -> u32 {
+        self.number.saturating_add(1).min(ah::LAST)
+    }
+
+    /// An advertisement of one that is not MASTER. Its number is the next one, and stays that of the
+    /// master: one that does not take this uses it itself, and must be heard.
+    fn aside(&self, priority: Priority) -> Content {
+        let number = self.config.header_key.map_or(0, |_| self.next_number());
         Content { priority, number }
     }
 

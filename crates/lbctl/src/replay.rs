@@ -120,6 +120,7 @@ mod tests {
             monotonic: 5,
             seed: 1,
             adopt: Default::default(),
+            number: 0,
             config: config.into(),
         };
         let mut out = Vec::new();

@@ -4,19 +4,18 @@
 //! it would take the exit status of its own children from who waits for it. So where it is started as
 //! process 1 it runs as a child of this.
 //!
-//! Unsafe for real-time signals, which nix cannot name.
+//! Unsafe for real-time signals, which nix cannot name: in waiting for them, and in the end by one.
 #![allow(unsafe_code)]
 
 use std::env;
 use std::ffi::OsString;
 use std::fs;
 use std::io;
-use std::os::unix::process::CommandExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, ExitStatus};
 
 use nix::sys::signal::{SigSet, SigmaskHow, pthread_sigmask};
-use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{Pid, getpid, getppid};
 
 use crate::inherited;
@@ -55,7 +54,7 @@ pub fn run() -> io::Result<u8> {
         if signal != libc::SIGCHLD {
             pass_on(signal, daemon);
         }
-        if let Some(status) = collect(daemon) {
+        if let Some(status) = collect(ANY, daemon) {
             return Ok(status);
         }
     }
@@ -78,19 +77,65 @@ fn pass_on(signal: i32, daemon: Pid) {
     }
 }
 
-/// Collects everyone who has ended: the exit status of the daemon, if it is among them.
-fn collect(daemon: Pid) -> Option<u8> {
+/// Process that stands for every child, `waitpid(2)`.
+const ANY: Pid = Pid::from_raw(-1);
+
+/// Collects those of `whom` that have ended: the exit status of the daemon, if it is among them.
+fn collect(whom: Pid, daemon: Pid) -> Option<u8> {
     let mut status = None;
     loop {
-        match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
-            Ok(WaitStatus::Exited(pid, code)) if pid == daemon => {
-                status = Some(u8::try_from(code).unwrap_or(1));
-            }
-            Ok(WaitStatus::Signaled(pid, signal, _)) if pid == daemon => {
-                status = Some(128 + signal as u8);
-            }
-            Ok(WaitStatus::StillAlive) | Err(_) => return status,
-            Ok(_) => {}
+        let mut raw = 0;
+        // SAFETY: the kernel writes one int. Not nix's `waitpid`, which knows no real-time signals and
+        // gives an error for the end by one of them.
+        let pid = unsafe { libc::waitpid(whom.as_raw(), &raw mut raw, libc::WNOHANG) };
+        if pid <= 0 {
+            return status; // nobody more has ended, or nobody is left
         }
+        if pid == daemon.as_raw() {
+            status = Some(exit_status(raw));
+        }
+    }
+}
+
+/// The status that a shell shows for a process that has ended.
+fn exit_status(raw: i32) -> u8 {
+    let status = ExitStatus::from_raw(raw);
+    let signal = status.signal().map(|signal| 128 + signal);
+    status.code().or(signal).and_then(|status| u8::try_from(status).ok()).unwrap_or(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+    use std::time::{Duration, Instant};
+
+    use super::*;
+
+    /// What is collected of a child that ends by a signal, or by itself with status 7.
+    #[expect(clippy::zombie_processes, reason = "it is collected by what is tested")]
+    fn collected(signal: Option<i32>) -> u8 {
+        let script = match signal {
+            Some(signal) => format!("kill -{signal} $$"),
+            None => "exit 7".to_owned(),
+        };
+        let child = Command::new("/bin/sh").args(["-c", &script]).spawn().unwrap();
+        let child = Pid::from_raw(child.id().cast_signed());
+        let limit = Instant::now() + Duration::from_secs(20);
+        while Instant::now() < limit {
+            // Not everybody: other tests have children too.
+            if let Some(status) = collect(child, child) {
+                return status;
+            }
+            thread::sleep(Duration::from_millis(1));
+        }
+        panic!("the end of {child} is not seen");
+    }
+
+    #[test]
+    fn the_end_by_any_signal_is_an_end() {
+        assert_eq!(collected(None), 7);
+        assert_eq!(collected(Some(libc::SIGKILL)), 128 + 9);
+        let real_time = libc::SIGRTMIN() + 3;
+        assert_eq!(i32::from(collected(Some(real_time))), 128 + real_time);
     }
 }

@@ -219,7 +219,10 @@ fn daemon(mut args: Args) -> Result<u8, u8> {
             tracing::warn!("cannot let go of the terminal: {error}");
         }
     };
-    runtime.block_on(supervisor::run(args, configuration, socket, ready)).map_err(failed)
+    let ended = runtime.block_on(supervisor::run(args, configuration, socket, ready));
+    // Scripts that are left are killed; a thread that hangs in the kernel does not hold up the end.
+    runtime.shutdown_background();
+    ended.map_err(failed)
 }
 
 /// A panic is a line of the log. Without a backtrace, whatever `RUST_BACKTRACE` says: to read the symbols takes longer

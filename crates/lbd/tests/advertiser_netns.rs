@@ -256,7 +256,7 @@ fn we_are_master_then_stop_then_preempt(protocol: Protocol) {
         assert_eq!(status.vrrp[0].state, State::Master);
 
         // Priority 0: the peer waits for its skew only. It may still be starting.
-        us.stop().blocking_recv().unwrap();
+        us.stop().blocking_recv().unwrap().unwrap();
         site.peer_alone(PATIENCE);
 
         let us = advertiser(&protocol.configuration("a", 200));
@@ -265,7 +265,7 @@ fn we_are_master_then_stop_then_preempt(protocol: Protocol) {
         assert_eq!((status.vrrp[0].state, status.vrrp[0].effective_priority), (State::Master, 200));
 
         // Now it runs for sure, so that its bound holds.
-        us.stop().blocking_recv().unwrap();
+        us.stop().blocking_recv().unwrap().unwrap();
         assert!(!site.holders()[0], "stopped is released");
         site.peer_alone(protocol.skew(100) + SLACK);
     });
@@ -414,7 +414,7 @@ fn an_nft_that_hangs_holds_up_neither_other_instances_nor_status_nor_stop() {
         site.peer_alone(PATIENCE);
         assert!(asked.elapsed() < Duration::from_secs(5), "{:?}", asked.elapsed());
         let stop = Instant::now();
-        us.stop().blocking_recv().unwrap();
+        us.stop().blocking_recv().unwrap().unwrap();
         assert!(stop.elapsed() < Duration::from_secs(15), "{:?}", stop.elapsed());
     });
 }
@@ -428,18 +428,18 @@ fn what_is_left_of_an_earlier_life_is_removed_or_adopted() {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         us.fail();
         assert_eq!(runtime.block_on(us.ended()), "asked to fail");
-        assert_eq!(us.masters(), ["VI_1".to_owned()].into());
+        assert_eq!(us.legacy().masters, ["VI_1".to_owned()].into());
         assert!(site.holders()[0], "a panic leaves the VIP where it is");
 
         // The next one knows who was MASTER.
-        let adopt = us.masters();
+        let adopt = us.legacy().masters;
         let (events, _) = EventSink::channel();
         let options = Options { adopt, ..Options::default() };
         let us = Advertiser::start(plan(&configuration), options, events).unwrap();
         let status = us.status().blocking_recv().unwrap();
         assert_eq!(status.vrrp[0].state, State::Master);
         assert!(site.holders()[0]);
-        assert_eq!(us.masters(), ["VI_1".to_owned()].into());
+        assert_eq!(us.legacy().masters, ["VI_1".to_owned()].into());
         us.fail();
         drop(us);
 
@@ -545,7 +545,7 @@ fn vips_stay_at_the_end_when_that_is_asked_for() {
         let plan = plan(&V3.configuration("a", 200));
         let us = Advertiser::start(plan, options, events).unwrap();
         site.we_alone(V3.master_down(200) + SLACK);
-        us.stop().blocking_recv().unwrap();
+        us.stop().blocking_recv().unwrap().unwrap();
         assert!(site.holders()[0]);
     });
 }
@@ -616,7 +616,7 @@ fn ipv6_and_unicast_are_understood_by_both_sides() {
             assert_eq!(holds(&mut site.routes[1]), [false; 3]);
             Instant::now() > listening
         });
-        us.stop().blocking_recv().unwrap();
+        us.stop().blocking_recv().unwrap().unwrap();
         site.wait(PATIENCE, "the peer takes over", |site| holds(&mut site.routes[1]) == [true; 3]);
         assert_eq!(holds(&mut site.routes[0]), [false; 3]);
     });

@@ -296,9 +296,8 @@ fn web(real: &mut Real, context: &mut Context<'_>, line: &Line, kind: Kind, tabl
     let mut check = check(kind, line.place());
     context.block(table, &mut check, line);
     if check.web().urls.is_empty() {
-        let message = format!("`{}` has no url and is ignored", line.str(0));
+        let message = format!("`{}` has no url and cannot be made", line.str(0));
         context.diags.warn("no-url", check.place, message).hint("add `url { path / }`");
-        return;
     }
     real.add(check);
 }
@@ -308,12 +307,11 @@ pub(crate) fn misc(real: &mut Real, context: &mut Context<'_>, line: &Line) {
     let mut check = check(Kind::Misc, line.place());
     context.block(&MISC, &mut check, line);
     if check.script().command.is_none() {
-        let message = "`MISC_CHECK` has no misc_path and is ignored";
+        let message = "`MISC_CHECK` has no misc_path and cannot be made";
         context
             .diags
             .warn("script-empty", check.place, message)
             .hint("add `misc_path \"COMMAND\"`");
-        return;
     }
     real.add(check);
 }
@@ -454,6 +452,10 @@ pub(crate) fn finish(
                 .or(real.virtualhost.as_ref())
                 .or(server.virtualhost.as_ref());
             let web = check.web.map(|web| *web).unwrap_or_default();
+            if web.urls.is_empty() {
+                let keyword = if check.kind == Kind::Https { "SSL_GET" } else { "HTTP_GET" };
+                return Some(model::Checker::impossible(keyword, delay_loop));
+            }
             let tls = TlsOptions { sni: web.sni, sni_name: web.sni_name, compliant: web.compliant };
             CheckerKind::Http(Box::new(HttpChecker {
                 connection,

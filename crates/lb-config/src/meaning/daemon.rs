@@ -344,6 +344,10 @@ fn iptables(globals: &mut Globals, context: &mut Context<'_>, line: &Line) {
 
 fn advert_buffer(globals: &mut Globals, context: &mut Context<'_>, line: &Line) {
     let text = line.str(1);
+    if line.len() > 2 {
+        let message = "`vrrp_rx_bufs_policy` takes one policy or one size; the first counts";
+        context.diags.warn("extra-words", line.place_from(2), message);
+    }
     globals.model.buffers.adverts = if text.eq_ignore_ascii_case("MTU") {
         Some(AdvertBuffer::Mtu)
     } else if text.eq_ignore_ascii_case("ADVERT") {

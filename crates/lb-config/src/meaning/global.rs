@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::script::Command;
 use super::table::{Keyword, Table, Takes};
-use super::{Context, Draft, carp, daemon, group, lvs, lvs_group, top, vrrp, vrrp_script};
+use super::{Context, Draft, boolean, carp, daemon, group, lvs, lvs_group, top, vrrp, vrrp_script};
 use crate::diagnostic::{Class, Place};
 use crate::model::{ExtraGarp, FlushOnStop, Global, LvsTimeouts, Scheduling, VrrpVersion};
 use crate::syntax::{Checks, Line};
@@ -215,7 +215,10 @@ pub(super) static GLOBAL_DEFS: Table<Globals> = Table {
             Takes::Integer { min: 2, max: 3, set: |g, n| g.version = version(n) },
         ),
         Keyword::new("v3_checksum_as_v2", Takes::Flag(|g| g.v3_checksum_as_v2 = true)),
-        Keyword::new("vrrp_skip_check_adv_addr", Takes::Switch(|g, on| g.skip_check_adv_addr = on)),
+        Keyword::new(
+            "vrrp_skip_check_adv_addr",
+            Takes::Words { words: 0, read: skip_check_adv_addr },
+        ),
         Keyword::new("vrrp_check_unicast_src", Takes::Flag(|g| g.check_unicast_src = true)),
         Keyword::new(
             "vrrp_lower_prio_no_advert",
@@ -237,7 +240,7 @@ pub(super) static GLOBAL_DEFS: Table<Globals> = Table {
             "2",
             Takes::Integer { min: 0, max: 7, set: |g, n| g.model.carp.log = n as u8 },
         ),
-        Keyword::new("vrrp_strict", Takes::Switch(|g, on| g.strict = on)),
+        Keyword::new("vrrp_strict", Takes::Words { words: 0, read: strict }),
         Keyword::or(
             "vrrp_startup_delay",
             "0",
@@ -297,6 +300,19 @@ pub(crate) fn version(number: i64) -> VrrpVersion {
 /// Real-time priorities are clamped to what the kernel has.
 pub(crate) fn realtime(scheduling: &mut Scheduling, priority: i64) {
     scheduling.realtime = Some(priority.clamp(1, 99) as u8);
+}
+
+/// Whether a switch is on; keepalived takes a word that is no boolean for none.
+fn on_unless_off(line: &Line) -> bool {
+    line.word(1).and_then(|word| boolean(word.text)).unwrap_or(true)
+}
+
+fn skip_check_adv_addr(globals: &mut Globals, _: &mut Context<'_>, line: &Line) {
+    globals.skip_check_adv_addr = on_unless_off(line);
+}
+
+fn strict(globals: &mut Globals, _: &mut Context<'_>, line: &Line) {
+    globals.strict = on_unless_off(line);
 }
 
 fn startup_script(globals: &mut Globals, context: &mut Context<'_>, line: &Line) {
@@ -446,14 +462,22 @@ fn include_check(_: &mut Globals, context: &mut Context<'_>, line: &Line) {
     }
 }
 
-/// What reaches the model.
-pub(crate) fn finish(context: &mut Context<'_>) -> Global {
+/// What reaches the model; `runs` says for the scripts of each FIFO whether a process of keepalived's has it.
+pub(crate) fn finish(context: &mut Context<'_>, runs: [bool; 3]) -> Global {
     let startup = context.globals.startup_script.take();
     let shutdown = context.globals.shutdown_script.take();
     let (startup, shutdown) =
         (context.check(startup, Class::Note), context.check(shutdown, Class::Note));
     let scripts = std::mem::take(&mut context.globals.fifo_scripts);
-    let scripts = scripts.map(|script| context.check(script, Class::Note));
+    let mut runs = runs.into_iter();
+    let scripts = scripts.map(|script| {
+        let others_run = context.globals.runs_scripts;
+        let script = context.check(script, Class::Note);
+        if runs.next() == Some(false) {
+            context.globals.runs_scripts = others_run;
+        }
+        script
+    });
     let mut globals = std::mem::take(&mut context.globals);
     let fifos = &mut globals.model.fifos;
     let pipes = [&mut fifos.all, &mut fifos.vrrp, &mut fifos.lvs];

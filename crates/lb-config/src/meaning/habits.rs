@@ -26,22 +26,27 @@ const IGNORED: &[Keywords] = &[
             "lvs_netlink_cmd_rcv_bufs",
             "lvs_netlink_monitor_rcv_bufs",
             "lvs_notify_fifo",
+            "lvs_notify_fifo_script",
             "lvs_sync_daemon",
             "lvs_timeouts",
             "min_auto_priority_delay",
             "notification_email_from",
             "notify_fifo",
+            "notify_fifo_script",
             "process_monitor_rcv_bufs",
             "reload_time_file",
             "router_id",
             "script_user",
+            "shutdown_script_timeout",
             "snmp_socket",
+            "startup_script_timeout",
             "tmp_config_directory",
             "vrrp_cpu_affinity",
             "vrrp_garp_extra_if",
             "vrrp_netlink_cmd_rcv_bufs",
             "vrrp_netlink_monitor_rcv_bufs",
             "vrrp_notify_fifo",
+            "vrrp_notify_fifo_script",
             "vrrp_priority",
             "vrrp_rt_priority",
             "vrrp_rx_bufs_multiplier",
@@ -63,7 +68,13 @@ const IGNORED: &[Keywords] = &[
     ("vrrp_instance", &["garp_extra_if", "kernel_rx_buf_size"]),
     ("vrrp_script", &["script"]),
     ("vrrp_track_process", &["weight"]),
+    ("static_ipaddress", ADDRESS),
+    ("virtual_ipaddress", ADDRESS),
 ];
+
+/// Options of an address, which is dropped then.
+const ADDRESS: &[&str] =
+    &["dev", "scope", "label", "broadcast", "peer", "preferred_lft", "track_group"];
 
 /// The same, and it says nothing of it.
 const UNHEARD: &[Keywords] =
@@ -91,6 +102,9 @@ const FIRST_COUNTS: &[Keywords] = &[
     ("vrrp_track_process", &["process", "weight"]),
 ];
 
+/// The first of several counts, and the second ends the block that it is in.
+const ENDS: &[Keywords] = &[("vrrp_sync_group", &["group"])];
+
 /// The last of several counts, with a complaint.
 const REPLACED: &[Keywords] = &[("SSL", &["ca", "certificate", "key", "password"])];
 
@@ -99,6 +113,8 @@ const REPLACED: &[Keywords] = &[("SSL", &["ca", "certificate", "key", "password"
 pub(super) enum Again {
     /// The first.
     Ignored,
+    /// The first; the block ends with the second.
+    Ends,
     /// The last.
     Replaces,
 }
@@ -119,6 +135,9 @@ pub(super) fn without_words(block: &str, keyword: &str) -> Option<Class> {
 pub(super) fn again(block: &str, keyword: &str) -> Option<Again> {
     if is_in(FIRST_COUNTS, block, keyword) {
         return Some(Again::Ignored);
+    }
+    if is_in(ENDS, block, keyword) {
+        return Some(Again::Ends);
     }
     is_in(REPLACED, block, keyword).then_some(Again::Replaces)
 }

@@ -95,6 +95,8 @@ fn resolve_members(
             0 => {
                 let message = format!("group `{}` has no members and is removed", group.name);
                 context.diags.warn("group-empty", group.place, message);
+                // keepalived looks at its scripts all the same.
+                notify(context, group.notify);
                 continue;
             }
             1 => {

@@ -107,8 +107,8 @@ fn use_vmac(router: &mut Router, context: &mut Context<'_>, line: &Line) {
         match word.text {
             "netlink_notify_msg" => vmac.netlink_notify = true,
             "name" | "group" if line.word(index + 1).is_none() => {
-                context.missing_argument(line);
-                return;
+                let message = format!("`{}` is missing its argument and is ignored", word.text);
+                context.diags.warn("missing-argument", word.place, message);
             }
             "name" => {
                 index += 1;
@@ -126,7 +126,11 @@ fn use_vmac(router: &mut Router, context: &mut Context<'_>, line: &Line) {
             }
             other => {
                 let message = format!("`{other}` is no option of use_vmac and is ignored");
-                context.diags.warn("unknown-option", word.place, message);
+                let diagnostic = context.diags.warn("unknown-option", word.place, message);
+                if vmac.mac.is_some() {
+                    // keepalived says nothing then.
+                    diagnostic.class(Class::Note);
+                }
             }
         }
         index += 1;

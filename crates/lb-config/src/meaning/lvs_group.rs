@@ -14,6 +14,11 @@ const MOST_ADDRESSES: usize = 1 << 20;
 pub(crate) fn read(draft: &mut Draft, context: &mut Context<'_>, line: &Line) {
     let mut group = VirtualServerGroup { name: line.str(1).to_owned(), entries: Vec::new() };
     context.list(line, 1, |context, line| group_entry(&mut group, context, line));
+    if group.entries.is_empty() {
+        let message = format!("group `{}` has no entries and is removed", group.name);
+        context.diags.warn("group-empty", line.place(), message);
+        return;
+    }
     if !draft.server_group_names.insert(group.name.clone()) {
         let message = format!("group `{}` is defined before; the first counts", group.name);
         context.diags.note("duplicate-group", line.place(), message);

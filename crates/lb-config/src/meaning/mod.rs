@@ -76,6 +76,8 @@ pub(crate) struct Context<'a> {
     /// Interfaces named, and where first, in that order.
     interfaces: Vec<(String, Place)>,
     known_interfaces: HashSet<String>,
+    /// Interfaces that are in a `garp_group`.
+    garp_interfaces: HashSet<String>,
     /// The innermost block that the end of the file cuts off.
     unclosed: Option<Place>,
     /// Keywords that were used.
@@ -142,6 +144,7 @@ pub(crate) fn read<'a>(
         scripts: HashMap::new(),
         interfaces: Vec::new(),
         known_interfaces: HashSet::new(),
+        garp_interfaces: HashSet::new(),
         unclosed: None,
         uses: Uses::default(),
         recorder: options.record_statements.then(Recorder::default),
@@ -166,6 +169,10 @@ pub(crate) fn read<'a>(
 
 fn finish(context: &mut Context<'_>, draft: Draft) -> Model {
     let interfaces_exist = context.check_interfaces();
+    let vrrp_runs = !draft.instances.is_empty()
+        || !draft.carp_instances.is_empty()
+        || draft.top.has_static_entries();
+    let checker_runs = !draft.servers.is_empty() || !draft.server_groups.is_empty();
     let before_vrrp = context.diags.mark();
     let scripts = vrrp_script::finish(context, draft.scripts);
     // Everything is named; the models of many instances need the room.
@@ -176,8 +183,8 @@ fn finish(context: &mut Context<'_>, draft: Draft) -> Model {
         groups: draft.groups,
     };
     let instances = instances::finish(context, drafts, &scripts);
-    if !interfaces_exist {
-        // keepalived's VRRP process has ended before it looks at scripts.
+    if !interfaces_exist || !vrrp_runs {
+        // keepalived's VRRP process has ended before it looks at scripts, or is not there.
         context.diags.forgive(Class::Security, before_vrrp);
         context.globals.runs_scripts = false;
     }
@@ -189,7 +196,7 @@ fn finish(context: &mut Context<'_>, draft: Draft) -> Model {
     daemon::check_sync_daemon(context, &names);
     let track_groups = group::finish_track_groups(context, top.track_groups, &names);
     group::check_track_groups(context, &track_groups, &top.group_uses);
-    let global = global::finish(context);
+    let global = global::finish(context, [true, vrrp_runs, checker_runs]);
     context.complain_of_security();
     Model {
         global,
@@ -290,7 +297,16 @@ impl Context<'_> {
             let message = format!("`{}` takes nothing before `{{`", head.str(0));
             self.diags.warn("extra-words", head.place_from(words + 1), message);
         }
-        self.open_brace(head);
+        if let Some(recorder) = &mut self.recorder {
+            recorder.open();
+        }
+        if !self.take_open() {
+            // keepalived takes the next `}` for the list's end and says nothing.
+            let message = format!("`{{` is missing after `{}`", head.str(0));
+            self.diags.note("missing-open", head.place(), message).hint(
+                "the list goes on to the next `}`, and what was to be closed by that stays open",
+            );
+        }
         let mut line = Line::empty();
         while self.next(&mut line) {
             match line.kind {
@@ -332,7 +348,8 @@ impl Context<'_> {
         let mut given = Vec::new();
         while self.next(&mut line) {
             match line.kind {
-                Kind::Words => self.keyword(table, draft, &line, &mut given),
+                Kind::Words if self.keyword(table, draft, &line, &mut given) => {}
+                Kind::Words => return true,
                 Kind::Open => self.unexpected_open(&line),
                 Kind::Close if !top => return true,
                 Kind::Close => {
@@ -356,25 +373,26 @@ impl Context<'_> {
             .class(Class::UnexpectedOpen);
     }
 
-    /// Takes a line of a block; `given` are the keywords so far that do not count again.
+    /// Takes a line of a block; `given` are the keywords so far that do not count again. False if the block
+    /// ends with it.
     fn keyword<B>(
         &mut self,
         table: &Table<B>,
         draft: &mut B,
         line: &Line,
         given: &mut Vec<&'static str>,
-    ) {
+    ) -> bool {
         let Some(keyword) = self.find(table, line, 0) else {
             self.unknown(table, line);
             if let Some(recorder) = &mut self.recorder {
                 recorder.add(What::Unknown, line);
             }
-            return;
+            return true;
         };
         self.uses.note(table.block, keyword, || line.keyword_place(), self.options);
         if line.len() <= keyword.takes.needed() {
             self.without_words(table.block, keyword.name, line);
-            return;
+            return true;
         }
         if let Some(again) = habits::again(table.block, keyword.name) {
             if !given.contains(&keyword.name) {
@@ -385,7 +403,7 @@ impl Context<'_> {
             } else {
                 self.given_before(line);
                 self.skip_block();
-                return;
+                return again != Again::Ends;
             }
         }
         if let Some(recorder) = &mut self.recorder {
@@ -396,9 +414,10 @@ impl Context<'_> {
             let kind = reference::kind(&keyword.takes);
             recorder.end(What::Keyword { name: keyword.name, kind }, line);
         }
+        true
     }
 
-    /// Takes the options of a line from a word on; false if one lacks its value, which ends everything.
+    /// Takes the options of a line from a word on; false if one lacks its value: the line is then of no use.
     pub(crate) fn options<B>(
         &mut self,
         table: &Table<B>,
@@ -408,7 +427,7 @@ impl Context<'_> {
     ) -> bool {
         while let Some(word) = line.word(index) {
             let taken = self.option(table, draft, line, index);
-            if self.reader.is_stopped() {
+            if self.reader.is_stopped() || taken.is_some_and(|taken| line.len() <= index + taken) {
                 return false;
             }
             if taken.is_none() {
@@ -604,7 +623,7 @@ impl Context<'_> {
     fn check_interfaces(&mut self) -> bool {
         let mut complete = true;
         for (name, place) in std::mem::take(&mut self.interfaces) {
-            if self.system.interface(&name).is_some() {
+            if self.system.has_interface(&name) {
                 continue;
             }
             let message = format!("interface `{name}` does not exist");

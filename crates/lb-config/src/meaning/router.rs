@@ -163,7 +163,10 @@ impl<B: AsMut<Router> + 'static> Shared<B> {
         ),
         Keyword::new(
             "kernel_rx_buf_size",
-            Takes::u32(0, |b, n| b.as_mut().kernel_rx_buf_size = Some(n as u32)),
+            Takes::Words {
+                words: 1,
+                read: |b: &mut B, context, line| kernel_rx_buf_size(b.as_mut(), context, line),
+            },
         ),
         Keyword::new(
             "virtual_ipaddress_excluded",
@@ -397,12 +400,22 @@ fn sync_interface(router: &mut Router, context: &mut Context<'_>, line: &Line) {
     router.sync_interface = context.interface(line, 1);
 }
 
+fn kernel_rx_buf_size(router: &mut Router, context: &mut Context<'_>, line: &Line) {
+    if line.len() > 2 {
+        let message = "`kernel_rx_buf_size` takes one number and is ignored";
+        context.diags.warn("extra-words", line.place_from(2), message);
+    } else if let Some(size) = context.integer_or(line, 1, 0, u32::MAX.into(), "") {
+        router.kernel_rx_buf_size = Some(size as u32);
+    }
+}
+
 /// `[all] SECONDS`
 pub(super) fn extra_garp(context: &mut Context<'_>, line: &Line, min: i64) -> Option<ExtraGarp> {
     let all = line.str(1) == "all";
     let index = 1 + usize::from(all);
     if line.word(index).is_none() {
-        context.missing_argument(line);
+        let message = format!("`{}` has no time and is ignored", line.str(0));
+        context.diags.warn("missing-argument", line.place(), message);
         return None;
     }
     let interval = context.integer_or(line, index, min, 86_400, "off")?;

@@ -58,7 +58,16 @@ pub(super) fn check_reach(context: &mut Context<'_>, draft: &mut Router) -> bool
             format!("({name}) has a unicast keyword but no unicast peer; multicast is used");
         context.diags.warn("unicast-without-peers", draft.place, message).class(Class::Deprecated);
     }
-    if draft.interface.is_none() && !(unicast && draft.source.is_some()) {
+    if draft.interface.is_none() && draft.vrf.is_some() && unicast && draft.source.is_some() {
+        return true;
+    }
+    if draft.interface.is_none() && unicast && draft.source.is_some() {
+        let message = format!("({name}) has no interface: its source address tells which it is");
+        context
+            .diags
+            .warn("interface-missing", draft.place, message)
+            .hint("add `interface NAME`; keepalived 2.2.7 refuses to start without");
+    } else if draft.interface.is_none() {
         context
             .diags
             .error("interface-missing", draft.place, format!("({name}) has no interface"))
@@ -93,9 +102,8 @@ pub(super) fn check_links(context: &mut Context<'_>, draft: &mut Router, carp: b
     let name = &draft.name;
     // keepalived, which has no CARP, complains of it.
     if !carp
-        && draft.vmac.is_some()
-        && draft.unicast
-        && !draft.peers.is_empty()
+        && (draft.vmac.is_some() || draft.ipvlan.is_some())
+        && ((draft.unicast && !draft.peers.is_empty()) || draft.unicast_fault_no_peer)
         && !draft.vmac_xmit_base
     {
         let message = format!("({name}) is unicast and has a macvlan; vmac_xmit_base is set");
@@ -112,8 +120,9 @@ pub(super) fn check_links(context: &mut Context<'_>, draft: &mut Router, carp: b
         context.diags.warn("vrf", draft.place, message);
         draft.vrf = None;
     }
-    if draft.vmac.is_some() && draft.promote_secondaries {
-        let message = format!("({name}) sets promote_secondaries with use_vmac anyway");
+    if (draft.vmac.is_some() || draft.ipvlan.is_some()) && draft.promote_secondaries {
+        let message =
+            format!("({name}) has an interface of its own, which sets promote_secondaries anyway");
         context.diags.warn("promote-secondaries", draft.place, message).hint("it can be left out");
         draft.promote_secondaries = false;
     }

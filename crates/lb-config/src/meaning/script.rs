@@ -103,8 +103,7 @@ impl Context<'_> {
         hint: &str,
         class: Class,
     ) -> NamedOwner {
-        let number = || user.parse().ok().map(|uid| ScriptOwner { uid, gid: uid });
-        let Some(account) = self.system.user(user).or_else(number) else {
+        let Some(account) = self.system.user(user) else {
             let message = format!("there is no user `{user}`");
             self.diags.warn("unknown-user", place, message.clone()).class(class).hint(hint);
             return Err(message);
@@ -112,7 +111,7 @@ impl Context<'_> {
         let Some(group) = group else { return Ok(Owner(account)) };
         // A leading colon asks for the user's supplementary groups as well.
         let name = group.strip_prefix(':').unwrap_or(group);
-        let Some(gid) = self.system.group(name).or_else(|| name.parse().ok()) else {
+        let Some(gid) = self.system.group(name) else {
             let message = format!("there is no group `{name}`");
             self.diags.warn("unknown-group", place, message.clone()).class(class).hint(hint);
             return Err(message);

@@ -28,6 +28,11 @@ pub(crate) struct Top {
 }
 
 impl Top {
+    /// Whether there is anything static, which keepalived's VRRP process looks after.
+    pub(crate) fn has_static_entries(&self) -> bool {
+        !(self.addresses.is_empty() && self.routes.is_empty() && self.rules.is_empty())
+    }
+
     /// Takes note of a line's `track_group`.
     fn uses_group(&mut self, group: Option<&String>, line: &Line) {
         self.group_uses.extend(group.map(|group| (group.clone(), line.place())));
@@ -141,7 +146,7 @@ pub(super) static GARP_GROUP: Table<GarpGroup> = Table {
     block: "garp_group",
     keywords: &[
         Keyword::new("interface", Takes::Words { words: 1, read: garp_interface }),
-        Keyword::new("interfaces", Takes::List { entry: garp_interfaces }),
+        Keyword::new("interfaces", Takes::Block { words: 0, read: garp_interfaces }),
         Keyword::new(
             "garp_interval",
             Takes::seconds(1, |g: &mut GarpGroup, time| g.garp_interval = Some(time)),
@@ -155,26 +160,45 @@ pub(super) static GARP_GROUP: Table<GarpGroup> = Table {
 };
 
 fn garp_interface(group: &mut GarpGroup, context: &mut Context<'_>, line: &Line) {
-    group.interfaces.extend(context.interface(line, 1));
+    let Some(name) = context.interface(line, 1) else { return };
+    if !garp_member(group, context, name) {
+        let message = format!("`{}` is in a garp_group before; this line is ignored", line.str(1));
+        context.diags.warn("duplicate-garp-group", line.place_of(1), message);
+    }
 }
 
 fn garp_interfaces(group: &mut GarpGroup, context: &mut Context<'_>, line: &Line) {
-    for index in 0..line.len() {
-        group.interfaces.extend(context.interface(line, index));
+    let mut names = Vec::new();
+    context.list(line, 0, |context, line| {
+        for index in 0..line.len() {
+            names.extend(context.interface(line, index).map(|name| (name, line.place_of(index))));
+        }
+    });
+    let alone = names.len() == 1;
+    for (name, place) in names {
+        let message = format!("`{name}` is in a garp_group before; this one leaves it out");
+        if garp_member(group, context, name) {
+            continue;
+        }
+        if alone {
+            // keepalived wants to name the second word, and exits for want of it.
+            context.missing_argument(line);
+        } else {
+            context.diags.warn("duplicate-garp-group", place, message);
+        }
     }
+}
+
+/// Adds an interface to a group; false if some group has it.
+fn garp_member(group: &mut GarpGroup, context: &mut Context<'_>, name: String) -> bool {
+    let is_new = context.garp_interfaces.insert(name.clone());
+    group.interfaces.extend(is_new.then_some(name));
+    is_new
 }
 
 fn garp_group(draft: &mut Draft, context: &mut Context<'_>, line: &Line) {
     let mut group = GarpGroup::default();
     context.block(&GARP_GROUP, &mut group, line);
-    group.interfaces.retain(|name| {
-        let taken = draft.top.garp_groups.iter().any(|other| other.interfaces.contains(name));
-        if taken {
-            let message = format!("`{name}` is in a garp_group before; this one leaves it out");
-            context.diags.warn("duplicate-garp-group", line.place(), message);
-        }
-        !taken
-    });
     if group.garp_interval.is_none() && group.gna_interval.is_none() {
         let message = "this garp_group has no interval and is ignored";
         context.diags.warn("garp-group", line.place(), message).hint("add `garp_interval SECONDS`");
@@ -182,7 +206,7 @@ fn garp_group(draft: &mut Draft, context: &mut Context<'_>, line: &Line) {
     }
     if group.interfaces.is_empty() {
         let message = "this garp_group has no interfaces and is ignored";
-        context.diags.warn("garp-group", line.place(), message);
+        context.diags.note("garp-group", line.place(), message);
         return;
     }
     draft.top.garp_groups.push(group);

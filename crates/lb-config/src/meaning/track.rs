@@ -20,18 +20,21 @@ pub(crate) struct Drafts {
 }
 
 impl Drafts {
-    /// Whether a name is new; if not, its block is read over.
+    /// Whether a name is new; if not, its block is to be read and left out, a session's is read over.
     fn is_new(&mut self, what: &'static str, context: &mut Context<'_>, line: &Line) -> bool {
         let name = line.str(1).to_owned();
         let is_new = self.names.insert((what, name.clone()));
         if !is_new {
-            let message = format!("`{what} {name}` is defined before; this block is skipped");
+            let message = format!("`{what} {name}` is defined before; the first one counts");
             let diagnostic = context.diags.warn("duplicate-name", line.place_from(1), message);
             if what != "bfd_instance" {
                 // keepalived says nothing.
                 diagnostic.class(Class::Note);
             }
-            context.skip_block();
+            // Of the lines of others it complains as ever.
+            if what == "bfd_instance" {
+                context.skip_block();
+            }
         }
         is_new
     }
@@ -87,9 +90,7 @@ fn init_file(file: &mut TrackFile, context: &mut Context<'_>, line: &Line) {
 
 /// Reads a `track_file`.
 pub(super) fn file(draft: &mut Draft, context: &mut Context<'_>, line: &Line) {
-    if !draft.top.tracked.is_new("track_file", context, line) {
-        return;
-    }
+    let is_new = draft.top.tracked.is_new("track_file", context, line);
     let mut file = TrackFile {
         name: line.str(1).to_owned(),
         path: String::new(),
@@ -101,6 +102,9 @@ pub(super) fn file(draft: &mut Draft, context: &mut Context<'_>, line: &Line) {
     if file.path.is_empty() {
         let message = format!("`track_file {}` names no file and is removed", file.name);
         context.diags.warn("track-file", line.place(), message).hint("add `file PATH`");
+        return;
+    }
+    if !is_new {
         return;
     }
     context.tracked.files.insert(file.name.clone(), (file.weight, file.reverse));
@@ -165,9 +169,7 @@ fn process_weight(process: &mut TrackProcess, context: &mut Context<'_>, line: &
 
 /// Reads a `vrrp_track_process`.
 pub(super) fn process(draft: &mut Draft, context: &mut Context<'_>, line: &Line) {
-    if !draft.top.tracked.is_new("vrrp_track_process", context, line) {
-        return;
-    }
+    let is_new = draft.top.tracked.is_new("vrrp_track_process", context, line);
     let mut process = TrackProcess {
         name: line.str(1).to_owned(),
         process: Vec::new(),
@@ -190,6 +192,9 @@ pub(super) fn process(draft: &mut Draft, context: &mut Context<'_>, line: &Line)
     if process.quorum_max.is_some_and(|most| most > 0 && most < process.quorum) {
         let message = format!("`vrrp_track_process {name}` wants more than its quorum_max");
         context.diags.warn("track-process", line.place(), message).hint("it is removed");
+        return;
+    }
+    if !is_new {
         return;
     }
     context.tracked.processes.insert(name.clone(), (process.weight, process.reverse));

@@ -251,15 +251,11 @@ fn auth_pass(authentication: &mut Authentication, context: &mut Context<'_>, lin
 
 fn virtual_address(instance: &mut Instance, context: &mut Context<'_>, line: &Line) {
     let Some(vip) = vip::read(context, line) else { return };
-    let first = instance.router.vips.first().map(|(first, _)| first.address.is_ipv6());
-    let (is_ipv6, said_by) = match first {
-        Some(is_ipv6) => (is_ipv6, "the instance's first address"),
-        None if instance.native_ipv6 => (true, "`native_ipv6` says"),
-        None => (vip.address.is_ipv6(), ""),
-    };
-    if vip.address.is_ipv6() != is_ipv6 {
+    let first = instance.router.vips.first().map(|(first, _)| first.address.is_ipv4());
+    let is_ipv4 = first.or(instance.native_ipv6.then_some(false));
+    if is_ipv4.is_some_and(|is_ipv4| is_ipv4 != vip.address.is_ipv4()) {
         let message =
-            format!("`{}` is of another family than {said_by}; it is skipped", vip.address);
+            format!("`{}` is of another family than the instance; it is skipped", vip.address);
         context
             .diags
             .warn("vip-family", line.keyword_place(), message)
@@ -269,10 +265,19 @@ fn virtual_address(instance: &mut Instance, context: &mut Context<'_>, line: &Li
     push_single(&mut instance.router.vips, (vip, line.keyword_place()));
 }
 
-fn old_unicast_checksum(instance: &mut Instance, _: &mut Context<'_>, line: &Line) {
+fn old_unicast_checksum(instance: &mut Instance, context: &mut Context<'_>, line: &Line) {
     instance.router.unicast = true;
-    instance.old_unicast_checksum =
-        if line.str(1) == "never" { OldUnicastChecksum::Never } else { OldUnicastChecksum::Always };
+    match line.word(1).map(|word| word.text) {
+        None => instance.old_unicast_checksum = OldUnicastChecksum::Always,
+        Some("never") => instance.old_unicast_checksum = OldUnicastChecksum::Never,
+        Some(other) => {
+            let message = format!("`{other}` is no form of old_unicast_checksum and is ignored");
+            context
+                .diags
+                .warn("old-unicast-checksum", line.place_from(1), message)
+                .hint("use never, or nothing for always");
+        }
+    }
 }
 
 fn timer_expired(instance: &mut Instance, context: &mut Context<'_>, line: &Line) {

@@ -48,27 +48,43 @@ fn instance(
             .diags
             .error("vrid-missing", place, format!("({name}) has no virtual_router_id"))
             .hint("add `virtual_router_id N`, 1 to 255, the same on every router of the group");
-        return None;
+        return refused(context, draft);
     };
     let family = family(&draft);
     check_source_family(context, &mut draft.router, family);
     check_peer_families(context, &mut draft.router, |peer| is_family(peer, family));
     if !check_reach(context, &mut draft.router) {
-        return None;
+        return refused(context, draft);
+    }
+    if draft.router.group.is_some() && !draft.router.peers.is_empty() {
+        let message = format!("({name}) has unicast peers; mcast_dst_ip is ignored");
+        context.diags.warn("multicast-unused", place, message);
+        draft.router.group = None;
     }
     let strict = draft.strict.unwrap_or(context.globals.strict);
     let version = version(context, &draft, family, strict);
     if draft.router.vips.is_empty() && !check_no_vip(context, &draft, version, strict) {
-        return None;
+        return refused(context, draft);
     }
     if strict
-        && !draft.router.peers.is_empty()
-        && is_multicast(context, draft.router.interface.as_deref())
+        && let Some(vmac) = &mut draft.router.vmac
+        && vmac.mac.take().is_some()
     {
-        let message =
-            format!("({name}) is strict and must not use unicast on a multicast interface");
-        context.diags.error("strict-unicast", place, message);
-        return None;
+        let message = format!("({name}) is strict: the MAC address of use_vmac is ignored");
+        context.diags.warn("strict-mac", place, message);
+    }
+    if strict {
+        let (garp, global) = (draft.router.garp, context.globals.garp);
+        let resets = [
+            ("down_timer_adverts", draft.down_timer_adverts != 3),
+            ("preempt_delay", !draft.preempt_delay.is_zero()),
+            ("garp_lower_prio_delay", garp.lower_prio_delay != global.lower_prio_delay),
+            ("garp_lower_prio_repeat", garp.lower_prio_repeat != global.lower_prio_repeat),
+        ];
+        for (keyword, _) in resets.into_iter().filter(|(_, reset)| *reset) {
+            let message = format!("({name}) is strict: {keyword} is ignored");
+            context.diags.warn("strict-timing", place, message);
+        }
     }
     check_links(context, &mut draft.router, false);
     if strict
@@ -130,6 +146,12 @@ fn instance(
         hmac: draft.hmac,
         timer_expired_backup: draft.timer_expired_backup,
     })
+}
+
+/// Of an instance that is refused keepalived looks at the scripts all the same.
+fn refused(context: &mut Context<'_>, draft: Instance) -> Option<VrrpInstance> {
+    router_finish::notify(context, draft.router.notify);
+    None
 }
 
 /// That of the first VIP, else of the addresses of the routers.
@@ -199,12 +221,6 @@ fn check_no_vip(
         context.diags.warn("no-vip", draft.router.place, message);
     }
     true
-}
-
-fn is_multicast(context: &Context<'_>, interface: Option<&str>) -> bool {
-    interface
-        .and_then(|name| context.system.interface(name))
-        .is_some_and(|interface| interface.multicast)
 }
 
 fn state(context: &mut Context<'_>, draft: &mut Instance, strict: bool) -> (InitialState, u8) {

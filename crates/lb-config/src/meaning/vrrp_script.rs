@@ -6,7 +6,7 @@ use super::script::{Command, NamedOwner};
 use super::table::{Keyword, Table, Takes};
 use super::{Context, Draft, lint, track};
 use crate::diagnostic::{Class, Place};
-use crate::model::VrrpScript;
+use crate::model::{self, VrrpScript};
 use crate::syntax::Line;
 
 /// A script as far as it is read.
@@ -102,9 +102,9 @@ pub(crate) fn read(draft: &mut Draft, context: &mut Context<'_>, line: &Line) {
     };
     context.block(&TABLE, &mut script, line);
     if script.command.is_none() {
-        let message = format!("`vrrp_script {}` has no script and is removed", script.name);
+        let message =
+            format!("`vrrp_script {}` has no script, and fails where it is tracked", script.name);
         context.diags.warn("script-empty", script.place, message);
-        return;
     }
     if script.duplicate {
         let message = format!("`vrrp_script {}` is defined before; the first counts", script.name);
@@ -120,7 +120,10 @@ pub(crate) fn finish(context: &mut Context<'_>, scripts: Vec<Script>) -> Vec<Vrr
     let mut done = Vec::with_capacity(scripts.len());
     for script in scripts {
         let command = script.command.map(|command| command.owned_by(script.owner));
-        let Some(checked) = context.check_tracked(command, Class::General) else { continue };
+        let checked = context.check_tracked(command, Class::General).unwrap_or_else(|| {
+            let reason = format!("vrrp_script {} has no script", script.name);
+            model::Script { unusable: Some(reason), ..model::Script::new([""]) }
+        });
         let finished = VrrpScript {
             name: script.name,
             script: checked,

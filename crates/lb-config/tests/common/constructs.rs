@@ -181,6 +181,20 @@ const WHOLE: &[(&str, u8, &str)] = &[
 ];
 /// What counts once or has its order, and commands of several words. The instance is V.
 const IN_INSTANCE: &[(&str, u8, &str)] = &[
+    ("list without a brace", 0, "track_file"),
+    ("multicast beside unicast", 5, "unicast_peer {\n10.0.0.9\n}\nmcast_dst_ip 224.0.0.19"),
+    ("another address after native_ipv6", 5, "native_ipv6\nvirtual_ipaddress {\n10.0.0.2\n}"),
+    ("strict and unicast", 0, "strict_mode\nunicast_peer {\n10.0.0.9\n}"),
+    ("strict and a MAC", 5, "strict_mode\nuse_vmac vrrp.1 02:00:5e:00:01:07"),
+    ("strict and no MAC", 0, "strict_mode\nuse_vmac vrrp.1"),
+    ("strict and down_timer_adverts", 5, "strict_mode\ndown_timer_adverts 5"),
+    ("no unicast peer is a fault, and a macvlan", 5, "unicast_fault_no_peer\nuse_vmac"),
+    ("strict and preempt_delay", 5, "strict_mode\npreempt_delay 7"),
+    ("strict and a lower priority's repeats", 5, "strict_mode\ngarp_lower_prio_repeat 7"),
+    ("old_unicast_checksum of a form", 5, "unicast_peer {\n10.0.0.9\n}\nold_unicast_checksum x"),
+    ("ipvlan and promote_secondaries", 5, "use_ipvlan iv 10.0.0.7/24\npromote_secondaries"),
+    ("garp_extra_if without a time", 5, "garp_extra_if all"),
+    ("an address without its dev", 5, "virtual_ipaddress_excluded {\n10.0.0.2 dev\n}"),
     ("notify_master twice", 5, "notify_master /bin/true\nnotify_master /bin/false"),
     ("notify_deleted twice", 5, "notify_deleted\nnotify_deleted"),
     ("notify of no user", 0, "notify_master /bin/true nosuch"),
@@ -213,6 +227,10 @@ const IN_INSTANCE: &[(&str, u8, &str)] = &[
 ];
 
 const IN_GLOBALS: &[(&str, u8, &str)] = &[
+    ("vrrp_strict of no boolean", 0, "vrrp_strict x"),
+    ("vrrp_rx_bufs_policy of two", 5, "vrrp_rx_bufs_policy advert 7"),
+    ("startup_script_timeout alone", 5, "startup_script_timeout"),
+    ("vrrp_notify_fifo_script alone", 5, "vrrp_notify_fifo_script"),
     ("startup_script twice", 5, "startup_script /bin/true\nstartup_script /bin/false"),
     ("startup_script of no user", 5, "startup_script /bin/true nosuch"),
     ("startup_script that is missing", 0, "startup_script /nosuch"),
@@ -239,6 +257,74 @@ const IN_REAL_SERVER: &[(&str, u8, &str)] = &[
 
 /// The same of whole files.
 const WHOLE_ONCE: &[(&str, u8, &str)] = &[
+    (
+        "sequences within a sequence",
+        0,
+        "$TC=TCP_CHECK { \\\n connect_timeout 3 \\\n}\n\
+        $RS=real_server 10.0.${i}.${j} 80 { \\\n ~SEQ(k, 1, 1) $TC \\\n}\n\
+        $VS=virtual_server 10.0.0.$i 80 { \\\n protocol TCP \\\n lb_algo rr \\\n lb_kind NAT \\\n \
+        ~SEQ(j, 2, 3) $RS \\\n}\n\
+        ~SEQ(i, 1, 2) $VS\n",
+    ),
+    (
+        "members twice",
+        5,
+        "vrrp_instance V {\ninterface eth0\nvirtual_router_id 1\nvirtual_ipaddress {\n192.0.2.1\n}\n}\n\
+        vrrp_sync_group G {\ngroup {\nV\n}\ngroup {\nV\n}\nnotify_master /bin/true\n}\n",
+    ),
+    (
+        "notify script of a group without members",
+        6,
+        "vrrp_instance V {\ninterface eth0\nvirtual_router_id 1\nvirtual_ipaddress {\n192.0.2.1\n}\n}\n\
+        vrrp_sync_group G {\ngroup {\nW\n}\nnotify_master /bin/true\n}\n",
+    ),
+    ("group of servers without any", 5, "virtual_server_group G {\n}\n"),
+    (
+        "process twice",
+        5,
+        "vrrp_track_process P {\nprocess p\n}\nvrrp_track_process P {\n}\n\
+        vrrp_instance V {\ninterface eth0\nvirtual_router_id 1\nvirtual_ipaddress {\n192.0.2.1\n}\n}\n",
+    ),
+    (
+        "tracked file twice",
+        5,
+        "track_file F {\nfile /a\n}\ntrack_file F {\n}\n\
+        vrrp_instance V {\ninterface eth0\nvirtual_router_id 1\nvirtual_ipaddress {\n192.0.2.1\n}\n}\n",
+    ),
+    (
+        "notify script of an instance without VRID",
+        6,
+        "vrrp_instance V {\ninterface eth0\nnotify_master /bin/true\nvirtual_ipaddress {\n192.0.2.1\n}\n}\n",
+    ),
+    (
+        "script of a process that does not run",
+        0,
+        "global_defs {\nlvs_notify_fifo /run/a\nlvs_notify_fifo_script /bin/true\n}\n\
+        vrrp_instance V {\ninterface eth0\nvirtual_router_id 1\nvirtual_ipaddress {\n192.0.2.1\n}\n}\n",
+    ),
+    (
+        "user by number",
+        5,
+        "vrrp_script s {\nuser 0\nscript /bin/true\n}\n\
+        vrrp_instance V {\ninterface eth0\nvirtual_router_id 1\nvirtual_ipaddress {\n192.0.2.1\n}\n}\n",
+    ),
+    (
+        "unicast without interface",
+        5,
+        "vrrp_instance V {\nvirtual_router_id 1\nunicast_src_ip 10.0.0.8\nunicast_peer {\n10.0.0.9\n}\n\
+        virtual_ipaddress {\n192.0.2.1\n}\n}\n",
+    ),
+    (
+        "interface of a garp_group twice",
+        5,
+        "garp_group {\ngarp_interval 1\ninterface eth1\ninterface eth1\n}\n",
+    ),
+    (
+        "interface of a garp_group twice, in a list",
+        2,
+        "vrrp_instance V {\ninterface eth0\nvirtual_router_id 1\nvirtual_ipaddress {\n192.0.2.1\n}\n}\n\
+        garp_group {\ngarp_interval 1\ninterface eth1\ninterfaces {\neth1\n}\n}\n",
+    ),
     (
         "insecure script and no VRID",
         6,

@@ -73,25 +73,48 @@ const VALUES: [&str; 36] = [
     "eth0",
 ];
 
-/// Blocks of a file, how often in ten files each is there, and blocks within it.
-const BLOCKS: [(&str, usize, &[&str]); 8] = [
-    ("global_defs", 6, &[]),
-    ("vrrp_script", 3, &[]),
-    ("track_file", 2, &[]),
-    ("vrrp_track_process", 2, &[]),
-    ("vrrp_instance", 10, &["vrrp_instance/authentication"]),
-    ("vrrp_sync_group", 3, &[]),
-    ("virtual_server_group", 2, &[]),
-    ("virtual_server", 6, &["virtual_server/real_server"]),
+/// Blocks of a file, and how often in ten files each is there.
+const BLOCKS: [(&str, usize); 13] = [
+    ("global_defs", 6),
+    ("vrrp_script", 3),
+    ("track_file", 2),
+    ("vrrp_track_process", 2),
+    ("vrrp_instance", 10),
+    ("vrrp_sync_group", 3),
+    ("garp_group", 1),
+    ("track_group", 1),
+    ("static_ipaddress", 1),
+    ("static_routes", 1),
+    ("static_rules", 1),
+    ("virtual_server_group", 2),
+    ("virtual_server", 6),
 ];
 
-const CHECKERS: [&str; 5] = ["TCP_CHECK", "HTTP_GET", "SSL_GET", "MISC_CHECK", "DNS_CHECK"];
+/// Roots of keepalived's checker process, which reads the file for itself: where a brace is missing its view
+/// of what follows is another than the VRRP process's, and ours is that of the latter.
+const OF_CHECKERS: [&str; 2] = ["virtual_server_group", "virtual_server"];
+
+/// Lists whose lines are left as they are.
+const ROUTING: [&str; 2] = ["static_routes", "static_rules"];
+
+const CHECKERS: [&str; 8] = [
+    "TCP_CHECK",
+    "HTTP_GET",
+    "SSL_GET",
+    "MISC_CHECK",
+    "DNS_CHECK",
+    "SMTP_CHECK",
+    "PING_CHECK",
+    "FILE_CHECK",
+];
 
 /// Makes files; `skip` says which keywords of which path it leaves out.
 pub struct Generator<'s> {
     random: Random,
     skip: &'s dyn Fn(&str, &str) -> bool,
     examples: Vec<(&'static str, &'static str, Example)>,
+    /// The file is for both processes: no brace of a list is left out.
+    whole: bool,
 }
 
 impl<'s> Generator<'s> {
@@ -101,7 +124,7 @@ impl<'s> Generator<'s> {
             .map(|((section, name), example)| (section, name, example))
             .collect();
         examples.sort_unstable_by_key(|(section, name, _)| (*section, *name));
-        Self { random: Random::new(seed), skip, examples }
+        Self { random: Random::new(seed), skip, examples, whole: true }
     }
 
     pub fn file(&mut self) -> String {
@@ -109,7 +132,11 @@ impl<'s> Generator<'s> {
         if self.random.one_in(4) {
             text.clear();
         }
-        for (path, often, _) in BLOCKS {
+        self.whole = !self.random.one_in(4);
+        for (path, often) in BLOCKS {
+            if !self.whole && OF_CHECKERS.contains(&path) {
+                continue;
+            }
             let mut times = usize::from(self.random.below(10) < often);
             times += usize::from(times == 1 && self.random.one_in(6));
             for time in 0..times {
@@ -125,7 +152,8 @@ impl<'s> Generator<'s> {
         let same = self.random.one_in(3);
         let name = if time > 0 && !same { "W" } else { "V" };
         match path {
-            "global_defs" => path.to_owned(),
+            "global_defs" | "garp_group" | "static_ipaddress" | "static_routes"
+            | "static_rules" => path.to_owned(),
             "vrrp_script" => format!("{path} S"),
             "track_file" => format!("{path} F"),
             "vrrp_track_process" => format!("{path} P"),
@@ -190,13 +218,16 @@ impl<'s> Generator<'s> {
             return None;
         }
         let text = self.random.pick(&of_path).replace("\\\\n", " \\\n").replace("\\n", "\n");
-        if !self.random.one_in(4) {
+        // keepalived makes destinations of words that a route does not know, in its own way.
+        let routing = ROUTING.contains(&path)
+            || ["virtual_routes", "virtual_rules"].iter().any(|list| text.starts_with(list));
+        if routing || !self.random.one_in(4) {
             return Some(text);
         }
         let mut words: Vec<&str> = text.split(' ').collect();
         let at = self.random.below(words.len());
         match self.random.below(5) {
-            0 if words.len() > 1 => {
+            0 if words.len() > 1 && !(self.whole && words[at].contains('{')) => {
                 words.remove(at);
             }
             1 => words.insert(at + 1, *self.random.pick(&VALUES)),
@@ -220,6 +251,12 @@ fn needed(path: &str) -> &'static [&'static str] {
         "vrrp_track_process" => &["process p"],
         "vrrp_sync_group" => &["group {\nV\n}"],
         "virtual_server_group" => &["10.0.0.9 80"],
+        "garp_group" => &["interfaces {\neth0\n}", "garp_interval 1"],
+        "track_group" => &["group {\nV\n}"],
+        "static_ipaddress" => &["10.0.0.200/24 dev eth0"],
+        "static_routes" => &["10.2.0.0/16 dev eth0"],
+        "static_rules" => &["from 10.3.0.0/16 table 7"],
+        path if path.ends_with("FILE_CHECK") => &["track_file F"],
         "virtual_server" => &["protocol TCP", "lb_algo rr", "lb_kind NAT"],
         path if path.ends_with("_GET") => &["url {\npath /\n}"],
         path if path.ends_with("MISC_CHECK") => &["misc_path /bin/true"],

@@ -1,12 +1,14 @@
 //! What advertisements and announcements are on a real wire.
 
+use std::io;
 use std::net::IpAddr;
+use std::os::fd::AsFd;
 
 use crate::cable::{Cable, Capture, PATIENCE, interface, link, with_cable};
 use hex_literal::hex;
+use lb_election::Selector;
 use lb_net::{
     AdvertSocket, Announcement, Announcer, ArpForm, Envelope, Family, Inbox, Marking, Poller,
-    VridSet,
 };
 use nix::sys::socket::{getsockopt, sockopt::RcvBuf};
 
@@ -18,8 +20,13 @@ fn ip(text: &str) -> IpAddr {
     text.parse().unwrap()
 }
 
-fn everyone() -> VridSet {
-    (0..=255).collect()
+/// Version 3 of this VRID, from anywhere.
+fn selector(id: u8) -> Selector {
+    Selector { first: 0x31, id, ttl: None, sources: None }
+}
+
+fn everyone() -> Vec<Selector> {
+    (0..=255).map(selector).collect()
 }
 
 fn envelope(family: Family) -> Envelope {
@@ -40,14 +47,22 @@ fn send(socket: &mut AdvertSocket, envelope: &Envelope, payloads: &[&[u8]]) {
 
 /// Reads until `count` packets have arrived; VRID and what else the socket says of each.
 fn receive(socket: &AdvertSocket, count: usize) -> Vec<(IpAddr, IpAddr, u8, Vec<u8>)> {
+    receive_by(socket, |inbox| socket.receive(inbox), count)
+}
+
+fn receive_by(
+    fd: impl AsFd,
+    mut receive: impl FnMut(&mut Inbox) -> io::Result<bool>,
+    count: usize,
+) -> Vec<(IpAddr, IpAddr, u8, Vec<u8>)> {
     let mut poller = Poller::new().unwrap();
-    poller.add(socket, 0).unwrap();
+    poller.add(fd, 0).unwrap();
     let (mut inbox, mut received) = (Inbox::new(), Vec::new());
     while received.len() < count {
         assert_ne!(poller.wait(Some(PATIENCE)).unwrap().count(), 0, "{received:?}");
         let mut more = true;
         while more {
-            more = socket.receive(&mut inbox).unwrap();
+            more = receive(&mut inbox).unwrap();
             received.extend(inbox.iter().map(|packet| {
                 (packet.source, packet.destination, packet.ttl, packet.payload.to_vec())
             }));
@@ -61,24 +76,22 @@ fn exactly_the_served_vrids_are_heard() {
     with_cable(|cable: &Cable| {
         for family in [Family::Inet, Family::Inet6] {
             let envelope = envelope(family);
-            let mut sender =
-                AdvertSocket::open(family, Some(interface("a")), &VridSet::default()).unwrap();
-            let socket = cable.in_b(|| {
-                AdvertSocket::open(family, Some(interface("b")), &VridSet::default()).unwrap()
-            });
+            let open = |name| AdvertSocket::open(family, Some(interface(name)), &[]).unwrap();
+            let mut sender = open("a");
+            let socket = cable.in_b(|| open("b"));
             socket.join(envelope.destination).unwrap();
             let adverts: Vec<_> = (0..=255).map(|vrid| [0x31, vrid, 100, 0, 0, 1, 0, 0]).collect();
             let adverts: Vec<_> = adverts.iter().map(<[u8; 8]>::as_slice).collect();
-            let sets: [VridSet; 4] = [
-                everyone(),
-                [0, 31, 32, 63, 64, 128, 254, 255].into_iter().collect(),
-                [255].into_iter().collect(),
+            let sets: [Vec<u8>; 4] = [
+                (0..=255).collect(),
+                vec![0, 31, 32, 63, 64, 128, 254, 255],
+                vec![255],
                 (0..=255).filter(|vrid| vrid % 3 == 0).collect(),
             ];
-            for set in sets {
-                socket.serve(&set).unwrap();
+            for expected in sets {
+                let selectors: Vec<_> = expected.iter().copied().map(selector).collect();
+                socket.serve(&selectors).unwrap();
                 send(&mut sender, &envelope, &adverts);
-                let expected: Vec<u8> = (0..=255).filter(|&vrid| set.contains(vrid)).collect();
                 let heard = receive(&socket, expected.len());
                 assert_eq!(heard.iter().map(|h| h.3[1]).collect::<Vec<_>>(), expected);
                 assert!(heard.iter().all(|(source, destination, ttl, payload)| {
@@ -91,6 +104,49 @@ fn exactly_the_served_vrids_are_heard() {
             // One octet is no VRID; the packet that follows shows that it was passed over.
             send(&mut sender, &envelope, &[&[0x31], &[0x31, 0]]);
             assert_eq!(receive(&socket, 1)[0].3, [0x31, 0]);
+        }
+    });
+}
+
+/// What cannot be for an instance, although it bears its number, waits apart.
+#[test]
+fn strays_are_told_from_advertisements() {
+    with_cable(|cable: &Cable| {
+        for family in [Family::Inet, Family::Inet6] {
+            let envelope = envelope(family);
+            let mut sender = AdvertSocket::open(family, Some(interface("a")), &[]).unwrap();
+            let sources = |source: IpAddr| Some(vec![ip("192.0.2.77"), ip("fe80::7"), source]);
+            let multicast = Selector { ttl: Some(255), ..selector(7) };
+            let peer = Selector { sources: sources(envelope.source), ..selector(8) };
+            let nobody = Selector { sources: sources(ip("2001:db8::1:1")), ..selector(9) };
+            let selectors = [multicast, peer, nobody];
+            let socket = cable
+                .in_b(|| AdvertSocket::open(family, Some(interface("b")), &selectors).unwrap());
+            socket.join(envelope.destination).unwrap();
+            let near = Envelope { ttl: 254, ..envelope };
+            send(&mut sender, &near, &[&[0x31, 7], &[0x31, 8]]);
+            send(&mut sender, &envelope, &[&[0x21, 7], &[0x32, 7], &[0x31, 9], &[0x31, 10]]);
+            send(&mut sender, &envelope, &[&[0x31, 7]]);
+            let heard = receive(&socket, 2);
+            let heard: Vec<_> = heard.iter().map(|h| (h.2, h.3.as_slice())).collect();
+            assert_eq!(heard, [(254, &[0x31, 8][..]), (255, &[0x31, 7])]);
+            let strays = socket.strays().unwrap();
+            let strays = receive_by(strays, |inbox| socket.receive_strays(inbox), 4);
+            let strays: Vec<_> = strays.iter().map(|h| (h.2, h.3.as_slice())).collect();
+            let expected =
+                [(254, &[0x31, 7][..]), (255, &[0x21, 7]), (255, &[0x32, 7]), (255, &[0x31, 9])];
+            assert_eq!(strays, expected);
+            assert_eq!(socket.lost_strays().unwrap(), 0);
+
+            // A flood of strays leaves room for advertisements; what is not kept is counted.
+            let flood = vec![&[0x21, 7][..]; 3_000];
+            send(&mut sender, &envelope, &flood);
+            send(&mut sender, &envelope, &[&[0x31, 7]]);
+            assert_eq!(receive(&socket, 1)[0].3, [0x31, 7]);
+            let lost = socket.lost_strays().unwrap() as usize;
+            assert!((2_800..3_000).contains(&lost), "{lost}");
+            let strays = socket.strays().unwrap();
+            receive_by(strays, |inbox| socket.receive_strays(inbox), flood.len() - lost);
         }
     });
 }

@@ -79,13 +79,14 @@ fn rules_of_guarded_addresses_go_when_none_is_guarded() {
             address: "192.0.2.200".parse().unwrap(),
             interfaces: BTreeSet::from(["a".to_owned()]),
         };
-        Guard::new(lb_net::TABLE).apply(&BTreeSet::from([guarded])).unwrap();
+        Guard::new("lbd").apply(&BTreeSet::from([guarded])).unwrap();
         shown("nft", "add table inet theirs");
         shown("nft", "add table ip lbd");
         let tables = || shown("nft", "list tables");
         let mut route = RouteSocket::open().unwrap();
 
-        sweep(&mut route, &InUse { guards: true, ..InUse::default() }).unwrap();
+        sweep(&mut route, &InUse { guards: BTreeSet::from(["lbd".into()]), ..InUse::default() })
+            .unwrap();
         assert!(tables().contains("inet lbd\n"));
         // The addresses stay, and what drops their packets.
         assert_eq!(clean(false).unwrap(), None);
@@ -117,5 +118,69 @@ fn cleaning_up_waits_for_the_last_one_that_is_here() {
         assert!(!shown("ip", "-o address show dev a").contains("192.0.2.201/"));
         assert!(!shown("ip", "-br link show type macvlan").contains("vrrp.7@"));
         assert!(!shown("nft", "list tables").contains("lbd"));
+    });
+}
+
+#[test]
+fn each_of_several_processes_has_tables_of_its_own() {
+    with_cable(|_: &Cable| {
+        let [first, second] = [(); 2].map(|()| Presence::announce().unwrap());
+        assert_eq!((first.table(), second.table()), ("lbd", "lbd_2"));
+        let guard = |presence: &Presence, address: &str| {
+            let address = address.parse().unwrap();
+            let guarded = GuardedAddress { address, interfaces: BTreeSet::new() };
+            let mut guard = Guard::new(presence.table());
+            guard.apply(&BTreeSet::from([guarded])).unwrap();
+            guard
+        };
+        let (mut one, mut two) = (guard(&first, "192.0.2.201"), guard(&second, "192.0.2.202"));
+        assert!(!one.is_disturbed() && !two.is_disturbed());
+        let rules = shown("nft", "list ruleset");
+        assert!(rules.contains("192.0.2.201") && rules.contains("192.0.2.202"), "{rules}");
+        drop(first);
+        assert_eq!(Presence::announce().unwrap().table(), "lbd");
+        // What the second one has left is found by its name.
+        drop(second);
+        for name in ["lbd_pid7", "lbd_", "lbd7", "lbd_x"] {
+            shown("nft", &format!("add table inet {name}"));
+        }
+        sweep(&mut RouteSocket::open().unwrap(), &InUse::default()).unwrap();
+        let tables = shown("nft", "list tables");
+        assert_eq!(tables, "table inet lbd_\ntable inet lbd7\ntable inet lbd_x\n");
+    });
+}
+
+#[test]
+fn rules_that_another_program_changes_are_noticed_and_made_anew() {
+    with_cable(|_: &Cable| {
+        let address = "192.0.2.200".parse().unwrap();
+        let wanted = BTreeSet::from([GuardedAddress { address, interfaces: BTreeSet::new() }]);
+        let mut guard = Guard::new("lbd");
+        guard.apply(&wanted).unwrap();
+        shown("nft", "add table inet theirs");
+        shown("nft", "add chain inet theirs mine");
+        assert!(!guard.is_disturbed() && guard.guards(&address));
+        let rules = || shown("nft", "list table inet lbd");
+        let before = rules();
+        assert!(before.contains("192.0.2.200") && before.contains("drop"), "{before}");
+        for change in [
+            "flush ruleset",
+            "delete table inet lbd",
+            "flush table inet lbd",
+            "flush chain inet lbd guard_in",
+            "delete element inet lbd vips { 192.0.2.200 }",
+            "add rule inet lbd guard_out accept",
+            "chain inet lbd guard_in { policy drop; }",
+        ] {
+            shown("nft", change);
+            assert!(guard.is_disturbed(), "{change}");
+            assert!(!guard.guards(&address));
+            guard.apply(&wanted).unwrap();
+            assert!(!guard.is_disturbed(), "{change}");
+            assert_eq!(rules(), before, "{change}");
+        }
+        guard.apply(&BTreeSet::new()).unwrap();
+        shown("nft", "flush ruleset");
+        assert!(!guard.is_disturbed());
     });
 }

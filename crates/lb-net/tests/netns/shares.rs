@@ -405,3 +405,28 @@ fn what_cannot_be_is_refused_and_nothing_changes() {
         });
     });
 }
+
+#[test]
+fn rules_that_another_program_deletes_are_noticed_and_made_anew() {
+    with_segment(1, |segment: &Segment| {
+        segment.on(1, || {
+            let wanted = [shared(Balancing::IpStealth, &[0])];
+            let mut share = Share::open("lbd_test").unwrap();
+            share.apply(&wanted).unwrap();
+            share.apply(&[shared(Balancing::IpStealth, &[0, 1])]).unwrap();
+            share.apply(&wanted).unwrap();
+            assert!(!share.is_disturbed());
+            let rules = || output("nft list ruleset");
+            let before = rules();
+            for change in
+                ["flush ruleset", "delete table arp lbd_test", "flush table netdev lbd_test"]
+            {
+                output(&format!("nft {change}"));
+                assert!(share.is_disturbed(), "{change}");
+                share.apply(&wanted).unwrap();
+                assert!(!share.is_disturbed(), "{change}");
+                assert_eq!(rules().len(), before.len(), "{change}");
+            }
+        });
+    });
+}

@@ -3,6 +3,7 @@
 use std::fs;
 use std::net::IpAddr;
 
+use lb_election::Selector;
 use lb_net::{
     AdvertSocket, Envelope, Error, Event, Family, Inbox, MacvlanMode, Marking, Monitor, Poller,
     VmacSpec, Vmacs, vrrp_mac,
@@ -258,6 +259,11 @@ fn hundreds_are_made_at_once() {
     });
 }
 
+/// CARP of this vhid.
+fn selector(id: u8) -> Selector {
+    Selector { first: 0x21, id, ttl: Some(255), sources: None }
+}
+
 /// Advertisements of both routers leave by macvlans of the same MAC; who hears them?
 fn heard_by_base_and_vmac(mode: MacvlanMode) -> [Vec<u8>; 2] {
     let (tell, told) = std::sync::mpsc::sync_channel(1);
@@ -270,17 +276,15 @@ fn heard_by_base_and_vmac(mode: MacvlanMode) -> [Vec<u8>; 2] {
             let mut vmacs = Vmacs::open().unwrap();
             vmacs.reconcile(&[VmacSpec { mode, ..on("b", "v7", 7) }]).unwrap();
             let ears = ["b", "v7"].map(|name| {
-                let vrids = (0..=255).collect();
+                let selectors: Vec<_> = (0..=255).map(selector).collect();
                 let socket =
-                    AdvertSocket::open(Family::Inet, Some(interface(name)), &vrids).unwrap();
+                    AdvertSocket::open(Family::Inet, Some(interface(name)), &selectors).unwrap();
                 socket.join(group).unwrap();
                 socket
             });
             (ears, vmacs, Capture::new(&interface("b"), 0x0003))
         });
-        let mut base =
-            AdvertSocket::open(Family::Inet, Some(interface("a")), &[].into_iter().collect())
-                .unwrap();
+        let mut base = AdvertSocket::open(Family::Inet, Some(interface("a")), &[]).unwrap();
         let mut sender = AdvertSocket::open_sender(Family::Inet).unwrap();
         let mut envelope = Envelope {
             source: "192.0.2.1".parse().unwrap(),

@@ -2,11 +2,12 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Instant;
 
 use lb_config::model::{Vmac, VrrpInstance};
 
-use super::network::instance;
-use crate::{InstanceConfig, Plan};
+use super::network::{Network, instance};
+use crate::{Input, InstanceConfig, Node, Plan};
 
 fn refusing(id: u8, address: &str) -> VrrpInstance {
     let mut config = instance("A", "eth1", id, 100);
@@ -44,4 +45,41 @@ fn a_guarded_address_can_be_on_each_virtual_mac_that_may_be_made_for_it() {
     }
     plan.vmac_prefixes.router = Some("mine".into());
     assert!(on(&plan).contains("mine.51"));
+}
+
+#[test]
+fn addresses_are_guarded_until_a_router_that_yielded_has_let_go_of_them() {
+    let mut net = Network::new();
+    for priority in [200, 100] {
+        net.host(1, plan(VrrpInstance { priority, ..refusing(51, "10.0.1.101") }));
+    }
+    net.run_until(10_000);
+    assert!(net.hosts[0].node.is_settled());
+    net.tell(0, Input::Handover { name: "A" });
+    // The successor is heard at 10611.4 ms.
+    net.run_until(10_620);
+    assert!(!net.hosts[0].node.is_settled());
+    net.run_until(10_640);
+    assert!(net.hosts[0].node.is_settled());
+}
+
+#[test]
+fn the_name_that_a_virtual_mac_has_is_guarded_whatever_it_is() {
+    let mut config = refusing(51, "fe80::100");
+    config.router.vmac = Some(Vmac::default());
+    let plan = plan(config);
+    let names = |plan: &Plan| plan.guarded().into_values().next().unwrap();
+    let mut node = Node::new(plan.clone(), &Default::default(), 0);
+    let mut told = Vec::new();
+    node.handle(Instant::now(), Input::Link { link: 1, name: "eth1", up: true }, &mut told);
+    // As long as a name that is foreseen is free, it is one of these.
+    for _ in names(&plan).iter().filter(|name| *name != "eth1") {
+        assert_eq!(node.guarded(&plan), plan.guarded());
+        let name = &node.vmacs()[0].name;
+        let failed = Input::VmacFailed { name, reason: "taken", taken: true };
+        node.handle(Instant::now(), failed, &mut told);
+    }
+    let name = &node.vmacs()[0].name;
+    assert!(!names(&plan).contains(name));
+    assert!(node.guarded(&plan).into_values().next().unwrap().contains(name));
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use lb_config::model::{InitialState, Vmac};
+use lb_config::model::{InitialState, Vmac, VrrpVersion};
 
 use super::*;
 use crate::InstanceConfig;
@@ -357,6 +357,113 @@ fn when_a_partition_heals_clients_find_the_master() {
         net.run_until(40_000);
         assert_eq!(net.lost, Duration::ZERO, "moment {moment}");
     }
+}
+
+/// `auth_type AH`
+fn authenticated(priority: u8) -> lb_config::model::VrrpInstance {
+    let mut config = instance("VI_1", "eth1", 1, priority);
+    config.version = VrrpVersion::V2;
+    config.header_key = Some(*b"s3cret\0\0");
+    config
+}
+
+#[test]
+fn with_an_authentication_header_clients_find_the_master_too() {
+    for moment in 0..20 {
+        let mut net = Network::new();
+        net.host(1, plan([authenticated(200)]));
+        net.host(1, plan([authenticated(100)]));
+        net.run_until(10_000);
+        net.cut(0, 1, true);
+        net.run_until(20_000 + 50 * moment);
+        assert_eq!(net.holders(VIP), [0, 1]);
+        net.cut(0, 1, false);
+        // One of them counted further: what the other says first is a replay to it.
+        net.run_until(22_050 + 50 * moment);
+        assert_eq!(net.holders(VIP), [0]);
+        net.lost = Duration::ZERO;
+        net.story();
+        net.run_until(60_000);
+        assert_eq!((net.lost, net.story()), (Duration::ZERO, vec![]), "moment {moment}");
+        for host in 0..2 {
+            let counters = &vrrp(&net, host)[0].counters;
+            assert!(counters.auth_failure <= 2, "host {host}, moment {moment}: {counters:?}");
+        }
+    }
+}
+
+#[test]
+fn an_owner_that_starts_again_is_heard_by_its_first_advertisement() {
+    let mut net = Network::new();
+    let owner = || {
+        let mut owner = authenticated(255);
+        owner.router.state = InitialState::Master;
+        plan([owner])
+    };
+    net.host(1, owner());
+    net.host(1, plan([authenticated(100)]));
+    net.run_until(100_000);
+    net.kill(0);
+    net.run_until(110_000);
+    assert_eq!(net.holders(VIP), [1]);
+    // As many seconds later than the first start, which was at 0.
+    net.number_from = 110;
+    net.host(1, owner());
+    net.run_until(110_040);
+    assert_eq!(net.holders(VIP), [2]);
+    // Its engine fails and is started again: the number is handed on.
+    net.run_until(200_000);
+    net.kill(2);
+    net.number_from = 110 + 90 + 1;
+    net.resume(1, owner(), &["VI_1"]);
+    net.story();
+    net.run_until(210_000);
+    assert_story(&mut net, &[]);
+    assert_eq!(vrrp(&net, 1)[0].counters.auth_failure, 0);
+}
+
+#[test]
+fn an_owner_is_heard_when_its_fault_is_over() {
+    let mut net = Network::new();
+    let mut owner = authenticated(255);
+    owner.router.state = InitialState::Master;
+    owner.router.track_interfaces = vec![tracked("eth2", 0)];
+    net.host(2, plan([owner]));
+    net.host(2, plan([authenticated(100)]));
+    net.run_until(10_000);
+    net.carrier(0, 2, false);
+    net.run_until(100_000);
+    assert_eq!(net.holders(VIP), [1]);
+    net.carrier(0, 2, true);
+    net.run_until(100_040);
+    assert_eq!(net.holders(VIP), [0]);
+    assert_eq!(vrrp(&net, 1)[0].counters.auth_failure, 0);
+}
+
+#[test]
+fn an_instance_that_departs_keeps_its_address_though_a_new_one_has_it_too() {
+    let mut net = pair();
+    let another = || {
+        let mut config = instance("VI_2", "eth1", 2, 200);
+        config.router.vips = vec![vip(VIP)];
+        plan([config])
+    };
+    net.tell(0, Input::Reload(another()));
+    assert_eq!(net.holders(VIP), [0]);
+    // The kernel is asked for everything anew, and the file is read again.
+    net.tell(0, Input::Address { link: 1, address: VIP.into(), present: true });
+    net.tell(0, Input::Reload(another()));
+    net.run_until(10_600);
+    assert_eq!(net.holders(VIP), [0]);
+    net.run_until(12_000);
+    assert_eq!(net.holders(VIP), [1]);
+    // It is not thought to be an address of this host.
+    net.tell(0, Input::Reload(plan([instance("VI_3", "eth1", 3, 200)])));
+    net.carrier(0, 1, false);
+    net.tell(0, Input::Address { link: 1, address: [10, 0, 1, 1].into(), present: false });
+    net.carrier(0, 1, true);
+    net.run_until(20_000);
+    assert_eq!(net.hosts[0].node.masters().len(), 0);
 }
 
 #[test]

@@ -138,8 +138,21 @@ pub struct Network {
     /// Cables that are cut, by host and link.
     cut: BTreeSet<(usize, LinkIndex)>,
     deaf: BTreeSet<usize>,
+    /// What hosts that are added are told by [`Node::number_from`].
+    pub number_from: u32,
     /// One packet in this many is lost, by this generator's word.
     loss: Option<(u64, Random)>,
+}
+
+/// The IPv4 header before an authentication header.
+fn ip_header(datagram: &Datagram, id: u16, payload: usize) -> Vec<u8> {
+    let (IpAddr::V4(source), IpAddr::V4(destination)) = (datagram.source, datagram.destination)
+    else {
+        panic!("an authentication header is for IPv4");
+    };
+    let [len, id] = [20 + payload as u16, id].map(u16::to_be_bytes);
+    let fixed = [0x45, 0xc0, len[0], len[1], id[0], id[1], 0, 0, datagram.ttl.unwrap(), 51, 0, 0];
+    [&fixed[..], &source.octets(), &destination.octets()].concat()
 }
 
 /// xorshift64, good enough to lose packets by.
@@ -164,6 +177,8 @@ struct Flying {
     source: IpAddr,
     destination: IpAddr,
     ttl: Option<u8>,
+    /// Octets of `payload` before the advertisement: the IP header and the one of authentication.
+    ah: Option<usize>,
     payload: Vec<u8>,
 }
 
@@ -184,6 +199,7 @@ impl Network {
             promoted: 0,
             cut: BTreeSet::new(),
             deaf: BTreeSet::new(),
+            number_from: 0,
             loss: None,
         }
     }
@@ -221,13 +237,9 @@ impl Network {
     ) -> usize {
         let adopt = masters.iter().map(|name| (*name).to_owned()).collect();
         let (vips, announced, sent) = Default::default();
-        self.hosts.push(Host {
-            node: Node::new(plan, &adopt, 0),
-            vips,
-            announced,
-            sent,
-            alive: true,
-        });
+        let mut node = Node::new(plan, &adopt, 0);
+        node.number_from(self.number_from);
+        self.hosts.push(Host { node, vips, announced, sent, alive: true });
         let host = self.hosts.len() - 1;
         for link in 1..=links {
             let name = format!("eth{link}");
@@ -427,13 +439,16 @@ impl Network {
                 continue;
             }
             self.count += 1;
+            let mut whole = datagram.ah.map(|id| ip_header(datagram, id, payload.len()));
+            let ah = whole.as_ref().map(|ip| ip.len() + 24);
             let flying = Flying {
                 to,
                 link,
                 source: datagram.source,
                 destination: datagram.destination,
                 ttl: datagram.ttl,
-                payload: payload.to_vec(),
+                ah,
+                payload: [&whole.take().unwrap_or_default(), payload].concat(),
             };
             self.flying.insert((self.now + LATENCY, self.count), flying);
         }
@@ -443,24 +458,24 @@ impl Network {
         let host = &self.hosts[flying.to];
         let Flying { link, source, destination, .. } = *flying;
         let group = destination.is_multicast().then_some(destination);
-        let family = Family::Inet.into();
+        let (family, ah) = (Family::Inet.into(), flying.ah.is_some());
         let sockets = host.node.sockets();
         let open = match group {
-            Some(_) => sockets.contains(&Socket { link: Some(link), family, ah: false, group }),
-            None => sockets.iter().any(|s| (s.link, s.family, s.ah) == (Some(link), family, false)),
+            Some(_) => sockets.contains(&Socket { link: Some(link), family, ah, group }),
+            None => sockets.iter().any(|s| (s.link, s.family, s.ah) == (Some(link), family, ah)),
         };
         let here = IpAddr::from([10, 0, link as u8, flying.to as u8 + 1]);
         let ours = group.is_some() || destination == here;
         if !host.alive || !open || !ours || self.deafened(flying.to, link) {
             return;
         }
-        let payload = &flying.payload;
+        let (headers, payload) = flying.payload.split_at(flying.ah.unwrap_or_default());
         let packet = IpPacket {
             source,
             destination,
             ttl: flying.ttl,
             declared_len: None,
-            ah: None,
+            ah: ah.then_some(headers),
             payload,
         };
         self.tell(flying.to, Input::Packet { link, packet });

@@ -53,7 +53,7 @@ impl Instance {
     pub fn last_word(&mut self) -> Content {
         self.counters.advert_sent += 1;
         self.counters.pri_zero_sent += 1;
-        self.numbered(Priority::STOP)
+        self.aside(Priority::STOP)
     }
 
     /// One more advertisement as if it were MASTER, when the master is better: that announces its
@@ -63,7 +63,7 @@ impl Instance {
         let ours = self.effective_priority();
         self.master.filter(|master| master.priority > ours)?;
         self.counters.advert_sent += 1;
-        Some(self.numbered(ours))
+        Some(self.aside(ours))
     }
 
     /// Interval of the master it respects; ours until one was heard.
@@ -94,6 +94,18 @@ impl Instance {
     #[must_use]
     pub fn counters(&self) -> &Counters {
         &self.counters
+    }
+
+    /// Number of the last advertisement that was heard or sent with `auth_type AH`; 0 without.
+    #[must_use]
+    pub fn number(&self) -> u32 {
+        self.number
+    }
+
+    /// Gives the next advertisement with `auth_type AH` a number above this one: peers refuse numbers
+    /// that they have heard.
+    pub fn number_from(&mut self, number: u32) {
+        self.number = self.number.max(number);
     }
 
     /// Our own source address, which decides between equals.

@@ -451,6 +451,32 @@ fn a_master_answers_a_lower_priority() {
     );
 }
 
+/// In the shortest interval there is nobody needs a second answer, whoever sends.
+#[test]
+fn a_flood_of_lower_priorities_is_answered_a_hundred_times_a_second() {
+    let epoch = Instant::now();
+    let mut instance = Instance::new(config(128));
+    instance.set_source(Some(US.into()));
+    let (mut actions, mut sent) = (Vec::new(), 0);
+    take(&mut instance, epoch, &START, &mut actions);
+    take(&mut instance, epoch + Duration::from_millis(3_500), &TIMER, &mut actions);
+    assert!(actions.contains(&MASTER), "{actions:?}");
+    for us in (4_000_000..5_000_000).step_by(40) {
+        actions.clear();
+        let priority = if us % 80 == 0 { 100 } else { 0 };
+        take(
+            &mut instance,
+            epoch + Duration::from_micros(us),
+            &Hear(priority, LOWER),
+            &mut actions,
+        );
+        sent += actions.iter().filter(|action| **action == send(128)).count();
+    }
+    assert_eq!(sent, 100);
+    // The next one is due an interval after the last answer, of 4.99 s.
+    assert_eq!(instance.deadline(), Some(epoch + Duration::from_millis(5_990)));
+}
+
 #[test]
 fn lower_prio_no_advert_keeps_silent() {
     timeline(
@@ -744,6 +770,9 @@ fn the_numbers_of_all_routers_are_one_sequence_and_none_is_heard_twice() {
     }
     assert_eq!(hear(&mut instance, 12), []);
     assert_eq!((instance.counters().advert_rcvd, instance.counters().auth_failure), (2, 3));
+    // What a BACKUP says to the master has the next number and uses none up.
+    assert_eq!((instance.last_word().number, instance.last_word().number), (13, 13));
+    assert_eq!(instance.reminder().map(|content| content.number), Some(13));
     // The master is silent: who takes over goes on from there.
     let numbers = |actions: &[Action]| -> Vec<u32> {
         let number = |action: &Action| match action {
@@ -758,6 +787,19 @@ fn the_numbers_of_all_routers_are_one_sequence_and_none_is_heard_twice() {
     actions.clear();
     instance.handle(epoch + 9 * second, Input::Timer, &mut actions);
     assert_eq!(numbers(&actions), [14]);
+    // In FAULT it follows the numbers of the others.
+    instance.handle(epoch + 9 * second, Input::Fault { own: false }, &mut actions);
+    let before = *instance.counters();
+    assert_eq!(hear(&mut instance, 40), []);
+    assert_eq!((instance.number(), *instance.counters()), (40, before));
+    actions.clear();
+    instance.handle(epoch + 10 * second, Input::Recover, &mut actions);
+    instance.handle(epoch + 15 * second, Input::Timer, &mut actions);
+    instance.handle(epoch + 19 * second, Input::Timer, &mut actions);
+    assert_eq!(numbers(&actions), [41]);
+    instance.number_from(30);
+    assert_eq!(instance.number(), 41);
+    instance.number_from(u32::MAX - 5);
     // At the end of all numbers the last one is repeated, as keepalived does.
     hear(&mut instance, u32::MAX);
     actions.clear();

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::bail;
 use lb_config::model::ScriptOwner;
-use lb_config::{FileStatus, Interface, Options, Severity, System};
+use lb_config::{FileStatus, Options, Severity, System};
 use lb_node::Plan;
 
 /// A machine that has whatever is asked for: every interface, account and script, and no file to
@@ -30,8 +30,8 @@ impl System for Elsewhere {
     fn current_dir(&self) -> PathBuf {
         PathBuf::from("/")
     }
-    fn interface(&self, _: &str) -> Option<Interface> {
-        Some(Interface { multicast: true })
+    fn has_interface(&self, _: &str) -> bool {
+        true
     }
     fn user(&self, _: &str) -> Option<ScriptOwner> {
         Some(ROOT)

@@ -146,9 +146,11 @@ impl Player {
 
 impl Stage {
     fn new(header: Header) -> anyhow::Result<Self> {
-        let Header { program, wall, seed, adopt, config, .. } = header;
+        let Header { program, wall, seed, adopt, number, config, .. } = header;
+        let mut node = Node::new(machine::plan(&config)?, &adopt, seed);
+        node.number_from(number);
         Ok(Self {
-            node: Node::new(machine::plan(&config)?, &adopt, seed),
+            node,
             start: Instant::now(),
             wall,
             at: 0,

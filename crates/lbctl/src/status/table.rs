@@ -6,7 +6,9 @@ use std::net::IpAddr;
 use anstyle::{AnsiColor, Style};
 use comfy_table::{Attribute, Cell, CellAlignment, Color, ContentArrangement, Row, Table, presets};
 use jiff::Timestamp;
-use lb_control::status::{CarpInstance, Check, Daemon, RealServer, StateSync, VirtualServer, Vrrp};
+use lb_control::status::{
+    CarpInstance, Check, Daemon, RealServer, Relay, StateSync, VirtualServer, Vrrp,
+};
 use lb_control::{State, Status};
 
 use super::trouble;
@@ -66,6 +68,13 @@ fn daemon(daemon: &Daemon, now: Timestamp, width: u16, out: &mut String) -> std:
         "lbd {}, process {}, up {up}, dataplane {}",
         daemon.version, daemon.pid, daemon.dataplane
     ))?;
+    if let Some(Relay { clients, most, displaced, refused }) = daemon.relay {
+        let style = if refused > 0 { BAD } else { GOOD };
+        say(format!(
+            "relay: {clients} clients of {most}, {displaced} idle ones gave their place to others, \
+             {style}{refused} turned away{style:#}"
+        ))?;
+    }
     say(format!("configuration {}", daemon.config))?;
     if let Some(reload) = &daemon.last_reload {
         let (style, word, rest) = if reload.accepted {
@@ -365,6 +374,16 @@ mod tests {
         let text = plain(&status, 80);
         text.lines().for_each(|line| assert!(line.chars().count() <= 80, "{line}"));
         insta::assert_snapshot!(text);
+    }
+
+    #[test]
+    fn a_relay_tells_how_full_it_is() {
+        let mut status = example();
+        assert!(!plain(&status, 80).contains("relay:"));
+        status.daemon.relay = Some(Relay { clients: 12, most: 400, displaced: 3, refused: 5 });
+        let said =
+            "relay: 12 clients of 400, 3 idle ones gave their place to others, 5 turned away";
+        assert!(plain(&status, 100).contains(said));
     }
 
     #[test]

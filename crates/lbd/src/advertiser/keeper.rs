@@ -208,9 +208,10 @@ impl Hands {
         let requests: Vec<_> = changes.iter().map(request).collect();
         let outcomes = match self.route.change(&requests) {
             Ok(outcomes) => outcomes,
+            // What of it was made the kernel's notifications tell; the rest was not.
             Err(error) => {
-                tracing::error!("changing {} addresses: {error}", changes.len());
-                return;
+                let again = || io::Error::new(error.kind(), error.to_string());
+                changes.iter().map(|_| Outcome::Refused(again())).collect()
             }
         };
         let exceptions = changes.into_iter().zip(outcomes);

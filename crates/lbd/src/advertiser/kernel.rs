@@ -5,7 +5,8 @@ use std::io;
 use std::mem;
 use std::net::IpAddr;
 use std::num::NonZeroU32;
-use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use lb_config::model;
@@ -23,6 +24,10 @@ use crate::advertiser::thread::with_sources;
 use crate::engine::EventSink;
 use lb_node::{Guarded, Input, LinkIndex, Node, Shared, Vmac};
 
+/// How long a start, and an end, wait for what they need: longer than each program and netlink request
+/// may take.
+const PATIENCE: Duration = Duration::from_secs(30);
+
 /// Knows the kernel's links and addresses as of the last [`Kernel::drain`], our own changes included
 /// from the moment they were asked for.
 #[derive(Debug)]
@@ -38,8 +43,9 @@ pub(super) struct Kernel {
     addresses: HashSet<(LinkIndex, IpAddr)>,
     /// Links that have another MAC than before.
     other_macs: BTreeSet<LinkIndex>,
-    /// How many notifications are yet to come of addresses that we remove.
-    removed: HashMap<(LinkIndex, IpAddr), u32>,
+    removals: Removals,
+    /// VIPs that the kernel refused to remove.
+    stuck: BTreeSet<(LinkIndex, IpAddr)>,
     /// While everything is asked for anew: what has changed since then.
     surveying: Option<Changed>,
     /// Notifications were lost again meanwhile.
@@ -87,7 +93,7 @@ impl Kernel {
         let vmacs = Vmacs::open()?.sweeping(is_alone(&presence));
         let keeper = Keeper::start(changes, Announcer::open()?, events, Arc::clone(&waker))
             .map_err(system("starting the thread that keeps addresses"))?;
-        let rules = Rules::start(vmacs, Arc::clone(&waker))
+        let rules = Rules::start(vmacs, presence.table(), Arc::clone(&waker))
             .map_err(system("starting the thread that makes links and rules"))?;
         Ok(Self {
             monitor,
@@ -98,7 +104,8 @@ impl Kernel {
             vmacs: BTreeSet::new(),
             addresses: HashSet::new(),
             other_macs: BTreeSet::new(),
-            removed: HashMap::new(),
+            removals: Removals::default(),
+            stuck: BTreeSet::new(),
             surveying: None,
             overrun: false,
             found: Arc::default(),
@@ -116,7 +123,7 @@ impl Kernel {
     /// Has everything asked for anew by the thread that may wait, after the changes before it: a list
     /// takes the kernel's lock, and with thousands of addresses its time. One list at a time.
     fn survey_later(&mut self) -> io::Result<()> {
-        self.removed.clear();
+        self.removals.lose();
         if self.surveying.is_some() {
             self.overrun = true;
             return Ok(());
@@ -136,6 +143,9 @@ impl Kernel {
     fn catch_up(&mut self, tell: &mut dyn FnMut(Input<'_>)) -> io::Result<()> {
         let found = self.found.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some(found) = found else { return Ok(()) };
+        // What happened before the list was made is told by now.
+        self.drain(tell)?;
+        self.removals.forget_lost();
         let changed = self.surveying.take().unwrap_or_default();
         self.take_in(found?, &changed, tell);
         if mem::take(&mut self.overrun) { self.survey_later() } else { Ok(()) }
@@ -181,12 +191,12 @@ impl Kernel {
     ) -> io::Result<()> {
         if !guarded.is_empty() {
             self.guard(guarded)?;
-            self.finish(node, tell)?;
+            self.finish(&mut |input| tell(node, input))?;
         }
         let shares = node.shares();
         if !shares.is_empty() {
             self.share(shares)?;
-            self.finish(node, tell)?;
+            self.finish(&mut |input| tell(node, input))?;
         }
         let mut made = None;
         // Without any too: an earlier process may have left some. Again when a name was taken.
@@ -197,7 +207,7 @@ impl Kernel {
             }
             made = Some(wanted.clone());
             self.vmacs(wanted)?;
-            self.finish(node, tell)?;
+            self.finish(&mut |input| tell(node, input))?;
         }
     }
 
@@ -208,12 +218,14 @@ impl Kernel {
         }
         let vmacs = node.vmacs();
         let is_vmac = |link: &&Link| vmacs.iter().any(|vmac| vmac.name == link.name);
+        let table = self.presence.table();
+        let of = |used: bool| used.then(|| table.to_owned()).into_iter().collect();
         let in_use = InUse {
             addresses: node.configured_vips(),
             vmacs: self.links.values().filter(is_vmac).map(|link| link.index).collect(),
             bases: vmacs.iter().map(|vmac| vmac.base).collect(),
-            shares: !node.shares().is_empty(),
-            guards: !guarded.is_empty(),
+            shares: of(!node.shares().is_empty()),
+            guards: of(!guarded.is_empty()),
         };
         let swept = RouteSocket::open().and_then(|mut route| lb_net::sweep(&mut route, &in_use));
         if let Err(error) = swept {
@@ -222,19 +234,21 @@ impl Kernel {
     }
 
     /// Waits until everything is done, and tells how it went.
-    fn finish(
-        &mut self,
-        node: &mut Node,
-        tell: &mut dyn FnMut(&mut Node, Input<'_>),
-    ) -> io::Result<()> {
+    fn finish(&mut self, tell: &mut dyn FnMut(Input<'_>)) -> io::Result<()> {
         let (done, wait) = mpsc::sync_channel(1);
         self.end(move || {
             let _ = done.send(());
         })?;
-        // Fails when the thread has; it says so when it is asked for more.
-        let _ = wait.recv();
-        self.settle(&mut |input| tell(node, input))?;
-        self.drain(&mut |input| tell(node, input))
+        match wait.recv_timeout(PATIENCE) {
+            Err(RecvTimeoutError::Timeout) => {
+                let what = "addresses, links and rules could not be made within 30 s";
+                return Err(io::Error::new(io::ErrorKind::TimedOut, what));
+            }
+            // Disconnected when the thread has failed; it says so when it is asked for more.
+            Ok(()) | Err(RecvTimeoutError::Disconnected) => {}
+        }
+        self.settle(tell)?;
+        self.drain(tell)
     }
 
     /// Tells what has happened since the last time, but for what we did ourselves.
@@ -303,7 +317,7 @@ impl Kernel {
         tell: &mut dyn FnMut(Input<'_>),
     ) {
         let key = (address.ifindex, address.address);
-        if by_us && forget(&mut self.removed, &key) {
+        if by_us && self.removals.tell(&key) {
             return;
         }
         self.changed(key);
@@ -324,16 +338,17 @@ impl Kernel {
         for VipChange { vip, present } in &changes {
             let key = (vip.link, vip.address.address);
             self.changed(key);
+            self.stuck.remove(&key);
             if *present {
                 self.addresses.insert(key);
             } else {
                 self.addresses.remove(&key);
-                *self.removed.entry(key).or_default() += 1;
+                self.removals.ask(key);
             }
         }
         for place in self.keeper.change(changes)? {
             // The removal of this address waited already: no further notification will come.
-            forget(&mut self.removed, &place);
+            self.removals.tell(&place);
         }
         Ok(())
     }
@@ -373,13 +388,14 @@ impl Kernel {
             let key = (vip.link, vip.address.address);
             if !present {
                 // No notification will come.
-                forget(&mut self.removed, &key);
+                self.removals.tell(&key);
             }
             if let Outcome::Refused(error) = outcome {
                 if present {
                     self.addresses.remove(&key);
                 } else {
                     self.addresses.insert(key);
+                    self.stuck.insert(key);
                 }
                 tracing::error!(
                     "cannot {} {}/{} on {}: {error}",
@@ -503,6 +519,19 @@ impl Kernel {
         self.keeper.then(move || rules.then(f))
     }
 
+    /// Waits until everything is done, at the end. Fails with the VIPs that are still here.
+    pub(super) fn conclude(&mut self) -> io::Result<Result<(), String>> {
+        self.finish(&mut |_| {})?;
+        let stuck: Vec<String> = (self.stuck.iter())
+            .map(|(link, address)| format!("{address} on {}", self.name(*link).unwrap_or("?")))
+            .collect();
+        Ok(if stuck.is_empty() {
+            Ok(())
+        } else {
+            Err(format!("the kernel refused to remove {}", stuck.join(", ")))
+        })
+    }
+
     /// Whether a link of this host has this MAC address.
     pub(super) fn is_ours(&self, mac: [u8; 6]) -> bool {
         self.links.values().any(|link| link.hardware == Some(mac))
@@ -534,12 +563,61 @@ fn is_alone(presence: &Presence) -> bool {
     }
 }
 
-/// One removal of `key` less is awaited. Says whether one was.
-fn forget(removed: &mut HashMap<(LinkIndex, IpAddr), u32>, key: &(LinkIndex, IpAddr)) -> bool {
-    let Some(count) = removed.get_mut(key) else { return false };
-    *count -= 1;
-    if *count == 0 {
-        removed.remove(key);
+/// How many notifications are yet to come of addresses that we remove.
+#[derive(Debug, Default)]
+struct Removals {
+    awaited: HashMap<(LinkIndex, IpAddr), u32>,
+    /// Of removals before notifications were lost: some of these will not come.
+    perhaps: HashMap<(LinkIndex, IpAddr), u32>,
+}
+
+impl Removals {
+    /// One more is awaited.
+    fn ask(&mut self, place: (LinkIndex, IpAddr)) {
+        *self.awaited.entry(place).or_default() += 1;
     }
-    true
+
+    /// One less is awaited. Says whether one was.
+    fn tell(&mut self, place: &(LinkIndex, IpAddr)) -> bool {
+        [&mut self.perhaps, &mut self.awaited].into_iter().any(|removals| {
+            let Some(count) = removals.get_mut(place) else { return false };
+            *count -= 1;
+            if *count == 0 {
+                removals.remove(place);
+            }
+            true
+        })
+    }
+
+    /// Notifications were lost, those of removals perhaps.
+    fn lose(&mut self) {
+        for (place, count) in self.awaited.drain() {
+            *self.perhaps.entry(place).or_default() += count;
+        }
+    }
+
+    /// Everything from before the loss that was to come has come.
+    fn forget_lost(&mut self) {
+        self.perhaps.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_removal_that_is_told_after_an_overrun_is_still_ours_and_a_lost_one_is_awaited_no_more() {
+        let [one, two] = [1, 2].map(|last| (1, IpAddr::from([192, 0, 2, last])));
+        let mut removals = Removals::default();
+        removals.ask(one);
+        removals.ask(two);
+        removals.lose();
+        removals.ask(one);
+        assert_eq!([one, one, one].map(|place| removals.tell(&place)), [true, true, false]);
+        removals.ask(one);
+        removals.forget_lost();
+        // That of `two` was lost: another removal of it is somebody else's.
+        assert_eq!([one, two].map(|place| removals.tell(&place)), [true, false]);
+    }
 }

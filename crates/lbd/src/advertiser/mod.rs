@@ -37,6 +37,8 @@ pub struct Options {
     /// Names of instances whose VIPs are still on this host because the engine failed and is started
     /// again: they are MASTER at once. VIPs of all others are removed first.
     pub adopt: BTreeSet<String>,
+    /// Advertisements with `auth_type AH` are numbered above this one, and above the seconds since 1970.
+    pub number: u32,
     /// At the end the VIPs stay and nobody is told (`--dont-release-vrrp`).
     pub keep_vips: bool,
     /// Scheduling of the thread.
@@ -123,12 +125,21 @@ pub enum Error {
 pub struct Advertiser {
     commands: Sender<Command>,
     waker: Arc<Waker>,
-    masters: Masters,
+    legacy: Kept,
     failed: Option<oneshot::Receiver<String>>,
 }
 
-/// Instances that are MASTER; outlives a panic of the thread.
-type Masters = Arc<Mutex<BTreeSet<String>>>;
+/// What an advertiser that failed leaves to the one that is started in its place.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Legacy {
+    /// Names of the instances that are MASTER, VIPs and all.
+    pub masters: BTreeSet<String>,
+    /// The highest number of an advertisement with `auth_type AH` that was sent; 0 if there was none.
+    pub number: u32,
+}
+
+/// Kept up to date by the thread; outlives its panic.
+type Kept = Arc<Mutex<Legacy>>;
 
 impl Advertiser {
     /// Starts the thread in the network namespace of the caller; returns when every socket is bound,
@@ -145,15 +156,15 @@ impl Advertiser {
             .map_err(|panic| Error::Thread(io::Error::other(panic_message(panic.as_ref()))))?;
         let waker = Waker::new().map_err(Error::Thread)?;
         let waker = Arc::new(waker);
-        let masters = Masters::default();
+        let legacy = Kept::default();
         let (commands, inbox) = mailbox(ROOM);
         let (started, begun) = mpsc::sync_channel(1);
         let (failure, failed) = oneshot::channel();
         let body = {
-            let (waker, masters) = (Arc::clone(&waker), Arc::clone(&masters));
+            let (waker, legacy) = (Arc::clone(&waker), Arc::clone(&legacy));
             let inbox = (commands.clone(), inbox);
             move || {
-                let run = || match Thread::new(start, events, inbox, waker, masters) {
+                let run = || match Thread::new(start, events, inbox, waker, legacy) {
                     Ok(mut thread) => {
                         let _ = started.send(Ok(()));
                         thread.run().map_err(|error| format!("the kernel failed: {error}"))
@@ -177,7 +188,7 @@ impl Advertiser {
             .map_err(Error::Thread)?;
         let panicked = |_| Err(Error::Thread(io::Error::other("it panicked")));
         begun.recv().unwrap_or_else(panicked)?;
-        Ok(Self { commands, waker, masters, failed: Some(failed) })
+        Ok(Self { commands, waker, legacy, failed: Some(failed) })
     }
 
     /// Puts another plan in force; what both have in common is not disturbed. Resolves when it is,
@@ -235,8 +246,9 @@ impl Advertiser {
     }
 
     /// Lets go: masters say so and wait for a successor, then the VIPs go away, then the thread ends
-    /// and this resolves. Asked a second time, they wait no longer.
-    pub fn stop(&self) -> oneshot::Receiver<()> {
+    /// and this resolves, with the VIPs that the kernel refused to remove. Asked a second time, they wait
+    /// no longer.
+    pub fn stop(&self) -> oneshot::Receiver<Result<(), String>> {
         let (reply, answer) = oneshot::channel();
         self.send(Command::Stop { reply });
         answer
@@ -254,11 +266,10 @@ impl Advertiser {
         future::pending().await
     }
 
-    /// Names of the instances that are MASTER, also after the thread has failed: what the next one
-    /// is to adopt.
+    /// What the next one is to take over, also after the thread has failed.
     #[must_use]
-    pub fn masters(&self) -> BTreeSet<String> {
-        self.masters.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    pub fn legacy(&self) -> Legacy {
+        self.legacy.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Makes the thread panic: how a test shows that the supervisor starts it again.

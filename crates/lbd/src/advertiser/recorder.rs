@@ -110,7 +110,7 @@ impl Tape {
     pub(super) fn new(
         recording: Option<&Recording>,
         start: Instant,
-        seed: u64,
+        (seed, number): (u64, u32),
         adopt: &BTreeSet<String>,
     ) -> Self {
         let mut tape = Self {
@@ -127,6 +127,7 @@ impl Tape {
                 monotonic: monotonic(),
                 seed,
                 adopt: adopt.clone(),
+                number,
                 config: tape.config.to_string(),
             };
             tape.write(start, Entry::Node(header));
@@ -217,7 +218,7 @@ mod tests {
         std::fs::write(&path, "of another day").unwrap();
         let (recorder, writer) = Recorder::create(&path).unwrap();
         let start = Instant::now();
-        let mut tape = Tape::new(Some(&recording(recorder)), start, 7, &BTreeSet::new());
+        let mut tape = Tape::new(Some(&recording(recorder)), start, (7, 0), &BTreeSet::new());
         let node = Node::new(Plan::default(), &BTreeSet::new(), 7);
         tape.note(start, &Input::Start, &node);
         tape.note(start, &Input::Timer, &node); // nothing is due
@@ -260,7 +261,8 @@ mod tests {
     fn a_full_queue_leaves_a_gap_that_is_told() {
         let (lines, waiting) = mpsc::sync_channel(2);
         let start = Instant::now();
-        let mut tape = Tape::new(Some(&recording(Recorder(lines))), start, 7, &BTreeSet::new());
+        let mut tape =
+            Tape::new(Some(&recording(Recorder(lines))), start, (7, 0), &BTreeSet::new());
         let node = Node::new(Plan::default(), &BTreeSet::new(), 7);
         for _ in 0..4 {
             tape.note(start, &Input::Start, &node); // one finds room, three do not

@@ -15,7 +15,8 @@ use lb_net::{Error, Guard, GuardedAddress, Share, SharedAddress, VmacSpec, Vmacs
 use crate::advertiser::queue::Then;
 use crate::advertiser::thread::with_sources;
 
-/// Guarding what could not be guarded is tried again so often.
+/// Rules that others may have changed are looked at so often, and what could not be guarded is tried
+/// again.
 const AGAIN: Duration = Duration::from_secs(10);
 
 /// Addresses that are not guarded as they should be, and why not; none when all are again.
@@ -75,14 +76,16 @@ impl std::fmt::Debug for Shared {
 }
 
 impl Rules {
-    /// Starts the thread. `waker` is woken when there is something to take.
-    pub(super) fn start(vmacs: Vmacs, waker: Arc<Waker>) -> io::Result<Self> {
+    /// Starts the thread, whose rules are in tables of this name. `waker` is woken when there is something to take.
+    pub(super) fn start(vmacs: Vmacs, table: &str, waker: Arc<Waker>) -> io::Result<Self> {
         let shared = Arc::new(Shared::default());
         let mut hands = Hands {
-            guard: Guard::new(lb_net::TABLE),
+            guard: Guard::new(table),
+            table: table.to_owned(),
             wanted: BTreeSet::new(),
             guards: true,
             share: None,
+            shares: Vec::new(),
             balances: true,
             vmacs,
             waker,
@@ -170,12 +173,16 @@ impl Later {
 /// What the thread owns.
 struct Hands {
     guard: Guard,
+    /// Name of the tables of rules.
+    table: String,
     /// What has to be guarded, whether it could be or not.
     wanted: BTreeSet<GuardedAddress>,
     /// It could be, the last time.
     guards: bool,
     /// Once there was something to share.
     share: Option<Share>,
+    /// What is to be shared.
+    shares: Vec<SharedAddress>,
     /// The last shares could be taken.
     balances: bool,
     vmacs: Vmacs,
@@ -192,16 +199,17 @@ impl Hands {
                     return;
                 }
                 let changed = &self.shared.changed;
-                if self.guards {
+                if self.wanted.is_empty() && self.shares.is_empty() {
                     desk = changed.wait(desk).unwrap_or_else(PoisonError::into_inner);
                     continue;
                 }
                 let (waited, timeout) =
                     changed.wait_timeout(desk, AGAIN).unwrap_or_else(PoisonError::into_inner);
-                desk = waited;
-                if timeout.timed_out() && desk.guarded.is_none() {
-                    desk.guarded = Some(self.wanted.clone());
+                drop(waited);
+                if timeout.timed_out() {
+                    self.look_after();
                 }
+                desk = self.shared.desk();
             }
             let guarded = desk.guarded.take();
             let (shares, vmacs) = (desk.shares.take(), desk.vmacs.take());
@@ -211,12 +219,31 @@ impl Hands {
                 self.guard(guarded);
             }
             if let Some(shares) = shares {
-                self.share(&shares);
+                self.share(shares);
             }
             if let Some(vmacs) = vmacs {
                 self.make_vmacs(&vmacs);
             }
             then.into_iter().for_each(|f| f());
+        }
+    }
+
+    /// Puts rules back that others have changed or deleted, and tries again what could not be guarded.
+    fn look_after(&mut self) {
+        let guard = self.guard.is_disturbed();
+        if guard || !self.guards {
+            self.guard(self.wanted.clone());
+        }
+        let share = self.share.as_mut().is_some_and(Share::is_disturbed);
+        if share {
+            self.share(self.shares.clone());
+        }
+        if guard && self.guards || share && self.balances {
+            tracing::warn!(
+                "another program changed the rules of nftables table {} (nft flush ruleset?), which \
+                 were made anew",
+                self.table
+            );
         }
     }
 
@@ -232,8 +259,9 @@ impl Hands {
         }
     }
 
-    fn share(&mut self, shares: &[SharedAddress]) {
-        let taken = self.try_share(shares);
+    fn share(&mut self, shares: Vec<SharedAddress>) {
+        self.shares = shares;
+        let taken = self.try_share();
         let balanced = mem::replace(&mut self.balances, taken.is_ok());
         if !(taken.is_ok() && balanced) {
             self.shared.desk().sharing = Some(taken);
@@ -241,12 +269,12 @@ impl Hands {
         }
     }
 
-    fn try_share(&mut self, shares: &[SharedAddress]) -> Result<(), Error> {
+    fn try_share(&mut self) -> Result<(), Error> {
         let share = match &mut self.share {
             Some(share) => share,
-            None => self.share.insert(Share::open(lb_net::TABLE)?),
+            None => self.share.insert(Share::open(&self.table)?),
         };
-        share.apply(shares)
+        share.apply(&self.shares)
     }
 
     fn make_vmacs(&mut self, wanted: &[VmacSpec]) {

@@ -1,11 +1,13 @@
 //! The sockets that advertisements go through: one an interface and family.
 
-use std::collections::BTreeSet;
 use std::collections::btree_map::{BTreeMap, Entry};
+use std::collections::{BTreeSet, VecDeque};
 use std::net::IpAddr;
 use std::num::NonZeroU32;
+use std::time::{Duration, Instant};
 
-use lb_net::{AdvertSocket, Envelope, Inbox, Interface, Marking, Poller, Received, VridSet};
+use lb_election::Selector;
+use lb_net::{AdvertSocket, Envelope, Inbox, Interface, Marking, Poller, Received};
 
 use lb_node::Plan;
 use lb_node::{Datagram, InstanceId, LinkIndex, ProtocolKind, Socket, SocketFamily, Vmac};
@@ -24,6 +26,8 @@ pub(super) struct Sockets {
     /// By interface, family and authentication header, from the plan.
     served: BTreeMap<(Option<String>, SocketFamily, bool), Served>,
     inbox: Inbox,
+    /// Tokens of strays that are not watched before a time, the first one first.
+    resting: VecDeque<(Instant, u64)>,
     queued: Queued,
     /// How many datagrams of an instance the kernel has refused since it took the last one.
     unsent: BTreeMap<InstanceId, u64>,
@@ -32,9 +36,9 @@ pub(super) struct Sockets {
 }
 
 /// What a socket is for.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Served {
-    vrids: VridSet,
+    selectors: Vec<Selector>,
     /// `kernel_rx_buf_size` of all instances together, bytes.
     room: usize,
 }
@@ -44,8 +48,40 @@ struct Open {
     socket: AdvertSocket,
     /// Of its interface, for messages.
     name: String,
+    /// The next one is that of its strays.
     token: u64,
+    lost: Lost,
     groups: BTreeSet<IpAddr>,
+}
+
+/// Batches that are read of a socket before others get a word in.
+const TURN: usize = 2;
+/// How long strays are not read after a batch of them was.
+const REST: Duration = Duration::from_millis(100);
+/// So many are read at most.
+const STRAYS_PER_SECOND: u32 = 640;
+/// How long nothing is said of lost ones after something was.
+const SILENCE: Duration = Duration::from_secs(60);
+
+/// Strays that found no room.
+#[derive(Clone, Copy, Debug, Default)]
+struct Lost {
+    /// How many have been told of.
+    told: u32,
+    told_at: Option<Instant>,
+}
+
+impl Lost {
+    /// Takes the count of the kernel; yields how many are to be told of.
+    fn count(&mut self, now: Instant, counted: u32) -> Option<u32> {
+        let untold = counted.wrapping_sub(self.told);
+        let silent = self.told_at.is_some_and(|at| now.duration_since(at) < SILENCE);
+        if untold == 0 || silent {
+            return None;
+        }
+        (self.told, self.told_at) = (counted, Some(now));
+        Some(untold)
+    }
 }
 
 impl Sockets {
@@ -56,6 +92,7 @@ impl Sockets {
             senders: BTreeMap::new(),
             served: BTreeMap::new(),
             inbox: Inbox::new(),
+            resting: VecDeque::new(),
             queued: Queued::new(),
             unsent: BTreeMap::new(),
             next_token: first_token,
@@ -64,7 +101,7 @@ impl Sockets {
         sockets
     }
 
-    /// Takes the VRIDs and buffers of another plan; [`Sockets::reconcile`] puts them in force.
+    /// Takes the selectors and buffers of another plan; [`Sockets::reconcile`] puts them in force.
     pub(super) fn serve(&mut self, plan: &Plan) {
         self.served.clear();
         for instance in &plan.instances {
@@ -72,7 +109,7 @@ impl Sockets {
                 let router = instance.router();
                 let key = (router.interface.clone(), family.into(), instance.has_ah());
                 let served = self.served.entry(key).or_default();
-                served.vrids.insert(instance.id());
+                served.selectors.push(instance.selector(family));
                 let room = router.kernel_rx_buf_size.unwrap_or_default() as usize;
                 served.room = served.room.saturating_add(room);
             }
@@ -124,12 +161,12 @@ impl Sockets {
     ) -> Result<(), lb_net::Error> {
         let name = interface.as_ref().map(|interface| interface.name.clone());
         let of = (name, key.1, key.2);
-        let Served { vrids, room } = self.served.get(&of).copied().unwrap_or_default();
+        let Served { selectors, room } = self.served.get(&of).cloned().unwrap_or_default();
         let (name, ..) = of;
         let open = match self.open.entry(key) {
             Entry::Occupied(entry) => {
                 let open = entry.into_mut();
-                open.socket.serve(&vrids)?;
+                open.socket.serve(&selectors)?;
                 open
             }
             Entry::Vacant(entry) => {
@@ -138,17 +175,27 @@ impl Sockets {
                     SocketFamily::Inet6 => lb_net::Family::Inet6,
                 };
                 let socket = match key.2 {
-                    true => AdvertSocket::open_ah(interface, &vrids)?,
-                    false => AdvertSocket::open(family, interface, &vrids)?,
+                    true => AdvertSocket::open_ah(interface, &selectors)?,
+                    false => AdvertSocket::open(family, interface, &selectors)?,
                 };
                 let token = self.next_token;
-                self.next_token += 1;
-                poller.add(&socket, token).map_err(|source| lb_net::Error::System {
-                    what: "watching a socket".into(),
-                    source,
-                })?;
+                self.next_token += 2;
+                let strays = |fd| poller.add_once(fd, token + 1);
+                poller
+                    .add(&socket, token)
+                    .and_then(|()| socket.strays().map_or(Ok(()), strays))
+                    .map_err(|source| lb_net::Error::System {
+                        what: "watching a socket".into(),
+                        source,
+                    })?;
                 let name = name.unwrap_or_else(|| "any interface".into());
-                entry.insert(Open { socket, name, token, groups: BTreeSet::new() })
+                entry.insert(Open {
+                    socket,
+                    name,
+                    token,
+                    lost: Lost::default(),
+                    groups: BTreeSet::new(),
+                })
             }
         };
         open.socket.reserve(room)?;
@@ -185,27 +232,72 @@ impl Sockets {
         }
     }
 
-    /// Reads what waits in the socket of this token, a batch at a time: everything that had arrived
-    /// when it began, and no more than its buffer holds, so that a flood keeps nobody here.
-    pub(super) fn receive(&mut self, token: u64, mut each: impl FnMut(LinkIndex, Received<'_>)) {
-        let Some((key, open)) = self.open.iter().find(|(_, open)| open.token == token) else {
+    /// Reads what waits in the socket of this token, a batch at a time. With `all`, it reads everything
+    /// that had arrived when it began, and no more than the buffer holds; otherwise [`TURN`] batches at
+    /// most, so that a flood keeps nobody here. Of strays one batch, and then none for a while.
+    pub(super) fn receive(
+        &mut self,
+        now: Instant,
+        token: u64,
+        all: bool,
+        mut each: impl FnMut(LinkIndex, Received<'_>),
+    ) {
+        let Some((key, open)) =
+            self.open.iter_mut().find(|(_, open)| [open.token, open.token + 1].contains(&token))
+        else {
             return;
         };
         let link = key.0.unwrap_or_default();
-        let mut more = true;
-        for _ in 0..open.socket.batches() {
+        let strays = token != open.token;
+        let batches = match (strays, all) {
+            (true, _) => 1,
+            (false, true) => open.socket.batches(),
+            (false, false) => TURN,
+        };
+        for _ in 0..batches {
+            let received = match strays {
+                true => open.socket.receive_strays(&mut self.inbox),
+                false => open.socket.receive(&mut self.inbox),
+            };
+            // Its interface went down; netlink tells the same in more words.
+            let more = received.unwrap_or_else(|error| {
+                tracing::debug!("receiving on {}: {error}", open.name);
+                false
+            });
+            self.inbox.iter().for_each(|packet| each(link, packet));
             if !more {
                 break;
             }
-            more = match open.socket.receive(&mut self.inbox) {
-                Ok(more) => more,
-                // Its interface went down; netlink tells the same in more words.
-                Err(error) => {
-                    tracing::debug!("receiving on {}: {error}", open.name);
-                    false
-                }
-            };
-            self.inbox.iter().for_each(|packet| each(link, packet));
+        }
+        if strays {
+            self.resting.push_back((now + REST, token));
+            if let Ok(lost) = open.socket.lost_strays()
+                && let Some(count) = open.lost.count(now, lost)
+            {
+                tracing::warn!(
+                    "{}: {count} packets that no instance can accept, though they bear the number of \
+                     one, were not looked at: more than {STRAYS_PER_SECOND} a second come",
+                    open.name
+                );
+            }
+        }
+    }
+
+    /// When strays are to be watched again that were read a moment ago.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.resting.front().map(|(at, _)| *at)
+    }
+
+    /// Watches strays again that have rested for long enough.
+    pub(super) fn watch_strays(&mut self, now: Instant, poller: &Poller) {
+        while let Some((_, token)) = self.resting.front().copied().filter(|(at, _)| *at <= now) {
+            self.resting.pop_front();
+            let strays = self.open.values().find(|open| open.token + 1 == token);
+            if let Some(fd) = strays.and_then(|open| open.socket.strays())
+                && let Err(error) = poller.again(fd, token)
+            {
+                tracing::error!("watching packets that no instance accepts: {error}");
+            }
         }
     }
 
@@ -298,3 +390,21 @@ fn flush_one<'a>(
 
 /// Of the kernel (`net.ipv4.ip_default_ttl`, `net.ipv6.conf.*.hop_limit`) unless changed.
 const DEFAULT_TTL: u8 = 64;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lost_strays_are_told_of_once_a_minute() {
+        let start = Instant::now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let mut lost = Lost::default();
+        assert_eq!(lost.count(at(0), 0), None);
+        assert_eq!(lost.count(at(1), 7), Some(7));
+        assert_eq!(lost.count(at(60), 10), None);
+        assert_eq!(lost.count(at(61), 12), Some(5), "those of the minute before, too");
+        assert_eq!(lost.count(at(200), 12), None);
+        assert_eq!(lost.count(at(300), 2), Some(u32::MAX - 9), "the count wraps around");
+    }
+}

@@ -21,9 +21,9 @@ use crate::advertiser::outgoing::Outgoing;
 use crate::advertiser::recorder::Tape;
 use crate::advertiser::sockets::Sockets;
 use crate::advertiser::watcher::Watcher;
-use crate::advertiser::{Masters, Observation, Options};
+use crate::advertiser::{Kept, Observation, Options};
 use crate::engine::EventSink;
-use crate::mailbox::{Inbox, Message, Sender};
+use crate::mailbox::{Inbox, Message, Sender, mailbox};
 use lb_node::{Action, Input, LinkIndex, Node};
 use lb_node::{Guarded, Plan};
 
@@ -57,7 +57,6 @@ pub(super) enum Command {
     Announce {
         config: Arc<str>,
     },
-    Claim(Claim),
     Why {
         name: String,
         reply: oneshot::Sender<Option<Vec<Transition>>>,
@@ -66,7 +65,7 @@ pub(super) enum Command {
         reply: oneshot::Sender<lb_node::Status>,
     },
     Stop {
-        reply: oneshot::Sender<()>,
+        reply: oneshot::Sender<Result<(), String>>,
     },
     Fail,
 }
@@ -85,9 +84,6 @@ impl Message for Command {
                 name == other
             }
             (Self::StateSync { .. }, Self::StateSync { .. }) => true,
-            (Self::Claim(one), Self::Claim(other)) => {
-                (one.ifindex, one.address) == (other.ifindex, other.address)
-            }
             _ => false,
         }
     }
@@ -104,10 +100,17 @@ impl Message for Command {
             Self::Handover { .. }
             | Self::Maintenance { .. }
             | Self::Demote { .. }
-            | Self::Claim(_)
             | Self::Why { .. }
             | Self::Status { .. } => false,
         }
+    }
+}
+
+impl Message for Claim {
+    const MERGES: bool = true;
+
+    fn voids(&self, earlier: &Self) -> bool {
+        (self.ifindex, self.address) == (earlier.ifindex, earlier.address)
     }
 }
 
@@ -128,6 +131,8 @@ pub(super) struct Start {
     node: Node,
     sockets: Sockets,
     seed: u64,
+    /// See [`Node::number_from`].
+    number: u32,
     options: Options,
 }
 
@@ -136,7 +141,11 @@ impl Start {
     pub(super) fn new(plan: Plan, options: Options) -> Self {
         let seed = unguessable();
         let sockets = Sockets::new(&plan, FIRST_SOCKET);
-        Self { node: Node::new(plan.clone(), &options.adopt, seed), plan, sockets, seed, options }
+        let mut node = Node::new(plan.clone(), &options.adopt, seed);
+        let number = u32::try_from(Timestamp::now().as_second()).unwrap_or_default();
+        let number = number.max(options.number);
+        node.number_from(number);
+        Self { node, plan, sockets, seed, number, options }
     }
 }
 
@@ -168,24 +177,26 @@ pub(super) struct Thread {
     ready: Vec<u64>,
     timer: Timer,
     commands: Inbox<Command>,
+    /// Apart from the commands, which they must not crowd out.
+    claims: Inbox<Claim>,
     /// Who wants to know the status, at most as many as commands wait.
     asked: Vec<oneshot::Sender<lb_node::Status>>,
     /// When they are told at the earliest.
     snapshot_at: Instant,
     waker: Arc<Waker>,
-    masters: Masters,
+    legacy: Kept,
     keep_vips: bool,
-    stopping: Vec<oneshot::Sender<()>>,
+    stopping: Vec<oneshot::Sender<Result<(), String>>>,
 }
 
 impl Thread {
     /// Opens everything and starts the node.
     pub(super) fn new(
-        Start { plan, node, sockets, seed, options }: Start,
+        Start { plan, node, sockets, seed, number, options }: Start,
         events: EventSink,
         (orders, commands): (Sender<Command>, Inbox<Command>),
         waker: Arc<Waker>,
-        masters: Masters,
+        legacy: Kept,
     ) -> Result<Self, lb_net::Error> {
         schedule(options.scheduling);
         let system = |source| lb_net::Error::System { what: "waiting for events".into(), source };
@@ -194,16 +205,17 @@ impl Thread {
         poller.add_edge(&timer, TIMER).map_err(system)?;
         poller.add(&*waker, COMMANDS).map_err(system)?;
         let now = Instant::now();
+        let (claimed, claims) = mailbox(ROOM);
         let watcher = Watcher::start({
-            let (orders, waker) = (orders.clone(), Arc::clone(&waker));
+            let waker = Arc::clone(&waker);
             move |claim| {
                 // The advertiser may be ending.
-                let _ = orders.send(Command::Claim(claim));
+                let _ = claimed.send(claim);
                 waker.wake();
             }
         })?;
         let mut thread = Self {
-            tape: Tape::new(options.recording.as_ref(), now, seed, &options.adopt),
+            tape: Tape::new(options.recording.as_ref(), now, (seed, number), &options.adopt),
             kernel: Kernel::open(&poller, KERNEL, events, Arc::clone(&waker))?,
             sockets,
             node,
@@ -221,10 +233,11 @@ impl Thread {
             ready: Vec::new(),
             timer,
             commands,
+            claims,
             asked: Vec::new(),
             snapshot_at: now,
             waker,
-            masters,
+            legacy,
             keep_vips: options.keep_vips,
             stopping: Vec::new(),
         };
@@ -252,7 +265,8 @@ impl Thread {
         thread.kernel.wait(LEFTOVERS).map_err(netlink)?;
         thread.kernel.sweep(&thread.node, &thread.guarded);
         // Those that were adopted have not become MASTER just now.
-        *thread.masters.lock().unwrap_or_else(PoisonError::into_inner) = thread.node.masters();
+        let masters = thread.node.masters();
+        thread.legacy.lock().unwrap_or_else(PoisonError::into_inner).masters = masters;
         Ok(thread)
     }
 
@@ -268,23 +282,29 @@ impl Thread {
         if !self.keep_vips && !self.guarded.is_empty() {
             self.kernel.guard(Guarded::new())?;
         }
-        let replies = mem::take(&mut self.stopping);
-        self.kernel.end(move || {
-            for reply in replies {
-                // The supervisor may have given up.
-                let _ = reply.send(());
-            }
-        })
+        let ended = self.kernel.conclude()?;
+        for reply in self.stopping.drain(..) {
+            // The supervisor may have given up.
+            let _ = reply.send(ended.clone());
+        }
+        Ok(())
     }
 
-    /// Handles one wake-up: first what has arrived, then what has changed, then the time.
+    /// Handles one wake-up: first what is due of masters, which waits for no flood, then what has
+    /// arrived, what has changed, and the time.
     ///
     /// The clock is read before the sockets, so that nothing that had arrived by then is unread when
     /// the timers of that time fire, even if the process was stopped between any two lines here.
     fn turn(&mut self) -> io::Result<()> {
         let now = Instant::now();
         let mut fired = self.ready.contains(&TIMER);
-        if self.node.deadline().is_some_and(|deadline| deadline <= now) {
+        if self.is_due(now) {
+            self.tell(now, Input::Advertise);
+            self.warn_if_not_opened()?;
+        }
+        // Without a deadline that has passed, the rest may be read in the next turn.
+        let all = self.is_due(now);
+        if all {
             self.ready.clear();
             self.ready.extend(self.poller.wait(Some(Duration::ZERO))?);
             fired |= self.ready.contains(&TIMER);
@@ -293,14 +313,15 @@ impl Thread {
             self.timer.fired();
         }
         let ready = mem::take(&mut self.ready);
-        let Self { node, tape, actions, sockets, kernel, .. } = self;
+        let Self { node, tape, actions, sockets, kernel, poller, .. } = self;
         let mut tell = |input: Input<'_>| {
             tape.note(now, &input, node);
             node.handle(now, input, actions);
         };
         for &token in ready.iter().filter(|token| **token >= FIRST_SOCKET) {
-            sockets.receive(token, |link, packet| tell(input(link, &packet)));
+            sockets.receive(now, token, all, |link, packet| tell(input(link, &packet)));
         }
+        sockets.watch_strays(now, poller);
         if ready.contains(&COMMANDS) {
             self.waker.clear();
             kernel.settle(&mut tell)?;
@@ -315,15 +336,20 @@ impl Thread {
         self.warn_if_not_opened()?;
         if ready.contains(&COMMANDS) {
             self.obey_all()?;
+            self.hear_claims()?;
         }
         if self.overguarded && self.waiting == 0 && self.node.is_settled() {
             self.overguarded = false;
-            self.guarded = self.plan.guarded();
+            self.guarded = self.node.guarded(&self.plan);
             self.kernel.guard(self.guarded.clone())?;
         }
         self.answer();
         self.ready = ready;
         Ok(())
+    }
+
+    fn is_due(&self, now: Instant) -> bool {
+        self.node.deadline().is_some_and(|deadline| deadline <= now)
     }
 
     /// Does what it is told; not for ever, while others go on telling.
@@ -340,6 +366,29 @@ impl Thread {
             tracing::error!(
                 "{dropped} questions, orders and results of scripts were dropped: more came than the \
                  advertiser could handle"
+            );
+        }
+        Ok(())
+    }
+
+    /// Takes note of who else claims our addresses; not for ever, while others go on claiming.
+    fn hear_claims(&mut self) -> io::Result<()> {
+        let now = Instant::now();
+        for _ in 0..ROOM {
+            let Ok(claim) = self.claims.try_recv() else { break };
+            let Claim { ifindex: link, address, hardware: mac } = claim;
+            if !self.kernel.is_ours(mac) {
+                self.tell(now, Input::Claim { link, address, mac });
+                self.warn_if_not_opened()?;
+            }
+        }
+        if !self.claims.is_empty() {
+            self.waker.wake();
+        }
+        let dropped = self.claims.take_dropped();
+        if dropped > 0 {
+            tracing::debug!(
+                "{dropped} claims of addresses were dropped: more came than can be handled"
             );
         }
         Ok(())
@@ -373,6 +422,13 @@ impl Thread {
             Command::Apply { plan, reply } => self.apply(now, plan, reply)?,
             Command::ApplyGuarded { plan, reply } => {
                 self.waiting = self.waiting.saturating_sub(1);
+                // Whether its addresses could be guarded is known by now, and has to be told first.
+                let Self { node, tape, actions, kernel, .. } = self;
+                kernel.settle(&mut |input| {
+                    tape.note(now, &input, node);
+                    node.handle(now, input, actions);
+                })?;
+                self.warn_if_not_opened()?;
                 self.apply(now, plan, reply)?;
             }
             Command::Observe(observation) => {
@@ -396,12 +452,6 @@ impl Thread {
                 self.warn_if_not_opened()?;
             }
             Command::Announce { config } => self.tape.announce(config),
-            Command::Claim(Claim { ifindex: link, address, hardware: mac }) => {
-                if !self.kernel.is_ours(mac) {
-                    self.tell(now, Input::Claim { link, address, mac });
-                    self.warn_if_not_opened()?;
-                }
-            }
             Command::Why { name, reply } => {
                 let _ = reply.send(self.node.why(&name, now, Timestamp::now()));
             }
@@ -449,6 +499,8 @@ impl Thread {
         // Its sockets may be the same and serve other instances.
         self.actions.push(Action::Sockets);
         self.tell(now, Input::Reload(plan));
+        // It may have other addresses, whoever is MASTER.
+        self.moved = true;
         let opened = self.act()?.map_err(|error| with_sources(&error));
         self.kernel.then(move || {
             let _ = reply.send(opened);
@@ -502,17 +554,23 @@ impl Thread {
         told: &mut Vec<EventKind>,
     ) -> io::Result<Result<(), lb_net::Error>> {
         let mut opened = Ok(());
-        let Self { node, sockets, kernel, outgoing, poller, masters, .. } = self;
+        let Self { node, sockets, kernel, outgoing, poller, legacy, .. } = self;
         for action in actions {
             match action {
                 Action::Event(event) => {
-                    remember(masters, &event);
+                    remember(legacy, &event);
                     told.push(*event);
                 }
                 Action::Sockets => {
                     outgoing.flush(node, sockets, kernel)?;
                     let name = |link| kernel.name(link);
                     opened = opened.and(sockets.reconcile(node.sockets(), name, poller));
+                }
+                Action::Send { advert, .. } if advert.number() > 0 => {
+                    let mut legacy = legacy.lock().unwrap_or_else(PoisonError::into_inner);
+                    legacy.number = legacy.number.max(advert.number());
+                    drop(legacy);
+                    outgoing.take(action, node, sockets, kernel)?;
                 }
                 action => outgoing.take(action, node, sockets, kernel)?,
             }
@@ -525,7 +583,8 @@ impl Thread {
     /// anew for every advertisement heard.
     fn arm(&mut self) -> io::Result<()> {
         let answer_at = (!self.asked.is_empty()).then_some(self.snapshot_at);
-        let deadline = [self.node.deadline(), answer_at].into_iter().flatten().min();
+        let deadlines = [self.node.deadline(), answer_at, self.sockets.deadline()];
+        let deadline = deadlines.into_iter().flatten().min();
         match (deadline, self.timer.armed()) {
             (Some(deadline), Some(armed)) if armed <= deadline => Ok(()),
             (Some(deadline), _) => self.timer.arm(Some(deadline)),
@@ -547,12 +606,12 @@ fn input<'a>(link: LinkIndex, packet: &Received<'a>) -> Input<'a> {
 }
 
 /// Keeps the names of masters where they outlive a panic.
-fn remember(masters: &Masters, event: &EventKind) {
+fn remember(legacy: &Kept, event: &EventKind) {
     if let Some((name, state, _)) = event.instance() {
-        let mut masters = masters.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut legacy = legacy.lock().unwrap_or_else(PoisonError::into_inner);
         match state {
-            State::Master => masters.insert(name.to_owned()),
-            _ => masters.remove(name),
+            State::Master => legacy.masters.insert(name.to_owned()),
+            _ => legacy.masters.remove(name),
         };
     }
 }

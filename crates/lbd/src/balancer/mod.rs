@@ -21,7 +21,7 @@ use std::thread;
 use std::time::Duration;
 
 use lb_config::model::Scheduling;
-use lb_control::status::{StateSync, VirtualServer};
+use lb_control::status::{Relay, StateSync, VirtualServer};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::warn;
@@ -118,6 +118,8 @@ impl Message for Command {
 pub struct Snapshot {
     /// Who forwards: `ipvs`, `relay` or `none`.
     pub dataplane: String,
+    /// How full the relay is, if that is it.
+    pub relay: Option<Relay>,
     /// In the order of the configuration.
     pub virtual_servers: Vec<VirtualServer>,
     /// How connections are copied to the other director, if that is configured.
@@ -297,9 +299,8 @@ async fn serve(
                     let _ = reply.send(result); // who asked may have gone
                 }
                 Some(Command::Status(reply)) => {
-                    let (dataplane, virtual_servers) = pool.status();
                     let state_sync = synchroniser.status();
-                    let _ = reply.send(Snapshot { dataplane, virtual_servers, state_sync });
+                    let _ = reply.send(Snapshot { state_sync, ..pool.status() });
                 }
                 Some(Command::Send(sends)) => {
                     synchroniser.send(sends);

@@ -3,15 +3,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use lb_config::model::{FlushOnStop, LvsTimeouts};
+use lb_control::status;
 use lb_ipvs::{Reconciler, Timeouts};
 use lb_pool::{Connections, Dataplane, DataplaneError, DestinationKey, Service, ServiceKey, Table};
-use lb_relay::Relay;
+use lb_relay::{Clients, Relay};
 use tracing::{info, warn};
 
 use super::originals::Originals;
 use super::{DataplaneChoice, Error, Plan};
 
-/// Descriptors of a client of the relay: two sockets, and now and then a pipe.
+/// Descriptors of a client of the relay: two sockets, and now and then a pipe or a third socket.
 const FILES_A_CLIENT: usize = 3;
 
 /// The dataplane in force.
@@ -89,6 +90,13 @@ impl Plane {
             Kind::Ipvs(reconciler) => reconciler.name(),
             Kind::Relay(relay) => relay.name(),
         }
+    }
+
+    /// How full the relay is, if it forwards.
+    pub fn relay(&self) -> Option<status::Relay> {
+        let Kind::Relay(relay) = &self.kind else { return None };
+        let Clients { now: clients, most, displaced, refused } = relay.clients();
+        Some(status::Relay { clients, most, displaced, refused })
     }
 
     /// Whether somebody else can change its table, or it may succeed later where it failed.

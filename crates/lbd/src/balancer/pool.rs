@@ -8,7 +8,6 @@ use std::time::{Duration, Instant, SystemTime};
 use lb_check::schedule::Memory;
 use lb_check::{Checks, Id, Outcome, Probe, Report, Spec};
 use lb_control::EventKind;
-use lb_control::status;
 use lb_ipvs::Timeouts;
 use lb_pool::{DestinationKey, Input, Output, RealServerConfig, ServiceKey, VirtualServer};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -20,7 +19,7 @@ use super::plan::{Checker, Identity, VirtualPlan, Work};
 use super::plane::Plane;
 use super::presence::Presence;
 use super::shortage::{Lack, Shortages};
-use super::{Error, Options, Plan};
+use super::{Error, Options, Plan, Snapshot};
 use crate::engine::EventSink;
 use crate::names;
 
@@ -505,11 +504,12 @@ impl Pool {
     }
 
     /// What `lbctl status` shows of all this.
-    pub fn status(&mut self) -> (String, Vec<status::VirtualServer>) {
-        let dataplane = self.plane.name();
-        let servers =
+    pub fn status(&mut self) -> Snapshot {
+        let dataplane = self.plane.name().to_owned();
+        let relay = self.plane.relay();
+        let virtual_servers =
             self.servers.iter().map(|server| super::status::of(server, &mut self.plane)).collect();
-        (dataplane.to_owned(), servers)
+        Snapshot { dataplane, relay, virtual_servers, state_sync: None }
     }
 
     /// A service as it should be now.

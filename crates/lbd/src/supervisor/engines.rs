@@ -1,7 +1,5 @@
 //! The two engines as the supervisor sees them.
 
-use std::collections::BTreeSet;
-
 use tokio::sync::oneshot;
 
 use super::slot::Engine;
@@ -13,8 +11,7 @@ impl Engine for Advertiser {
     type Plan = lb_node::Plan;
     type Options = advertiser::Options;
     type Snapshot = lb_node::Status;
-    /// Names of the instances that are MASTER, VIPs and all.
-    type Legacy = BTreeSet<String>;
+    type Legacy = advertiser::Legacy;
     const NAME: &'static str = "advertiser";
 
     fn start(plan: Self::Plan, options: Self::Options, events: EventSink) -> anyhow::Result<Self> {
@@ -29,12 +26,13 @@ impl Engine for Advertiser {
         self.status()
     }
 
-    fn stop(&self) -> oneshot::Receiver<()> {
-        self.stop()
+    fn stop(&self) -> impl Future<Output = Result<(), String>> + Send + 'static {
+        let ended = self.stop();
+        async move { ended.await.unwrap_or_else(|_| Err("because it failed".to_owned())) }
     }
 
     fn legacy(&mut self) -> Self::Legacy {
-        self.masters()
+        Self::legacy(self)
     }
 
     async fn ended(&mut self) -> String {
@@ -61,8 +59,13 @@ impl Engine for Balancer {
         self.status()
     }
 
-    fn stop(&self) -> oneshot::Receiver<()> {
-        self.stop()
+    fn stop(&self) -> impl Future<Output = Result<(), String>> + Send + 'static {
+        let ended = self.stop();
+        async move {
+            // One that panics has no entries that its successor would not find.
+            let _ = ended.await;
+            Ok(())
+        }
     }
 
     fn legacy(&mut self) -> Self::Legacy {

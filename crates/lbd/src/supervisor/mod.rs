@@ -14,6 +14,7 @@ pub mod runner;
 pub mod signals;
 pub mod slot;
 mod state_sync;
+mod stop;
 pub mod tracker;
 mod turns;
 
@@ -48,17 +49,15 @@ use operator::Waiting;
 use runner::Runner;
 use signals::{Signal, Signals};
 use slot::{Change, Slot};
+use stop::StopBudget;
 use tracker::{Findings, Tracker};
 
-/// A stop may take so long if the configuration does not say otherwise (`child_wait_time`).
-const STOP: Duration = Duration::from_secs(5);
-/// The last part of it, which is enough to let go without a successor.
+/// The last part of the engines' time, which is enough to let go without a successor.
 const LET_GO: Duration = Duration::from_millis(500);
 /// How long the last notify scripts are waited for.
 const LAST_SCRIPTS: Duration = Duration::from_secs(1);
 /// How long the last lines of a record are waited for.
 const LAST_LINES: Duration = Duration::from_secs(2);
-
 /// Exit status: orderly end.
 pub const OK: u8 = 0;
 /// Exit status: it cannot go on.
@@ -230,11 +229,13 @@ pub async fn run(
     lb_net::release_memory();
     let status = supervisor.serve(&mut inbox, &mut signals).await;
     drop(control);
-    let ended = supervisor.stop(&mut inbox).await;
+    let budget = StopBudget::new(&supervisor.model.global);
+    let ended = supervisor.stop(&mut inbox, budget).await;
     drop(supervisor);
     if let Some(writer) = writer {
         // It ends with the advertiser's thread, which may hang.
-        let _ = timeout(LAST_LINES, tokio::task::spawn_blocking(|| writer.join())).await;
+        let joined = tokio::task::spawn_blocking(|| writer.join());
+        let _ = timeout(budget.at_most(LAST_LINES), joined).await;
     }
     // Addresses and forwarding entries may be left.
     Ok(if ended { status } else { status.max(FATAL) })
@@ -305,8 +306,10 @@ impl Supervisor {
 
     fn start_advertiser(&mut self, model: &Model) -> anyhow::Result<()> {
         let plan = Plan::from(model);
+        let legacy = self.advertiser.legacy();
         let options = advertiser::Options {
-            adopt: plan.resumable(self.advertiser.legacy(), self.advertiser.failed_for()),
+            adopt: plan.resumable(&legacy.masters, self.advertiser.failed_for()),
+            number: legacy.number,
             keep_vips: self.args.dont_release_vrrp,
             scheduling: model.global.advertiser_scheduling,
             maintenance: self.maintenance.entries(),
@@ -586,36 +589,50 @@ impl Supervisor {
 
     /// Ends everything in order: masters let go, then the forwarding entries go away, then the last
     /// scripts end. Whether both engines ended in time, and left nothing behind.
-    async fn stop(&mut self, inbox: &mut Inbox) -> bool {
+    async fn stop(&mut self, inbox: &mut Inbox, budget: StopBudget) -> bool {
         tracing::info!("Stopping");
         tell_systemd(&[NotifyState::Stopping]);
-        let deadline = Instant::now() + self.model.global.child_wait_time.unwrap_or(STOP);
+        if let Some(wanted) = budget.beyond_the_unit() {
+            let micros = u32::try_from(wanted.as_micros()).unwrap_or(u32::MAX);
+            tell_systemd(&[NotifyState::ExtendTimeoutUsec(micros)]);
+        }
+        let deadline = budget.engines;
         self.tracker.stop();
         // Masters forward until they have heard a successor; when the time is nearly over, they let
         // go without one.
         let patience = (deadline - Instant::now()).saturating_sub(LET_GO);
         let handed_over = self.advertiser.stop(patience);
-        let ended = self.meanwhile(inbox, handed_over).await || {
+        let mut advertiser = self.meanwhile(inbox, handed_over).await;
+        if advertiser.is_none() {
             let let_go = self.advertiser.stop(deadline - Instant::now());
-            self.meanwhile(inbox, let_go).await
-        };
-        if !ended {
-            tracing::error!("the advertiser did not end in time: its addresses may be left here");
+            advertiser = self.meanwhile(inbox, let_go).await;
+        }
+        match &advertiser {
+            Some(Ok(())) => {}
+            Some(Err(left)) => tracing::error!("virtual addresses may still be here: {left}"),
+            None => {
+                tracing::error!(
+                    "the advertiser did not end in time: its addresses may be left here"
+                );
+            }
         }
         let balancer = self.balancer.stop(deadline - Instant::now());
-        let balancer_ended = self.meanwhile(inbox, balancer).await;
-        if !balancer_ended {
-            tracing::error!("the balancer did not end in time");
+        let balancer = self.meanwhile(inbox, balancer).await;
+        match &balancer {
+            Some(Ok(())) => {}
+            Some(Err(left)) => tracing::error!("the balancer ended, {left}"),
+            None => tracing::error!("the balancer did not end in time"),
         }
         while let Ok(event) = inbox.events.try_recv() {
             self.handle(&event);
         }
-        self.runner.drain(LAST_SCRIPTS).await;
+        self.runner.drain(budget.at_most(LAST_SCRIPTS)).await;
         if let Some((script, limit)) = &self.model.global.shutdown_script {
-            run_hook("shutdown_script", script, *limit, pending()).await;
+            let limit = budget.at_most(*limit + lb_script::GRACE).saturating_sub(lb_script::GRACE);
+            run_hook("shutdown_script", script, limit, pending()).await;
         }
         tracing::info!("Stopped");
-        ended && balancer_ended
+        [advertiser, balancer].iter().all(|ended| *ended == Some(Ok(())))
     }
 
     /// The whole status, asked of the engines without waiting for them here.
@@ -630,6 +647,7 @@ impl Supervisor {
             config: self.args.config.display().to_string(),
             last_reload: self.last_reload.clone(),
             dataplane: "none".to_owned(),
+            relay: None,
             engines: [engine(&self.advertiser), engine(&self.balancer)]
                 .into_iter()
                 .flatten()
@@ -639,7 +657,9 @@ impl Supervisor {
         };
         async move {
             let lb_node::Status { mut vrrp, carp } = advertiser.await;
-            let balancer::Snapshot { dataplane, virtual_servers, state_sync } = balancer.await;
+            let balancer::Snapshot { dataplane, relay, virtual_servers, state_sync } =
+                balancer.await;
+            daemon.relay = relay;
             if !dataplane.is_empty() {
                 daemon.dataplane = dataplane;
             }

@@ -6,9 +6,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use lb_control::status::NotifyScripts;
-use lb_script::{CannotRun, Outcome};
+use lb_script::{CannotRun, Outcome, Running};
 use tokio::sync::Notify;
-use tokio::task::AbortHandle;
+use tokio::task::{AbortHandle, yield_now};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::notify::Run;
@@ -16,8 +16,6 @@ use super::turns::{Action, Job, Turns};
 
 /// A notify script may take so long. keepalived knows no limit: this one is for scripts that hang.
 pub const LIMIT: Duration = Duration::from_secs(15 * 60);
-/// Between two tries to start a script that this host has no room for.
-const AGAIN: Duration = Duration::from_secs(1);
 /// From SIGTERM, at the end of the daemon, until the scripts are looked at no more.
 const LAST_GRACE: Duration = Duration::from_millis(2_500);
 
@@ -38,6 +36,8 @@ struct State {
     tasks: BTreeMap<Job, AbortHandle>,
     /// The daemon is about to end.
     hurry: bool,
+    /// Nothing more is started.
+    over: bool,
     counters: Counters,
 }
 
@@ -64,7 +64,7 @@ impl Runner {
         let of_task = Arc::clone(&shared);
         tokio::spawn(async move {
             loop {
-                act(&of_task);
+                act(&of_task).await;
                 let deadline = of_task.state().turns.deadline();
                 let due = async {
                     match deadline {
@@ -92,8 +92,8 @@ impl Runner {
         self.0.changed.notify_one();
     }
 
-    /// Waits until nothing runs any more, at most `limit`; what runs even then is ended. In the second
-    /// half of that time nobody waits for a script that hangs.
+    /// Waits until nothing runs any more, at most `limit`; what runs even then is ended, which may take
+    /// [`LAST_GRACE`] more. In the second half of the limit nobody waits for a script that hangs.
     pub async fn drain(&self, limit: Duration) {
         let idle = async || {
             while self.0.state().turns.load() != (0, 0) {
@@ -109,7 +109,10 @@ impl Runner {
                 "{running} notify scripts still run after {limit:?} and are ended, {waiting} events \
                  have not been told"
             );
-            let tasks = std::mem::take(&mut self.0.state().tasks);
+            let mut state = self.0.state();
+            state.over = true;
+            let tasks = std::mem::take(&mut state.tasks);
+            drop(state);
             tasks.values().for_each(AbortHandle::abort);
         }
         let ended = async {
@@ -140,81 +143,94 @@ impl Runner {
     }
 }
 
-/// Does what is due.
-fn act(shared: &Arc<Shared>) {
-    let mut state = shared.state();
-    let hurry = state.hurry;
-    for action in state.turns.due(Instant::now(), hurry) {
-        match action {
-            Action::Start(job, run) => {
-                let task = tokio::spawn(perform(Arc::clone(shared), job, run));
-                state.tasks.insert(job, task.abort_handle());
+/// Does what is due. Each start is a moment in which nothing else runs here, so others have their turn
+/// between two of them.
+async fn act(shared: &Arc<Shared>) {
+    loop {
+        let actions = shared.state().due();
+        if actions.is_empty() {
+            return;
+        }
+        for action in actions {
+            match action {
+                Action::Start(job, run, tries) => begin(shared, job, run, tries),
+                Action::End(job) => end(shared, job),
             }
-            Action::End(job) => {
-                if let Some(task) = state.tasks.remove(&job) {
-                    tracing::warn!(
-                        "a notify script that hangs is ended, because later ones have to run"
-                    );
-                    task.abort();
-                }
-            }
+            yield_now().await;
         }
     }
 }
 
-async fn perform(shared: Arc<Shared>, job: Job, run: Run) {
-    let ended = run_once(&run).await;
+/// Starts a script, or has it tried again where this host has no room for it.
+fn begin(shared: &Arc<Shared>, job: Job, run: Run, tries: u64) {
+    let mut state = shared.state();
+    if state.over {
+        return;
+    }
+    match lb_script::start(&run.script, &run.extra) {
+        Ok(running) => {
+            if tries > 1 {
+                tracing::warn!("script `{}` runs after {tries} tries", run.words());
+            }
+            let task = tokio::spawn(follow(Arc::clone(shared), job, run, running));
+            state.tasks.insert(job, task.abort_handle());
+        }
+        Err(error) if error.is_local() => {
+            if tries == 1 {
+                tracing::warn!("script `{}` waits: {error}; it is tried again", run.words());
+            }
+            state.turns.no_room(Instant::now(), job, run);
+        }
+        Err(error) => state.not_run(job, &run, &error),
+    }
+}
+
+fn end(shared: &Shared, job: Job) {
+    if let Some(task) = shared.state().tasks.remove(&job) {
+        tracing::warn!("a notify script that hangs is ended, because later ones have to run");
+        task.abort();
+    }
+}
+
+/// Follows a script to its end.
+async fn follow(shared: Arc<Shared>, job: Job, run: Run, mut running: Running) {
+    let ended = running.wait_at_most(LIMIT).await;
     let mut state = shared.state();
     state.tasks.remove(&job);
-    state.turns.ended(job);
-    let counters = &mut state.counters;
-    let (words, argument) = (run.script.argv.join(" "), run.extra.join(" "));
     match ended {
-        Ok(outcome) => {
-            counters.ended += 1;
-            counters.failed += u64::from(!outcome.success());
-            match outcome {
-                Outcome::TimedOut => {
-                    counters.timed_out += 1;
-                    tracing::warn!(
-                        "script `{words}` {argument} ended by SIGTERM or SIGKILL: it took more than {} minutes",
-                        LIMIT.as_secs() / 60
-                    );
-                }
-                Outcome::Exited(_) if outcome.success() => tracing::debug!("script `{words}` done"),
-                Outcome::Exited(_) => tracing::info!("script `{words}` ended with {outcome}"),
-            }
-        }
-        Err(error) => {
-            counters.not_run += 1;
-            tracing::error!("cannot run script `{words}`: {error}");
-        }
+        Ok(outcome) => state.ended(job, &run, outcome),
+        Err(error) => state.not_run(job, &run, &CannotRun::Local(error)),
     }
     shared.changed.notify_one();
 }
 
-/// Runs a script to its end. While this host has no room for it, it is tried again, and later events of
-/// its subject wait for it as for one that hangs.
-async fn run_once(run: &Run) -> Result<Outcome, CannotRun> {
-    let begin = Instant::now();
-    let mut tries = 1_u64;
-    loop {
-        match lb_script::start(&run.script, &run.extra) {
-            Ok(mut running) => {
-                if tries > 1 {
-                    tracing::warn!("script `{}` runs after {tries} tries", run.words());
-                }
-                return running.wait_at_most(LIMIT).await.map_err(CannotRun::Local);
+impl State {
+    fn due(&mut self) -> Vec<Action> {
+        self.turns.due(Instant::now(), self.hurry)
+    }
+
+    fn ended(&mut self, job: Job, run: &Run, outcome: Outcome) {
+        self.turns.ended(job);
+        self.counters.ended += 1;
+        self.counters.failed += u64::from(!outcome.success());
+        let (words, argument) = (run.script.argv.join(" "), run.extra.join(" "));
+        match outcome {
+            Outcome::TimedOut => {
+                self.counters.timed_out += 1;
+                tracing::warn!(
+                    "script `{words}` {argument} ended by SIGTERM or SIGKILL: it took more than {} minutes",
+                    LIMIT.as_secs() / 60
+                );
             }
-            Err(error) if error.is_local() && begin.elapsed() < LIMIT => {
-                if tries == 1 {
-                    tracing::warn!("script `{}` waits: {error}; it is tried again", run.words());
-                }
-                tries += 1;
-                sleep(AGAIN).await;
-            }
-            Err(error) => return Err(error),
+            Outcome::Exited(_) if outcome.success() => tracing::debug!("script `{words}` done"),
+            Outcome::Exited(_) => tracing::info!("script `{words}` ended with {outcome}"),
         }
+    }
+
+    fn not_run(&mut self, job: Job, run: &Run, error: &CannotRun) {
+        self.turns.ended(job);
+        self.counters.not_run += 1;
+        tracing::error!("cannot run script `{}`: {error}", run.script.argv.join(" "));
     }
 }
 
@@ -246,5 +262,32 @@ mod tests {
         assert!(!std::path::Path::new("/proc").join(pid.trim()).exists());
         let status = runner.status();
         assert_eq!((status.ended, status.failed, status.not_run), (3, 1, 1));
+    }
+
+    #[test]
+    fn what_this_host_has_no_room_for_runs_later_and_in_order() {
+        let ran = std::thread::spawn(|| {
+            // From here on this thread has a table of descriptors of its own.
+            nix::sched::unshare(nix::sched::CloneFlags::CLONE_FILES).unwrap();
+            let dir = tempfile::tempdir().unwrap();
+            let file = dir.path().join("ran");
+            let runtime =
+                tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(async {
+                let runner = Runner::start();
+                let open = || std::fs::File::open("/dev/null").ok();
+                let all: Vec<_> = std::iter::from_fn(open).collect();
+                runner.run("a", run(&format!("echo 1 >> {}", file.display())));
+                runner.run("a", run(&format!("echo 2 >> {}", file.display())));
+                sleep(Duration::from_millis(500)).await;
+                let status = runner.status();
+                assert_eq!((status.running, status.waiting, status.not_run), (0, 2, 0));
+                drop(all);
+                runner.drain(Duration::from_secs(10)).await;
+                assert_eq!(runner.status().ended, 2);
+            });
+            std::fs::read_to_string(file).unwrap()
+        });
+        assert_eq!(ran.join().unwrap(), "1\n2\n");
     }
 }

@@ -39,8 +39,8 @@ pub trait Engine: Sized {
     fn apply(&self, plan: Self::Plan) -> oneshot::Receiver<Result<(), String>>;
     /// How it is.
     fn status(&self) -> oneshot::Receiver<Self::Snapshot>;
-    /// Ends it in order.
-    fn stop(&self) -> oneshot::Receiver<()>;
+    /// Ends it in order. Resolves with what it leaves behind, in a few words.
+    fn stop(&self) -> impl Future<Output = Result<(), String>> + Send + 'static;
     /// What it leaves; after it has ended.
     fn legacy(&mut self) -> Self::Legacy;
     /// Waits until it ended without being told, and says why. Cancel safe.
@@ -242,13 +242,17 @@ impl<E: Engine> Slot<E> {
         }
     }
 
-    /// Ends the engine in order, if it runs; the future is true when it ended within `limit`.
-    pub fn stop(&self, limit: Duration) -> impl Future<Output = bool> + Send + 'static {
+    /// Ends the engine in order, if it runs; the future yields `None` when it did not end within
+    /// `limit`, else what it leaves behind.
+    pub fn stop(
+        &self,
+        limit: Duration,
+    ) -> impl Future<Output = Option<Result<(), String>>> + Send + 'static {
         let ended = self.engine().map(Engine::stop);
         async move {
             match ended {
-                Some(ended) => timeout(limit, ended).await.is_ok(),
-                None => true,
+                Some(ended) => timeout(limit, ended).await.ok(),
+                None => Some(Ok(())),
             }
         }
     }
@@ -285,8 +289,8 @@ mod tests {
             receiver
         }
 
-        fn stop(&self) -> oneshot::Receiver<()> {
-            oneshot::channel().1
+        fn stop(&self) -> impl Future<Output = Result<(), String>> + Send + 'static {
+            pending()
         }
 
         fn legacy(&mut self) -> &'static str {
@@ -354,7 +358,7 @@ mod tests {
     async fn an_engine_that_does_not_run_answers_nothing_and_stops_at_once() {
         let mut slot = Slot::<Fake>::off();
         assert!(slot.status().await.is_empty());
-        assert!(slot.stop(seconds(1)).await);
+        assert_eq!(slot.stop(seconds(1)).await, Some(Ok(())));
         assert_eq!(slot.apply(None).await, Ok(()));
         slot.start(None, (), EventSink::channel().0).unwrap();
         assert_eq!(slot.status().await, [1]);

@@ -14,6 +14,7 @@ use jiff::Timestamp;
 use lb_config::Model;
 use lb_config::model::{Buffer, TrackFile, TrackProcess, Tracked, VirtualRouter, VrrpScript};
 use lb_control::status::TrackedScript;
+use lb_script::Running;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
@@ -253,35 +254,56 @@ impl<T: PartialEq> Task<T> {
 }
 
 /// Starts a run every interval, however long it takes; one that overruns its interval skips the
-/// next, never overlaps it.
+/// next, never overlaps it. One that even SIGKILL does not end is a failure at every interval until it
+/// has ended.
 ///
 /// A script that cannot be run has failed, and says why. What this host is short of is no result: the
 /// last one stays.
 async fn run_forever(config: VrrpScript, status: Arc<Mutex<TrackedScript>>, results: Findings) {
     let mut runs = Runs { status, left_out: 0 };
+    let mut stuck: Option<Running> = None;
     let mut ticks = interval_at(Instant::now(), config.interval);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
     loop {
         ticks.tick().await;
-        let (success, result) = match lb_script::start(&config.script, &[]) {
-            Ok(mut running) => match running.wait_at_most(config.timeout).await {
-                Ok(outcome) => (outcome.success(), outcome.to_string()),
-                Err(error) => {
-                    runs.leave_out(&error);
-                    continue;
-                }
-            },
-            Err(error) if error.is_local() => {
-                runs.leave_out(&error);
-                continue;
-            }
-            Err(error) => (false, format!("a failure, because it cannot be run: {error}")),
+        let result = match stuck.take_if(|running| running.has_ended()) {
+            None if stuck.is_some() => Ok((false, STUCK.to_owned())),
+            _ => run_once(&config, &mut stuck).await,
         };
-        runs.end(success, &result);
-        let observation = Observation::Script { name: config.name.clone(), success };
-        results.put(observation);
+        match result {
+            Ok((success, result)) => {
+                runs.end(success, &result);
+                results.put(Observation::Script { name: config.name.clone(), success });
+            }
+            Err(reason) => runs.leave_out(&reason),
+        }
     }
 }
+
+/// One run to its end: whether it succeeded, and how it ended. A script that does not end when it has
+/// to is left in `stuck`.
+///
+/// # Errors
+/// This host is short of something, and the run says nothing.
+async fn run_once(
+    config: &VrrpScript,
+    stuck: &mut Option<Running>,
+) -> Result<(bool, String), String> {
+    let mut running = match lb_script::start(&config.script, &[]) {
+        Ok(running) => running,
+        Err(error) if error.is_local() => return Err(error.to_string()),
+        Err(error) => return Ok((false, format!("a failure, because it cannot be run: {error}"))),
+    };
+    let outcome = running.wait_at_most(config.timeout).await.map_err(|error| error.to_string())?;
+    if !running.has_ended() {
+        *stuck = Some(running);
+        return Ok((false, STUCK.to_owned()));
+    }
+    Ok((outcome.success(), outcome.to_string()))
+}
+
+/// How a run ended that has not.
+const STUCK: &str = "a failure, because it timed out and has not ended, not even by SIGKILL; it is not started again";
 
 /// How the runs of one script end.
 #[derive(Debug)]

@@ -1,10 +1,11 @@
 //! Reads tracked files when they change. `inotify(7)`.
 
-use std::fs::{self, OpenOptions};
+use std::fs::{File, OpenOptions};
 use std::future::pending;
 use std::io::{self, ErrorKind, Read, Write};
 use std::mem;
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::time::Duration;
 
@@ -33,19 +34,37 @@ pub(super) fn initialise(files: &[TrackFile]) {
     }
 }
 
+/// Writes a regular file, and nothing by way of a symbolic link, which somebody else may have put there.
 fn write(file: &TrackFile) -> io::Result<()> {
     let Some(init) = file.init else { return Ok(()) };
     let mut options = OpenOptions::new();
-    options.write(true);
+    options.write(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK);
     if init.overwrite {
-        options.create(true).truncate(true);
+        options.create(true);
     } else {
         options.create_new(true);
     }
     match options.open(&file.path) {
         Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
-        opened => writeln!(opened?, "{}", init.value),
+        Err(error) if error.raw_os_error() == Some(libc::ELOOP) => {
+            Err(io::Error::other("it is a symbolic link"))
+        }
+        Err(error) if error.raw_os_error() == Some(libc::ENXIO) => Err(irregular()),
+        opened => {
+            let mut opened = regular(opened?)?;
+            opened.set_len(0)?;
+            writeln!(opened, "{}", init.value)
+        }
     }
+}
+
+/// An open file, if it is a regular one.
+fn regular(file: File) -> io::Result<File> {
+    if file.metadata()?.is_file() { Ok(file) } else { Err(irregular()) }
+}
+
+fn irregular() -> io::Error {
+    io::Error::other("it is no regular file")
 }
 
 /// Reports what every file says, at once and whenever that changes, until `wanted` is closed.
@@ -142,11 +161,9 @@ impl Watched {
 
 fn read(path: &Path) -> io::Result<Vec<u8>> {
     // A pipe without a writer must not keep us.
-    if !fs::metadata(path)?.is_file() {
-        return Err(io::Error::other("it is no regular file"));
-    }
+    let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
     let mut text = Vec::new();
-    fs::File::open(path)?.take(LONGEST).read_to_end(&mut text)?;
+    regular(file)?.take(LONGEST).read_to_end(&mut text)?;
     Ok(text)
 }
 
@@ -263,6 +280,8 @@ impl Files {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use lb_config::model::InitFile;
     use tempfile::TempDir;
 
@@ -384,5 +403,25 @@ mod tests {
         assert_eq!(says(5, false), "5\n");
         assert_eq!(says(6, false), "5\n");
         assert_eq!(says(-7, true), "-7\n");
+    }
+
+    #[test]
+    fn init_file_writes_neither_by_a_link_nor_into_a_pipe() {
+        let dir = tempfile::tempdir().unwrap();
+        let [victim, link, pipe] = ["victim", "link", "pipe"].map(|name| dir.path().join(name));
+        fs::write(&victim, "precious").unwrap();
+        std::os::unix::fs::symlink(&victim, &link).unwrap();
+        nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        let init = Some(InitFile { value: 1, overwrite: true });
+        let refusal =
+            |path: &Path| write(&TrackFile { init, ..definition(path) }).unwrap_err().to_string();
+        assert_eq!(refusal(&link), "it is a symbolic link");
+        assert_eq!(refusal(&pipe), "it is no regular file");
+        // One that somebody reads is none either.
+        let _reader =
+            OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(&pipe).unwrap();
+        assert_eq!(refusal(&pipe), "it is no regular file");
+        assert_eq!(fs::read_to_string(&victim).unwrap(), "precious");
+        assert!(read(&pipe).unwrap_err().to_string().contains("no regular file"));
     }
 }
