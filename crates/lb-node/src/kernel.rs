@@ -247,6 +247,10 @@ impl Node {
                         weaknesses.push(format!("script {name} {verdict}"));
                     }
                 }
+                // No FAULT is told, as with keepalived, until a run has failed.
+                Some(_) if self.scripts.is_presumed(name) && slot.role() == Role::Init => {
+                    waits.push(format!("script {name} has not succeeded yet"));
+                }
                 Some(up) if up == tracked.reverse => {
                     let verdict = if up { "succeeds" } else { "failed" };
                     faults.push(format!("script {name} {verdict}"));

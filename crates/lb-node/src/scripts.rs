@@ -56,6 +56,11 @@ impl Scripts {
         }
     }
 
+    /// Whether it counts as failed although no run has.
+    pub(crate) fn is_presumed(&self, name: &str) -> bool {
+        self.0.get(name).is_some_and(|script| script.verdict.is_presumed())
+    }
+
     /// Its verdict; `None` before its first result, or when there is no such script.
     pub(crate) fn up(&self, name: &str) -> Option<bool> {
         self.0.get(name)?.verdict.up()

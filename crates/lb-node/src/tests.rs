@@ -293,6 +293,29 @@ fn a_script_without_weight_decides_about_fault() {
 }
 
 #[test]
+fn a_script_that_counts_as_failed_at_first_is_no_fault_before_it_fails() {
+    let presumed = || {
+        let mut plan = checked(200, 0);
+        plan.scripts[0].init_fail = true;
+        plan
+    };
+    let mut net = Network::new();
+    net.host(1, presumed());
+    net.run_until(1_000);
+    net.tell(0, Input::Script { name: "chk", success: true });
+    net.run_until(2_000);
+    assert_story(&mut net, &[]);
+    net.tell(0, Input::Script { name: "chk", success: true });
+    assert_story(&mut net, &[(2_000, 0, "(VI_1) Entering BACKUP STATE")]);
+
+    let mut net = Network::new();
+    net.host(1, presumed());
+    net.run_until(1_000);
+    net.tell(0, Input::Script { name: "chk", success: false });
+    assert_story(&mut net, &[(1_000, 0, "(VI_1) Entering FAULT STATE")]);
+}
+
+#[test]
 fn a_reload_changes_the_difference_only() {
     let mut net = pair();
     net.story();

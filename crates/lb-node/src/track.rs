@@ -15,6 +15,8 @@ pub struct Script {
     fall: u32,
     /// `None` before the first result, unless that is taken for a failure.
     counter: Option<u32>,
+    /// It counts as failed and has neither failed nor risen yet.
+    presumed: bool,
 }
 
 impl Script {
@@ -22,7 +24,12 @@ impl Script {
     /// `rise` and `fall` of 0 are taken for 1.
     #[must_use]
     pub fn new(rise: u32, fall: u32, init_fail: bool) -> Self {
-        Self { rise: rise.max(1), fall: fall.max(1), counter: init_fail.then_some(0) }
+        Self {
+            rise: rise.max(1),
+            fall: fall.max(1),
+            counter: init_fail.then_some(0),
+            presumed: init_fail,
+        }
     }
 
     /// `None` until the first result.
@@ -31,9 +38,16 @@ impl Script {
         self.counter.map(|counter| counter >= self.rise)
     }
 
-    /// Takes the result of one run. `Some` when the verdict is another one now.
+    /// Whether it counts as failed although no run has: `init_fail`, until it fails or has risen.
+    #[must_use]
+    pub fn is_presumed(&self) -> bool {
+        self.presumed
+    }
+
+    /// Takes the result of one run. `Some` when the verdict is another one now, or is no longer
+    /// presumed.
     pub fn handle(&mut self, success: bool) -> Option<bool> {
-        let before = self.up();
+        let before = (self.up(), self.presumed);
         let top = self.rise.saturating_add(self.fall) - 1;
         self.counter = Some(match (self.counter, success) {
             (None, true) => top,
@@ -43,7 +57,8 @@ impl Script {
             (Some(counter), false) if counter <= self.rise => 0,
             (Some(counter), false) => counter - 1,
         });
-        self.up().filter(|_| self.up() != before)
+        self.presumed &= success && self.up() == Some(false);
+        self.up().filter(|_| (self.up(), self.presumed) != before)
     }
 
     /// The same verdict under other thresholds, after a reload.
@@ -51,7 +66,7 @@ impl Script {
     pub fn with(&self, rise: u32, fall: u32) -> Self {
         let (rise, fall) = (rise.max(1), fall.max(1));
         let counter = self.up().map(|up| if up { rise.saturating_add(fall) - 1 } else { 0 });
-        Self { rise, fall, counter }
+        Self { rise, fall, counter, presumed: self.presumed }
     }
 }
 
