@@ -13,6 +13,7 @@
 pub mod play;
 pub mod pulse;
 pub mod timing;
+pub mod vrrp;
 pub mod watch;
 pub mod wire;
 

@@ -162,7 +162,7 @@ impl GarpTimers {
     pub(crate) fn start(&mut self, now: Instant, garp: &Garp) {
         self.echo = Some((now, 0));
         self.second_at = after(now, garp.delay);
-        self.refresh_at = after(now, garp.refresh).map(|at| at + garp.delay);
+        self.refresh_at = after(now, garp.refresh);
     }
 
     /// Again from now on.

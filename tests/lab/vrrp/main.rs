@@ -7,7 +7,6 @@ mod config;
 mod probes;
 mod stage;
 mod times;
-mod wire;
 
 mod dumps;
 mod election;

@@ -10,7 +10,7 @@ use crate::config::Daemon::{self, Keepalived, Lbd};
 use crate::config::{Router, Vrrp};
 use crate::stage::{side_by_side, stage};
 use crate::times::{is_after, lateness};
-use crate::wire::{Advert, Form, Spoken};
+use lb_tests::vrrp::{Advert, Form, Spoken};
 
 /// A configuration and what its advertisements have to be.
 struct Case {

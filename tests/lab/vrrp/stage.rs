@@ -16,7 +16,7 @@ use nix::sys::signal::Signal;
 
 use crate::config::{Daemon, Router, Vrrp};
 use crate::times::{is_after, is_regular, lateness};
-use crate::wire::{Advert, Spoken};
+use lb_tests::vrrp::{Advert, Spoken};
 
 /// Routers with a card on each of two switches: `eth0` on `lan`, 192.0.2.0/24, and `eth1` on `wan`,
 /// 198.51.100.0/24; `d1` has address 1, `d2` address 2.

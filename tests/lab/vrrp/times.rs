@@ -6,7 +6,7 @@ use lb_tests::Test;
 pub use lb_tests::timing::is_after;
 
 use crate::config::Vrrp;
-use crate::wire::Advert;
+use lb_tests::vrrp::Advert;
 
 /// Fails unless one follows the other after the interval. One that is late may be followed the sooner, since
 /// routers that keep to a grid do not let lateness add up.

@@ -12,7 +12,7 @@ use crate::config::Daemon::{self, Keepalived, Lbd};
 use crate::config::{Router, VIP, Vrrp};
 use crate::probes::Probes;
 use crate::stage::{Stage, side_by_side, stage};
-use crate::wire::{Advert, Spoken};
+use lb_tests::vrrp::{Advert, Spoken};
 
 /// RFC 9568 §7.3, VRID 51.
 const VMAC: [u8; 6] = [0, 0, 0x5e, 0, 1, 51];

@@ -129,7 +129,7 @@ fn describe<B>(table: &Table<B>, shared: &'static str, text: &Text) -> Block {
 }
 
 fn describe_as<B>(table: &Table<B>, sections: [&'static str; 2], text: &Text) -> Block {
-    let mut keywords = positional_words(sections, text);
+    let mut keywords = positional_words(table.block, sections, text);
     keywords.extend(table.all().map(|keyword| {
         let entry = text.find(sections, keyword.name);
         described(keyword, table.block, entry)
@@ -167,10 +167,10 @@ fn described<B>(
 
 /// A block whose lines are no keywords.
 fn positional(name: &'static str, text: &Text) -> Block {
-    Block { path: "", name, keywords: positional_words([name, name], text) }
+    Block { path: "", name, keywords: positional_words(name, [name, name], text) }
 }
 
-fn positional_words(sections: [&str; 2], text: &Text) -> Vec<reference::Keyword> {
+fn positional_words(block: &str, sections: [&str; 2], text: &Text) -> Vec<reference::Keyword> {
     let entries = sections.iter().find_map(|section| text.sections.get(section));
     let entries = entries.into_iter().flatten();
     entries
@@ -182,7 +182,7 @@ fn positional_words(sections: [&str; 2], text: &Text) -> Vec<reference::Keyword>
             kind: Kind::Positional,
             arguments: entry.arguments.to_owned(),
             default: entry.default,
-            acted_on: !uses::is_idle(sections[0]),
+            acted_on: !uses::is_idle(block),
             since: entry.since,
             meaning: entry.meaning,
         })

@@ -12,7 +12,6 @@ mod vrrp;
 use std::env;
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use lb_config::Model;
@@ -80,7 +79,7 @@ pub fn directory() -> PathBuf {
 /// Puts a text into a file at once: whoever reads it sees the old text or the new one.
 ///
 /// The new file is made under another name with `O_EXCL`, so that no link somebody put there is
-/// followed, then renamed over the old one. Mode 0600 less the umask.
+/// followed, then renamed over the old one. Mode 0666 less the umask, which is 0177 by default.
 ///
 /// # Errors
 /// As `open(2)`, `write(2)` and `rename(2)`.
@@ -91,7 +90,7 @@ pub fn write(directory: &Path, name: &str, text: &str) -> io::Result<()> {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary)?;
+    let mut file = OpenOptions::new().write(true).create_new(true).open(&temporary)?;
     let written =
         file.write_all(text.as_bytes()).and_then(|()| fs::rename(&temporary, directory.join(name)));
     if written.is_err() {
@@ -118,6 +117,8 @@ mod tests {
         assert_eq!(fs::read_to_string(&precious).unwrap(), "precious");
         let file = dir.path().join("keepalived.data");
         assert_eq!(fs::read_to_string(&file).unwrap(), "text");
-        assert_eq!(fs::symlink_metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+        // As any other file: the umask alone decides who reads it.
+        let mode = |path: &Path| fs::symlink_metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode(&file), mode(&precious));
     }
 }

@@ -4,9 +4,9 @@ use std::fmt;
 use std::net::IpAddr;
 use std::time::SystemTime;
 
+use crate::VRRP;
+use crate::wire::{address, announced, folded};
 use lb_lab::{Frame, IpHeader};
-use lb_tests::VRRP;
-use lb_tests::wire::{address, announced, folded};
 
 /// IP protocol of the authentication header.
 const AH: u8 = 51;
@@ -14,22 +14,31 @@ const AH: u8 = 51;
 /// An advertisement.
 #[derive(Clone, Debug)]
 pub struct Advert {
+    /// When it was sent.
     pub at: SystemTime,
     /// Hardware address it went to.
     pub to: [u8; 6],
+    /// Its IP header.
     pub ip: IpHeader,
+    /// Of the protocol.
     pub version: u8,
+    /// 1 for an advertisement.
     pub kind: u8,
+    /// Number of the virtual router.
     pub vrid: u8,
+    /// 0 to stop.
     pub priority: u8,
     /// v2: authentication type and seconds; v3: centiseconds.
     pub timing: [u8; 2],
+    /// The virtual addresses.
     pub addresses: Vec<IpAddr>,
     /// What follows the addresses.
     pub rest: Vec<u8>,
+    /// `None` when it is wrong.
     pub checksum: Option<Form>,
     /// IPv4 only.
     pub id: u16,
+    /// The whole frame.
     pub frame: Vec<u8>,
 }
 
@@ -100,11 +109,15 @@ fn form(message: &[u8], ip: &IpHeader) -> Option<Form> {
 /// What is of interest on the wire.
 #[derive(Clone, Debug)]
 pub enum Spoken {
+    /// An advertisement.
     Advert(Advert),
     /// A gratuitous ARP, or an unsolicited neighbour advertisement.
     Announcement {
+        /// When it was sent.
         at: SystemTime,
+        /// The address.
         vip: IpAddr,
+        /// The whole frame.
         frame: Vec<u8>,
     },
 }
@@ -118,6 +131,7 @@ impl Spoken {
         })
     }
 
+    /// When it was sent.
     pub fn at(&self) -> SystemTime {
         match self {
             Self::Advert(advert) => advert.at,
