@@ -40,6 +40,8 @@ pub enum Class {
     UnmatchedQuote,
     /// A number that is none or out of range.
     InvalidNumber,
+    /// keepalived 2.2.7 refuses the file for it; newer ones do not, nor is it refused here.
+    RefusedThere,
     /// Any other complaint.
     General,
     /// An old word.

@@ -53,8 +53,8 @@ pub struct Interface {
 /// Room for ten bursts of all 255 instances of an interface. In a flood that is not read as fast as
 /// it comes, what is read has waited for as long as the buffer takes to read: milliseconds.
 const RECEIVE_BUFFER: usize = 1 << 20;
-/// The same for strays: one batch, about.
-const STRAYS_BUFFER: usize = 32 << 10;
+/// The same for strays: as many as are read in a second, about.
+const STRAYS_BUFFER: usize = 256 << 10;
 /// The kernel counts at least so much of the buffer for a packet, however short: what it keeps of
 /// one beside its octets (`SKB_TRUESIZE` of `skbuff.h`).
 const SMALLEST: usize = 512;

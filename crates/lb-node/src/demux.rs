@@ -61,7 +61,7 @@ impl Demux {
             ProtocolKind::Carp => ProtocolKind::Vrrp,
         };
         // The other protocol comes last: it has to know that somebody uses its number.
-        let ids = [(link, kind), (0, kind), (link, other)]
+        let ids = [(link, kind), (link, other)]
             .into_iter()
             .map(|(link, kind)| self.of((link, family, kind, number)))
             .find(|ids| !ids.is_empty())?;

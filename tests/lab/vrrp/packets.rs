@@ -160,7 +160,8 @@ fn life(vrrp: &Vrrp, daemon: Daemon) -> anyhow::Result<Vec<Spoken>> {
         for vip in announced(vrrp) {
             let block = first + later - late;
             for at in stage.announces("d1", vip, block, 5)? {
-                is_after("announcement", first, at, later, late)?;
+                // Its time is that of the role, and the first advertisement may have left late.
+                is_after("announcement", first - late, at, later, 2 * late)?;
             }
             let of_vip =
                 |said: &Spoken| matches!(said, Spoken::Announcement { vip: of, .. } if *of == vip);

@@ -66,6 +66,7 @@ pub(super) fn check_reach(context: &mut Context<'_>, draft: &mut Router) -> bool
         context
             .diags
             .warn("interface-missing", draft.place, message)
+            .class(Class::RefusedThere)
             .hint("add `interface NAME`; keepalived 2.2.7 refuses to start without");
     } else if draft.interface.is_none() {
         context

@@ -25,6 +25,8 @@ pub struct Report {
     changed: Vec<Remark>,
     /// Lines that are taken as written, but may not be meant so.
     doubtful: Vec<Remark>,
+    /// One of those makes keepalived 2.2.7 refuse the file.
+    refused_there: bool,
     /// Words that mean nothing where they are.
     unknown: Vec<Remark>,
     /// Why the file cannot be used.
@@ -74,6 +76,7 @@ impl Report {
             not_acted_on: Vec::new(),
             changed: Vec::new(),
             doubtful: Vec::new(),
+            refused_there: false,
             unknown: Vec::new(),
             errors: Vec::new(),
             left_out: loaded.diagnostics.left_out(),
@@ -102,6 +105,10 @@ impl Report {
             (Severity::Note, _) => None,
             (Severity::Error, _) => Some(&mut self.errors),
             (Severity::Warning, Class::UnknownKeyword) => Some(&mut self.unknown),
+            (Severity::Warning, Class::RefusedThere) => {
+                self.refused_there = true;
+                Some(&mut self.doubtful)
+            }
             (Severity::Warning, Class::Note) => Some(&mut self.doubtful),
             (Severity::Warning, _) => Some(&mut self.changed),
         }
@@ -194,6 +201,9 @@ impl Report {
         };
         if !skipped.is_empty() {
             verdict += &format!("; it draws {skipped} there as here");
+        }
+        if self.refused_there {
+            verdict += "; keepalived 2.2.7 would refuse it";
         }
         let unchecked = |remark: &&Remark| remark.id == "check-not-built";
         match self.doubtful.iter().filter(unchecked).count() {
