@@ -15,6 +15,7 @@ use netlink_packet_route::address::{
     AddressProtocol, CacheInfo,
 };
 use netlink_packet_route::link::{LinkFlags, LinkHeader};
+use netlink_packet_route::neighbour::{NeighbourAttribute, NeighbourHeader, NeighbourMessage};
 use netlink_packet_route::route::{RouteAttribute, RouteHeader, RouteMessage, RouteType};
 
 /// `IFA_PROTO` of the addresses we add; recent iproute2 shows it as `proto 112`.
@@ -26,6 +27,7 @@ pub const ADDRESS_PROTOCOL: u8 = 112;
 const HEADER: usize = 16;
 pub(crate) const LINK_HEADER: usize = 16;
 const ADDRESS_HEADER: usize = 8;
+const NEIGHBOUR_HEADER: usize = 12;
 
 /// An address to be added to or removed from an interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -163,11 +165,7 @@ pub(crate) fn push_change(out: &mut Vec<u8>, change: &Change<'_>, sequence: u32,
         flags |= NLM_F_ACK;
     }
     let message = address_message(address, matches!(change, Change::Add(_)));
-    push(out, kind, flags, sequence, |out| {
-        let start = out.len();
-        out.resize(start + message.buffer_len(), 0);
-        message.emit(&mut out[start..]);
-    });
+    push(out, kind, flags, sequence, |out| emit(&message, out));
 }
 
 fn address_message(address: &Address<'_>, add: bool) -> AddressMessage {
@@ -231,6 +229,46 @@ pub(crate) fn push_dump_addresses(out: &mut Vec<u8>, sequence: u32) {
     });
 }
 
+/// Appends a request for the neighbours that a link knows.
+pub(crate) fn push_dump_neighbours(out: &mut Vec<u8>, ifindex: u32, sequence: u32) {
+    let mut message = NeighbourMessage::default();
+    message.attributes.push(NeighbourAttribute::IfIndex(ifindex));
+    push(out, libc::RTM_GETNEIGH, NLM_F_REQUEST | NLM_F_DUMP, sequence, |out| {
+        emit(&message, out);
+    });
+}
+
+/// Appends a request to forget a neighbour.
+pub(crate) fn push_forget(
+    out: &mut Vec<u8>,
+    &(ifindex, address): &(u32, IpAddr),
+    sequence: u32,
+    ack: bool,
+) {
+    let mut message = NeighbourMessage::default();
+    message.header.family = match address {
+        IpAddr::V4(_) => AddressFamily::Inet,
+        IpAddr::V6(_) => AddressFamily::Inet6,
+    };
+    message.header.ifindex = ifindex;
+    message.attributes.push(NeighbourAttribute::Destination(address.into()));
+    let flags = if ack { NLM_F_REQUEST | NLM_F_ACK } else { NLM_F_REQUEST };
+    push(out, libc::RTM_DELNEIGH, flags, sequence, |out| emit(&message, out));
+}
+
+/// Reads `RTM_NEWNEIGH`: where, and who.
+pub(crate) fn parse_neighbour(body: &[u8]) -> Option<(u32, IpAddr)> {
+    let header = NeighbourHeader::parse(body).ok()?;
+    let destination = attributes(body, NEIGHBOUR_HEADER).find(|(kind, _)| *kind == libc::NDA_DST);
+    Some((header.ifindex, parse_ip(destination?.1)?))
+}
+
+fn emit(message: &impl Emitable, out: &mut Vec<u8>) {
+    let start = out.len();
+    out.resize(start + message.buffer_len(), 0);
+    message.emit(&mut out[start..]);
+}
+
 /// Appends a request for the route to an address.
 pub(crate) fn push_get_route(out: &mut Vec<u8>, ifindex: u32, address: Ipv6Addr, sequence: u32) {
     let mut message = RouteMessage::default();
@@ -240,11 +278,7 @@ pub(crate) fn push_get_route(out: &mut Vec<u8>, ifindex: u32, address: Ipv6Addr,
     if address.is_unicast_link_local() {
         message.attributes.push(RouteAttribute::Oif(ifindex));
     }
-    push(out, libc::RTM_GETROUTE, NLM_F_REQUEST, sequence, |out| {
-        let start = out.len();
-        out.resize(start + message.buffer_len(), 0);
-        message.emit(&mut out[start..]);
-    });
+    push(out, libc::RTM_GETROUTE, NLM_F_REQUEST, sequence, |out| emit(&message, out));
 }
 
 /// Whether `RTM_NEWROUTE` leads to this host itself.

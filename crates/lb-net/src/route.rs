@@ -210,9 +210,26 @@ impl RouteSocket {
         self.dump(netlink::push_dump_addresses, libc::RTM_NEWADDR, netlink::parse_address)
     }
 
+    /// Forgets who the neighbours of a link are: until it has to do with them again it does not look
+    /// whether they are still there.
+    ///
+    /// # Errors
+    /// When the socket fails.
+    pub fn forget_neighbours(&mut self, ifindex: u32) -> io::Result<()> {
+        let ask =
+            |out: &mut Vec<u8>, sequence| netlink::push_dump_neighbours(out, ifindex, sequence);
+        let mut known = self.dump(ask, libc::RTM_NEWNEIGH, netlink::parse_neighbour)?;
+        known.retain(|(link, _)| *link == ifindex);
+        // One that is gone meanwhile is as good as forgotten.
+        self.batch(known.len(), |out, index, sequence, ack| {
+            netlink::push_forget(out, &known[index], sequence, ack);
+        })?;
+        Ok(())
+    }
+
     fn dump<T>(
         &mut self,
-        push: fn(&mut Vec<u8>, u32),
+        push: impl Fn(&mut Vec<u8>, u32),
         kind: u16,
         parse: fn(&[u8]) -> Option<T>,
     ) -> io::Result<Vec<T>> {

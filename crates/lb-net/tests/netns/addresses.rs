@@ -234,3 +234,42 @@ fn links_are_told_as_they_change() {
         assert!(events(&mut monitor).contains(&Event::LinkGone { index }));
     });
 }
+
+#[test]
+fn this_host_answers_for_an_address_as_soon_as_it_is_added() {
+    with_cable(|_: &Cable| {
+        let mut route = RouteSocket::open().unwrap();
+        let a = link("a").index;
+        for number in 1..=200 {
+            let mut six = vip(a, &format!("2001:db8::1:{number:x}"), 128);
+            six.options.no_prefix_route = number % 2 == 0;
+            route.change(&[Change::Add(six)]).unwrap();
+            let shown = shown(&format!("route get {}", six.address));
+            assert!(shown.starts_with("local "), "{shown}");
+        }
+    });
+}
+
+#[test]
+fn the_neighbours_of_a_link_are_forgotten_and_no_others() {
+    with_cable(|_: &Cable| {
+        ip("link add m link a type macvlan mode bridge");
+        ip("link set m up");
+        ip("neigh add 198.51.100.77 lladdr 02:00:00:00:00:77 dev m nud delay");
+        ip("neigh add 2001:db8::77 lladdr 02:00:00:00:00:77 dev m nud stale");
+        ip("neigh add 203.0.113.77 lladdr 02:00:00:00:00:77 dev a nud stale");
+        let mut route = RouteSocket::open().unwrap();
+        let m = link("m").index;
+        route.forget_neighbours(m).unwrap();
+        assert_eq!(shown("neigh show dev m"), "");
+        assert!(shown("neigh show dev a").contains("203.0.113.77"));
+        route.forget_neighbours(m).unwrap();
+    });
+}
+
+/// What `ip` says.
+fn shown(command: &str) -> String {
+    let shown = std::process::Command::new("ip").arg("-6").args(command.split(' ')).output();
+    let four = std::process::Command::new("ip").arg("-4").args(command.split(' ')).output();
+    [shown, four].map(|out| String::from_utf8(out.unwrap().stdout).unwrap()).concat()
+}

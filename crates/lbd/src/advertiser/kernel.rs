@@ -50,6 +50,8 @@ pub(super) struct Kernel {
     unconfirmed: HashSet<Place>,
     /// Those of them that are.
     confirmed: Arc<Mutex<Vec<Place>>>,
+    /// Virtual MACs whose neighbours are to be forgotten.
+    forgotten: Arc<Mutex<BTreeSet<LinkIndex>>>,
     /// While everything is asked for anew: what has changed since then.
     surveying: Option<Changed>,
     /// Notifications were lost again meanwhile.
@@ -112,6 +114,7 @@ impl Kernel {
             stuck: BTreeSet::new(),
             unconfirmed: HashSet::new(),
             confirmed: Arc::default(),
+            forgotten: Arc::default(),
             surveying: None,
             overrun: false,
             found: Arc::default(),
@@ -352,11 +355,43 @@ impl Kernel {
                 self.removals.ask(key);
             }
         }
+        let left: BTreeSet<LinkIndex> = (changes.iter())
+            .filter(|change| !change.present)
+            .map(|change| change.vip.link)
+            .filter(|link| self.links.get(link).is_some_and(|it| self.vmacs.contains(&it.name)))
+            .collect();
         for place in self.keeper.change(changes)? {
             // The removal of this address waited already: no further notification will come.
             self.removals.tell(&place);
         }
-        Ok(())
+        self.forget_neighbours(left)
+    }
+
+    /// Has the neighbours of virtual MACs forgotten that have just lost an address: the kernel would look
+    /// seconds later whether those are still there to whom it answered last, and the switch would
+    /// take it for the master.
+    fn forget_neighbours(&self, links: BTreeSet<LinkIndex>) -> io::Result<()> {
+        if links.is_empty() {
+            return Ok(());
+        }
+        let mut forgotten = self.forgotten.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_waiting = !forgotten.is_empty();
+        forgotten.extend(links);
+        drop(forgotten);
+        if is_waiting {
+            return Ok(());
+        }
+        let forgotten = Arc::clone(&self.forgotten);
+        self.keeper.then(move || {
+            let links = mem::take(&mut *forgotten.lock().unwrap_or_else(PoisonError::into_inner));
+            let forget = || -> io::Result<()> {
+                let mut route = RouteSocket::open().map_err(io::Error::other)?;
+                links.into_iter().try_for_each(|link| route.forget_neighbours(link))
+            };
+            if let Err(error) = forget() {
+                tracing::warn!("forgetting the neighbours of a virtual MAC: {error}");
+            }
+        })
     }
 
     /// Takes note of changes that were not made as asked; a refusal is logged, and of a virtual MAC
