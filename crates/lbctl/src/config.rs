@@ -29,6 +29,13 @@ enum Command {
     Diff(diff::Args),
 }
 
+impl Args {
+    /// Whether it asks the lbd that runs here.
+    pub fn asks_lbd(&self) -> bool {
+        matches!(self.command, Command::Show(_) | Command::Diff(_))
+    }
+}
+
 /// Runs one of the subcommands.
 ///
 /// # Errors

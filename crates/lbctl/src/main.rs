@@ -14,7 +14,8 @@ mod why;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::parser::ValueSource;
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use lb_control::RequestBody;
 
 /// Asks and steers lbd, which keeps virtual IPs alive and spreads their load
@@ -63,14 +64,32 @@ enum Command {
     Config(config::Args),
     Lab(lab::Args),
     Simulate(simulate::Args),
-    #[command(hide = true)]
-    LabServer(lab::ServerArgs),
+}
+
+impl Command {
+    /// Whether it asks the lbd that runs here.
+    fn asks_lbd(&self) -> bool {
+        match self {
+            Command::Replay(_) | Command::Lab(_) | Command::Simulate(_) => false,
+            Command::Config(args) => args.asks_lbd(),
+            _ => true,
+        }
+    }
 }
 
 // No runtime here: `lab` may have to enter a user namespace, which needs a process with a single thread.
 fn main() -> ExitCode {
-    let Cli { socket, command } = Cli::parse();
-    let done = match command {
+    if std::env::args_os().nth(1).is_some_and(|first| first == lab::SERVER) {
+        return end(lab::serve(&lab::ServerArgs::parse_from(std::env::args_os().skip(1))));
+    }
+    let matches = Cli::command().get_matches();
+    let Cli { socket, command } =
+        Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    let is_chosen = matches.value_source("socket") == Some(ValueSource::CommandLine);
+    if is_chosen && !command.asks_lbd() {
+        anstream::eprintln!("lbctl: -S is ignored: this command asks no lbd that runs");
+    }
+    end(match command {
         Command::Status(args) => status::run(&socket, &args).map(|()| ExitCode::SUCCESS),
         Command::Reload => {
             order::give(&socket, RequestBody::Reload, false).map(|()| ExitCode::SUCCESS)
@@ -83,8 +102,11 @@ fn main() -> ExitCode {
         Command::Config(args) => config::run(&socket, args),
         Command::Lab(args) => lab::run(args),
         Command::Simulate(args) => simulate::run(&args),
-        Command::LabServer(args) => lab::serve(&args),
-    };
+    })
+}
+
+/// The exit status; says what went wrong.
+fn end(done: anyhow::Result<ExitCode>) -> ExitCode {
     done.unwrap_or_else(|error| {
         anstream::eprintln!("lbctl: {error:#}");
         ExitCode::FAILURE

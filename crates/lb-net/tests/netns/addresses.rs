@@ -253,15 +253,15 @@ fn this_host_answers_for_an_address_as_soon_as_it_is_added() {
 #[test]
 fn the_neighbours_of_a_link_are_forgotten_and_no_others() {
     with_cable(|_: &Cable| {
-        ip("link add m link a type macvlan mode bridge");
-        ip("link set m up");
-        ip("neigh add 198.51.100.77 lladdr 02:00:00:00:00:77 dev m nud delay");
-        ip("neigh add 2001:db8::77 lladdr 02:00:00:00:00:77 dev m nud stale");
+        ip("link add link a name virtual type macvlan mode bridge");
+        ip("link set virtual up");
+        ip("neigh add 198.51.100.77 lladdr 02:00:00:00:00:77 dev virtual nud delay");
+        ip("neigh add 2001:db8::77 lladdr 02:00:00:00:00:77 dev virtual nud stale");
         ip("neigh add 203.0.113.77 lladdr 02:00:00:00:00:77 dev a nud stale");
         let mut route = RouteSocket::open().unwrap();
-        let m = link("m").index;
+        let m = link("virtual").index;
         route.forget_neighbours(m).unwrap();
-        assert_eq!(shown("neigh show dev m"), "");
+        assert_eq!(shown("neigh show dev virtual"), "");
         assert!(shown("neigh show dev a").contains("203.0.113.77"));
         route.forget_neighbours(m).unwrap();
     });

@@ -77,8 +77,12 @@ enum Command {
     List,
 }
 
+/// First argument of an `lbctl` that is the built-in server of a lab. It is no command of the command line's,
+/// so that nothing suggests or completes it.
+pub const SERVER: &str = "lab-server";
+
 /// The built-in server, as its own process in a host.
-#[derive(clap::Args)]
+#[derive(clap::Parser)]
 pub struct ServerArgs {
     address: SocketAddr,
     name: String,
@@ -161,7 +165,7 @@ fn start(topology: Topology) -> Result<Lab> {
     let me = std::env::current_exe()
         .context("cannot find the program itself, which the lab runs as its web server")?;
     let beside = me.parent().map(PathBuf::from).into_iter().collect();
-    let options = Options { path: beside, server: Some(vec![me.into(), "lab-server".into()]) };
+    let options = Options { path: beside, server: Some(vec![me.into(), SERVER.into()]) };
     match Lab::start_with(topology, options) {
         Err(lb_lab::Error::NoProgram { program, looked }) => {
             bail!(

@@ -233,7 +233,7 @@ fn servers(servers: &[VirtualServer], now: Timestamp, width: u16) -> Table {
     let mut table =
         table(width, &["SERVER", "WEIGHT", "HEALTH", "LAST CHECK", "LATENCY", "ACTIVE"]);
     for server in servers {
-        table.add_row(virtual_server(server));
+        table.add_row(virtual_server(server, servers));
         for real in &server.real_servers {
             table.add_row(real_server(real, now));
         }
@@ -260,9 +260,15 @@ fn servers(servers: &[VirtualServer], now: Timestamp, width: u16) -> Table {
     table
 }
 
-fn virtual_server(server: &VirtualServer) -> Row {
+/// Row of a virtual server, one of `all`.
+fn virtual_server(server: &VirtualServer, all: &[VirtualServer]) -> Row {
+    let in_both_families =
+        |mark| all.iter().any(|other| other.fwmark == Some(mark) && other.family != server.family);
     let name = match (&server.address, server.fwmark, &server.group) {
         (Some(address), ..) => address.clone(),
+        (None, Some(mark), _) if in_both_families(mark) => {
+            format!("fwmark {mark} {}", server.family)
+        }
         (None, Some(mark), _) => format!("fwmark {mark}"),
         (None, None, group) => format!("group {}", group.as_deref().unwrap_or_default()),
     };
@@ -384,6 +390,21 @@ mod tests {
         let said =
             "relay: 12 clients of 400, 3 idle ones gave their place to others, 5 turned away";
         assert!(plain(&status, 100).contains(said));
+    }
+
+    #[test]
+    fn a_mark_of_two_families_is_told_apart() {
+        let mut status = example();
+        let mark = |server: &&VirtualServer| server.fwmark == Some(7);
+        let inet6 = VirtualServer {
+            family: "inet6".into(),
+            ..status.virtual_servers.iter().find(mark).unwrap().clone()
+        };
+        status.virtual_servers.iter_mut().for_each(|server| server.family = "inet".into());
+        assert!(!plain(&status, 80).contains("fwmark 7 inet"));
+        status.virtual_servers.push(inet6);
+        let text = plain(&status, 80);
+        assert!(text.contains("fwmark 7 inet ") && text.contains("fwmark 7 inet6 "), "{text}");
     }
 
     #[test]
