@@ -144,7 +144,8 @@ fn strays_are_told_from_advertisements() {
             send(&mut sender, &envelope, &[&[0x31, 7]]);
             assert_eq!(receive(&socket, 1)[0].3, [0x31, 7]);
             let lost = socket.lost_strays().unwrap() as usize;
-            assert!((2_800..3_000).contains(&lost), "{lost}");
+            // As many are kept as are read in a second, about 640.
+            assert!((2_250..2_450).contains(&lost), "{lost}");
             let strays = socket.strays().unwrap();
             receive_by(strays, |inbox| socket.receive_strays(inbox), flood.len() - lost);
         }
