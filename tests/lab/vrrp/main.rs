@@ -4,7 +4,6 @@
 //! addresses when the kernel of the host reports them. A test that fails tells what it saw, in order.
 
 mod config;
-mod probes;
 mod stage;
 mod times;
 

@@ -10,7 +10,6 @@ use lb_tests::{SOON, Test};
 
 use crate::config::Daemon::{self, Keepalived, Lbd};
 use crate::config::{Router, VIP, Vrrp};
-use crate::probes::Probes;
 use crate::stage::{Stage, side_by_side, stage};
 use lb_tests::vrrp::{Advert, Spoken};
 
@@ -144,43 +143,6 @@ fn a_virtual_mac_over_ipv6_speaks_from_the_address_of_its_interface() -> Test {
             Ok(())
         })
     })
-}
-
-#[test]
-fn a_planned_hand_over_loses_nothing() -> Test {
-    // The client's address, the VIP, and the instance: in the subnet of the routers, in another one, and IPv6.
-    let near = ("192.0.2.103/24", "192.0.2.100/24", false);
-    let far = ("203.0.113.103/24", "203.0.113.100/24", false);
-    let six = ("2001:db8::103/64", "2001:db8::100/64", true);
-    let named = [("near", near), ("far", far), ("IPv6", six)];
-    for (name, (client, vip, ipv6)) in named {
-        let vrrp = |priority| {
-            let vrrp = with_vmac(priority);
-            let mut vrrp = if ipv6 { vrrp.ipv6() } else { vrrp };
-            vrrp.vips.retain(|vip| vip.starts_with("fe80"));
-            vrrp.vips.push(vip);
-            vrrp
-        };
-        let (one, two) = (vrrp(150), vrrp(100));
-        stage_with_client([(Lbd, &one), (Lbd, &two)], |stage| {
-            let host = stage.host("d3")?;
-            host.exec(["ip", "address", "add", client, "dev", "eth0", "nodad"])?;
-            let started = stage.start("d2")?;
-            stage.takes("d2", &two, started.start, started.end)?;
-            let probes = Probes::start(stage.host("d3")?, one.vip())?;
-            for _ in 0..3 {
-                let started = stage.start("d1")?;
-                stage.takes("d1", &one, started.start, started.end)?;
-                stage.stops("d1", "d2", &two)?;
-            }
-            let (lost, of) = probes.end()?;
-            ensure!(lost.is_empty(), "{} of {of} lost: {lost:?}", lost.len());
-            ensure!(of > 4_000, "only {of} were sent");
-            Ok(())
-        })
-        .context(name)?;
-    }
-    Ok(())
 }
 
 #[test]
