@@ -2,9 +2,9 @@
 //!
 //! A switch sends to the virtual MAC where it last heard it, and so to the one that has just
 //! advertised. Did that come before the addresses are there, clients would ask in vain for a moment,
-//! although the master before still has them. So it waits until the kernel tells of the last
+//! although the master before still has them. So it waits until this host answers for the last
 //! address, which takes a tenth of a millisecond. On a busy host it takes longer: other routers wait
-//! as well, so it is said after half an interval whatever is there.
+//! as well, so it is said after half an interval, or [`PATIENCE`], whatever is there.
 
 use std::net::IpAddr;
 use std::time::{Duration, Instant};

@@ -44,8 +44,9 @@ const BLOCKS: [&str; 13] = [
     "vrrp_track_process",
 ];
 
-/// What no lab shows. The kernel tells of processes in the first PID namespace only; and where it has IPVS,
-/// `tests/vm/director` shows what lbd does with it. The last two have no scene yet that is the same each time.
+/// What is honoured and not shown here. The kernel tells of processes in the first PID namespace only. What
+/// needs IPVS is not compared with keepalived yet; of it `tests/vm/director` shows `lvs_sync_daemon` and
+/// `lvs_timeouts` by lbd alone. The last two have no scene yet that is the same each time.
 const NOT_SHOWN: [(&str, &str); 15] = [
     ("global_defs", "checker_log_all_failures"),
     ("global_defs", "checker_no_swap"),

@@ -315,7 +315,10 @@ impl Kernel {
         self.changed((link, address));
         if !tentative {
             self.addresses.insert((link, address));
-            tell(Input::Address { link, address, present: true });
+            // The kernel tells of an IPv6 address before it answers for it.
+            if !self.unconfirmed.contains(&(link, address)) {
+                tell(Input::Address { link, address, present: true });
+            }
         }
     }
 
