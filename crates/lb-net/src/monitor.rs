@@ -21,8 +21,9 @@ pub enum Event {
         /// Its former index.
         index: u32,
     },
-    /// An address appeared or changed; never one that our own [`RouteSocket`](crate::RouteSocket)
-    /// has added.
+    /// An address appeared or changed. Of those that our own [`RouteSocket`](crate::RouteSocket) adds
+    /// none of IPv4 is told; the kernel tells of those of IPv6 in its own name, before this host answers
+    /// for them.
     Address(InterfaceAddress),
     /// An address was removed.
     AddressGone {
