@@ -3,13 +3,15 @@
 use std::collections::{BTreeSet, HashSet};
 use std::net::IpAddr;
 use std::process::Command;
+use std::thread;
+use std::time::Instant;
 
 use lb_net::{
     Address, AddressOptions, Change, Family, Guard, GuardedAddress, InUse, MacvlanMode, Presence,
     RouteSocket, VmacSpec, Vmacs, clean, sweep, vrrp_mac,
 };
 
-use crate::cable::{Cable, ip, link, with_cable};
+use crate::cable::{Cable, PATIENCE, ip, link, with_cable};
 
 fn shown(program: &str, arguments: &str) -> String {
     let done = Command::new(program).args(arguments.split(' ')).output().unwrap();
@@ -43,6 +45,19 @@ fn leave_vmac(name: &str) {
 
 fn setting() -> String {
     std::fs::read_to_string("/proc/sys/net/ipv4/conf/a/arp_ignore").unwrap().trim().into()
+}
+
+/// Takes a presence away and waits until nobody holds its two sockets: a process that another test
+/// starts has them, too, until it runs its program.
+fn leave(presence: Presence) {
+    let sockets = || std::fs::read_to_string("/proc/thread-self/net/unix").unwrap().lines().count();
+    let wanted = sockets() - 2;
+    drop(presence);
+    let since = Instant::now();
+    while sockets() > wanted {
+        assert!(since.elapsed() < PATIENCE, "a presence stays");
+        thread::yield_now();
+    }
 }
 
 #[test]
@@ -104,12 +119,12 @@ fn cleaning_up_waits_for_the_last_one_that_is_here() {
         let second = Presence::announce().unwrap();
         let pid = std::process::id().to_string();
         assert_eq!(presence.other().unwrap(), Some(pid.clone()));
-        drop(second);
+        leave(second);
         add("192.0.2.201", 24);
         leave_vmac("vrrp.7");
         assert_eq!(clean(true).unwrap(), Some(pid));
         assert!(shown("ip", "-o address show dev a").contains("192.0.2.201/"));
-        drop(presence);
+        leave(presence);
         // Where it was told to leave its addresses.
         assert_eq!(clean(false).unwrap(), None);
         assert!(shown("ip", "-o address show dev a").contains("192.0.2.201/"));
@@ -137,10 +152,10 @@ fn each_of_several_processes_has_tables_of_its_own() {
         assert!(!one.is_disturbed() && !two.is_disturbed());
         let rules = shown("nft", "list ruleset");
         assert!(rules.contains("192.0.2.201") && rules.contains("192.0.2.202"), "{rules}");
-        drop(first);
+        leave(first);
         assert_eq!(Presence::announce().unwrap().table(), "lbd");
         // What the second one has left is found by its name.
-        drop(second);
+        leave(second);
         for name in ["lbd_pid7", "lbd_", "lbd7", "lbd_x"] {
             shown("nft", &format!("add table inet {name}"));
         }
