@@ -301,13 +301,19 @@ async fn probes_beyond_the_limit_wait_in_order_and_have_their_own_time() {
 
 #[tokio::test]
 async fn an_endless_answer_is_bounded() {
+    // By what is read, however long a busy machine takes for it.
+    let probe = |to| {
+        let mut http = http(to);
+        http.connection.timeout = Duration::from_secs(20);
+        Probe::from(http)
+    };
     let (to, _) = serve(|stream| {
         stream.write_all(b"HTTP/1.0 200 OK\r\n")?;
         loop {
             stream.write_all(b"X-Filler: and so on\r\n")?;
         }
     });
-    let failure = fails(Probe::from(http(to))).await;
+    let failure = fails(probe(to)).await;
     assert!(matches!(failure, Failure::Response(_)), "{failure:?}");
 
     let (to, _) = serve(|stream| {
@@ -316,7 +322,7 @@ async fn an_endless_answer_is_bounded() {
             stream.write_all(&[0; 65_536])?;
         }
     });
-    let failure = fails(Probe::from(http(to))).await;
+    let failure = fails(probe(to)).await;
     assert_eq!(failure, Failure::Response("longer than 64 MiB".to_owned()));
 
     // Informational answers, one after the other: none of them is the answer.
@@ -325,7 +331,7 @@ async fn an_endless_answer_is_bounded() {
             stream.write_all(b"HTTP/1.1 100 Continue\r\n\r\n")?;
         }
     });
-    let failure = fails(Probe::from(http(to))).await;
+    let failure = fails(probe(to)).await;
     assert_eq!(failure, Failure::Response("no answer within the first 256 KiB".to_owned()));
 }
 
