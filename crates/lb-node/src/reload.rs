@@ -127,7 +127,7 @@ impl Node {
         let old: HashMap<String, Role> = old.into_iter().map(|g| (g.name, g.role)).collect();
         let new = |(name, together)| {
             let (members, role) = (Vec::new(), Role::Init);
-            Group { name, members, together, role, stopped: false }
+            Group { name, members, together, role, waited: false, stopped: false }
         };
         self.groups = groups.map(new).collect();
         for id in self.order.clone() {

@@ -292,6 +292,51 @@ fn a_script_without_weight_decides_about_fault() {
     );
 }
 
+/// As under keepalived.
+#[test]
+fn of_a_member_that_the_script_of_another_keeps_from_starting_nothing_is_told() {
+    let mut plan = checked(200, 0);
+    plan.instances.extend(self::plan([instance("VI_2", "eth2", 2, 200)]).instances);
+    plan.groups = vec![group("GW", &["VI_1", "VI_2"])];
+    let mut net = Network::new();
+    net.host(2, plan);
+    net.run_until(1_000);
+    assert_story(&mut net, &[]);
+    net.tell(0, Input::Script { name: "chk", success: false });
+    assert_story(
+        &mut net,
+        &[
+            (1_000, 0, "(VI_1) Entering FAULT STATE"),
+            (1_000, 0, "VRRP_Group(GW) Syncing instances to FAULT state"),
+        ],
+    );
+    let status = net.hosts[0].node.status(Instant::now(), Timestamp::UNIX_EPOCH);
+    assert_eq!(status.vrrp[1].faults, ["VI_1 of the same sync group cannot"]);
+    for _ in 0..2 {
+        net.tell(0, Input::Script { name: "chk", success: true });
+    }
+    assert_story(
+        &mut net,
+        &[
+            (1_000, 0, "(VI_1) Entering BACKUP STATE"),
+            (1_000, 0, "(VI_2) Entering BACKUP STATE"),
+            (1_000, 0, "VRRP_Group(GW) Syncing instances to BACKUP state"),
+        ],
+    );
+    // From now on it moves with the group.
+    for _ in 0..2 {
+        net.tell(0, Input::Script { name: "chk", success: false });
+    }
+    assert_story(
+        &mut net,
+        &[
+            (1_000, 0, "(VI_1) Entering FAULT STATE"),
+            (1_000, 0, "(VI_2) Entering FAULT STATE"),
+            (1_000, 0, "VRRP_Group(GW) Syncing instances to FAULT state"),
+        ],
+    );
+}
+
 #[test]
 fn a_script_that_counts_as_failed_at_first_is_no_fault_before_it_fails() {
     let presumed = || {
@@ -348,7 +393,7 @@ fn a_reload_changes_the_difference_only() {
     net.run_until(30_000);
     let story = net.story();
     assert!(story.contains(&(20_610, 1, "(VI_1) Entering MASTER STATE".to_owned())), "{story:?}");
-    assert!(story.contains(&(20_636, 0, "(RENAMED) Entering FAULT STATE".to_owned())), "{story:?}");
+    assert!(story.contains(&(20_636, 0, "(RENAMED) Deleted".to_owned())), "{story:?}");
     assert_eq!(net.hosts[0].node.deadline(), None);
 }
 
