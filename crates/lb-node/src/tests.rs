@@ -196,6 +196,26 @@ fn a_faulty_member_that_a_reload_adds_takes_its_group_along_before_it_begins() {
     );
 }
 
+/// As under keepalived.
+#[test]
+fn a_group_that_a_reload_makes_is_told_of_its_fault_and_of_nothing_else() {
+    let apart = || Plan { groups: Vec::new(), ..gateway(200) };
+    let mut net = Network::new();
+    net.host(2, apart());
+    net.run_until(10_000);
+    net.story();
+    net.tell(0, Input::Reload(gateway(200)));
+    assert_story(&mut net, &[]);
+    net.tell(0, Input::Reload(apart()));
+    net.carrier(0, 1, false);
+    net.carrier(0, 2, false);
+    net.story();
+    net.tell(0, Input::Reload(gateway(200)));
+    assert_story(&mut net, &[(10_000, 0, "VRRP_Group(GW) Syncing instances to FAULT state")]);
+    net.tell(0, Input::Reload(gateway(200)));
+    assert_story(&mut net, &[]);
+}
+
 #[test]
 fn groups_never_split_and_agree_after_the_network_heals() {
     for seed in 1..=100 {
@@ -299,7 +319,7 @@ fn of_a_member_that_the_script_of_another_keeps_from_starting_nothing_is_told() 
     plan.instances.extend(self::plan([instance("VI_2", "eth2", 2, 200)]).instances);
     plan.groups = vec![group("GW", &["VI_1", "VI_2"])];
     let mut net = Network::new();
-    net.host(2, plan);
+    net.host(2, plan.clone());
     net.run_until(1_000);
     assert_story(&mut net, &[]);
     net.tell(0, Input::Script { name: "chk", success: false });
@@ -312,6 +332,8 @@ fn of_a_member_that_the_script_of_another_keeps_from_starting_nothing_is_told() 
     );
     let status = net.hosts[0].node.status(Instant::now(), Timestamp::UNIX_EPOCH);
     assert_eq!(status.vrrp[1].faults, ["VI_1 of the same sync group cannot"]);
+    net.tell(0, Input::Reload(plan));
+    assert_story(&mut net, &[]);
     for _ in 0..2 {
         net.tell(0, Input::Script { name: "chk", success: true });
     }

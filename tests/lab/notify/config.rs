@@ -40,7 +40,8 @@ pub struct Instance {
     interface: &'static str,
     pub vrid: u8,
     priority: u8,
-    vip: u8,
+    /// Last octet of an address that it does not advertise.
+    excluded: Option<u8>,
     /// `state`, `nopreempt` and the like.
     lines: String,
     tracks: String,
@@ -98,7 +99,7 @@ impl Config {
         let mut instance = Instance {
             interface: random.pick(&INTERFACES[..2]),
             vrid: 50 + number as u8,
-            vip: 100 + number as u8,
+            excluded: None,
             lines: String::new(),
             tracks: tracks(random),
             notify: notify(random, &name, &INSTANCE_SCRIPTS, 0),
@@ -119,7 +120,13 @@ impl Config {
         }
         let number = self.number();
         let name = format!("VG_{number}");
+        // `reverse` in a group with an owner puts it into FAULT under keepalived 2.2.7.
         let tracks = if random.one_in(3) { tracks(random) } else { String::new() };
+        let mut tracks = tracks.replace(" reverse", "");
+        // keepalived 2.2.7 waits for ever for a script that both track.
+        if self.instances.iter().any(|instance| instance.tracks.contains("s2")) {
+            tracks = tracks.replace("s2", "s1");
+        }
         let notify = notify(random, &name, &GROUP_SCRIPTS, 0);
         self.groups.push(Group { name, members: free, tracks, notify });
     }
@@ -221,7 +228,7 @@ impl Config {
                 "two names change places".to_owned()
             }
             _ => {
-                self.instances[which].vip = 150 + random.below(50) as u8;
+                self.instances[which].excluded = Some(200 + random.below(50) as u8);
                 format!("another address for {name}")
             }
         }
@@ -231,12 +238,16 @@ impl Config {
         let mut text = "global_defs {\nscript_user root\n}\n".to_owned();
         text.extend(self.scripts.iter().chain(&self.files).map(String::as_str));
         for instance in &self.instances {
-            let Instance { name, interface, vrid, priority, vip, lines, tracks, notify } = instance;
+            let Instance { name, interface, vrid, priority, lines, tracks, notify, .. } = instance;
             let network = if *interface == "eth0" { "192.0.2" } else { "198.51.100" };
+            let excluded = instance.excluded.map_or_else(String::new, |octet| {
+                format!("virtual_ipaddress_excluded {{\n{network}.{octet}/24\n}}\n")
+            });
+            let vip = vip_octet(*vrid);
             let _ = write!(
                 text,
                 "vrrp_instance {name} {{\ninterface {interface}\nvirtual_router_id {vrid}\n\
-                 priority {priority}\nversion 3\nadvert_int 0.2\n{lines}{tracks}{notify}\
+                 priority {priority}\nversion 3\nadvert_int 0.2\n{lines}{tracks}{notify}{excluded}\
                  virtual_ipaddress {{\n{network}.{vip}/24\n}}\n}}\n"
             );
         }
@@ -264,6 +275,12 @@ impl Instance {
             self.lines += "garp_master_delay 1\n";
         }
     }
+}
+
+/// Last octet of the address of a virtual router, which all who advertise it say: keepalived 2.2.7 hears
+/// nobody who says another.
+pub fn vip_octet(vrid: u8) -> u8 {
+    vrid + 50
 }
 
 /// What an instance or a group tracks: little of what there is.

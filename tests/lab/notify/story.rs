@@ -12,7 +12,7 @@ use lb_tests::forged::{Forged, Speaker};
 use lb_tests::{CONFIG, SOON, run, write_note};
 use nix::sys::signal::Signal;
 
-use crate::config::{Config, INTERFACES, LOADS, WELLS};
+use crate::config::{Config, INTERFACES, LOADS, WELLS, vip_octet};
 use crate::random::Random;
 
 /// How long what follows from an event may take: a script is run once a second and has to fail twice.
@@ -55,8 +55,6 @@ impl Story {
         let random = &mut Random::new(seed);
         let mut config = Config::random(random);
         let first = config.text();
-        // Of a VRID that came with a reload keepalived 2.2.7 hears nothing.
-        let vrids: Vec<u8> = config.instances.iter().map(|instance| instance.vrid).collect();
         let mut well = BTreeSet::new();
         well.extend(WELLS.into_iter().filter(|_| !random.one_in(3)));
         let wells = well.iter().copied().collect();
@@ -92,7 +90,7 @@ impl Story {
                     (format!("{file} {what}"), Event::Well(file, there))
                 }
                 5 | 6 => {
-                    let vrid = random.pick(&vrids);
+                    let vrid = config.instances[random.below(config.instances.len())].vrid;
                     if peers.remove(&vrid).is_none() {
                         peers.insert(vrid, random.pick(&[40, 120, 240]));
                     }
@@ -160,7 +158,7 @@ impl Story {
                 Event::Peers(peers) => {
                     let forged = peers.iter().map(|(vrid, priority)| Forged {
                         vrid: *vrid,
-                        vip: Ipv4Addr::new(192, 0, 2, vrid + 50),
+                        vip: Ipv4Addr::new(192, 0, 2, vip_octet(*vrid)),
                         ..Forged::new(*priority)
                     });
                     speaker.repeat(forged.collect());

@@ -137,10 +137,11 @@ impl Notifications {
             let ends = state == State::Deleted;
             let scripts = if ends { &self.before } else { &self.instances };
             let Some(notify) = scripts.get(name) else { return Vec::new() };
-            // As keepalived: who did not ask for DELETED is told of a FAULT, unless it is in FAULT, and
-            // by the generic script alone.
+            // As keepalived: who did not ask for DELETED is told of a FAULT, unless it is in FAULT or has
+            // not begun, and by the generic script alone.
             if ends && !notify.report_deleted {
-                let told = notify.any.as_ref().filter(|_| was != Some(State::Fault));
+                let ran = matches!(was, Some(State::Master | State::Backup));
+                let told = notify.any.as_ref().filter(|_| ran);
                 let run = |script| generic(script, "INSTANCE", name, State::Fault, priority);
                 return told.map(run).into_iter().collect();
             }
@@ -260,10 +261,10 @@ mod tests {
             ..Notify::default()
         };
         let all = notifications(notify.clone());
-        let end = |was| words(&all.runs(&instance(State::Deleted), Some(was)));
-        assert_eq!(end(State::Master), ["any INSTANCE VI_1 FAULT 150"]);
-        assert_eq!(end(State::Backup), ["any INSTANCE VI_1 FAULT 150"]);
-        assert!(end(State::Fault).is_empty());
+        let end = |was| words(&all.runs(&instance(State::Deleted), was));
+        assert_eq!(end(Some(State::Master)), ["any INSTANCE VI_1 FAULT 150"]);
+        assert_eq!(end(Some(State::Backup)), ["any INSTANCE VI_1 FAULT 150"]);
+        assert!(end(Some(State::Fault)).is_empty() && end(None).is_empty());
         let all = notifications(Notify { report_deleted: true, ..notify });
         let end = |was| words(&all.runs(&instance(State::Deleted), Some(was)));
         for was in [State::Master, State::Fault] {
@@ -290,7 +291,7 @@ mod tests {
         // Its name is in no configuration any more, and it has yet to end.
         all.update(&Model::default());
         assert_eq!(
-            words(&all.runs(&instance(State::Deleted), None)),
+            words(&all.runs(&instance(State::Deleted), Some(State::Backup))),
             ["new INSTANCE VI_1 FAULT 150"]
         );
     }
