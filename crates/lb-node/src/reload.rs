@@ -12,7 +12,7 @@ use lb_election::Role;
 use super::protocol::Together;
 use super::shares;
 use super::slot::{Since, Slot};
-use super::{Action, Group, InstanceConfig, InstanceId, Node, ProtocolKind};
+use super::{Action, Group, InstanceConfig, InstanceId, Node, Phase, ProtocolKind};
 use crate::plan::Plan;
 
 /// What makes an instance the same one in another configuration. Its name does not.
@@ -77,7 +77,7 @@ impl Node {
             .iter()
             .filter_map(|id| Some((Identity::of(&self.slot(*id)?.config), *id)))
             .collect();
-        self.scripts.redefine(plan.scripts);
+        self.scripts.redefine(plan.scripts, self.phase == Phase::New);
         self.followed.redefine(plan.files, plan.processes);
         self.carp = plan.carp;
         self.vmacs.prefixes = plan.vmac_prefixes;

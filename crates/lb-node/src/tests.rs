@@ -380,6 +380,15 @@ fn a_script_that_counts_as_failed_at_first_is_no_fault_before_it_fails() {
     net.run_until(1_000);
     net.tell(0, Input::Script { name: "chk", success: false });
     assert_story(&mut net, &[(1_000, 0, "(VI_1) Entering FAULT STATE")]);
+
+    // A master that tracks it from a reload on is none before it fails either.
+    let mut net = pair();
+    net.story();
+    net.tell(0, Input::Reload(presumed()));
+    net.tell(0, Input::Script { name: "chk", success: true });
+    net.run_until(20_000);
+    assert_eq!(net.holders(VIP), [0]);
+    assert_story(&mut net, &[]);
 }
 
 #[test]

@@ -120,13 +120,10 @@ impl Config {
         }
         let number = self.number();
         let name = format!("VG_{number}");
-        // `reverse` in a group with an owner puts it into FAULT under keepalived 2.2.7.
-        let tracks = if random.one_in(3) { tracks(random) } else { String::new() };
-        let mut tracks = tracks.replace(" reverse", "");
-        // keepalived 2.2.7 waits for ever for a script that both track.
-        if self.instances.iter().any(|instance| instance.tracks.contains("s2")) {
-            tracks = tracks.replace("s2", "s1");
-        }
+        // What an owner's group tracks with a weight puts it into FAULT under keepalived 2.2.7, and a script
+        // that a member tracks too may be waited for without end.
+        let simple = self.instances.iter().all(|one| one.priority < 255 && one.tracks.is_empty());
+        let tracks = if simple { tracks(random) } else { String::new() };
         let notify = notify(random, &name, &GROUP_SCRIPTS, 0);
         self.groups.push(Group { name, members: free, tracks, notify });
     }
