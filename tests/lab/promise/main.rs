@@ -10,7 +10,6 @@
 //! Every keyword of the blocks in [`BLOCKS`] has a row, but for what is in [`NOT_SHOWN`].
 
 mod address;
-mod forged;
 mod global;
 mod group;
 mod process;

@@ -450,7 +450,8 @@ impl Supervisor {
             kind => log_event(kind, self.model.global.carp.log),
         }
         if let Some(subject) = notify::subject(&event.kind) {
-            self.runner.run(&subject, self.notifications.runs(&event.kind));
+            let was = event.kind.instance().and_then(|(name, ..)| self.states.get(name).copied());
+            self.runner.run(&subject, self.notifications.runs(&event.kind, was));
         }
         if let Some((name, state, _)) = event.kind.instance() {
             match state {
