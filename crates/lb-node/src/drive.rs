@@ -459,7 +459,7 @@ impl Slot {
                     (State::Init, State::Backup) => "init",
                     _ => reason,
                 };
-                EventKind::VrrpInstance { name, state, priority, reason: reason.to_owned() }
+                EventKind::VrrpInstance { name, from, state, priority, reason: reason.to_owned() }
             }
             InstanceConfig::Carp(carp) => EventKind::CarpInstance {
                 name,

@@ -11,6 +11,9 @@ pub const WELLS: [&str; 2] = ["/run/well1", "/run/well2"];
 /// Tracked files.
 pub const LOADS: [&str; 2] = ["/run/load1", "/run/load2"];
 
+/// Between the old and the new name of an instance.
+pub const RENAMES: &str = " is called ";
+
 const INSTANCE_SCRIPTS: [&str; 7] = [
     "notify",
     "notify_master",
@@ -181,7 +184,7 @@ impl Config {
                         member.clone_from(&new);
                     }
                 }
-                format!("{name} is called {new}")
+                format!("{name}{RENAMES}{new}")
             }
             6 => {
                 let instance = &mut self.instances[which];
@@ -294,7 +297,8 @@ fn tracks(random: &mut Random) -> String {
             weight => format!(" weight {weight}"),
         };
         let reverse = if random.one_in(6) { " reverse" } else { "" };
-        let reverse = if weight.is_empty() { "" } else { reverse };
+        // keepalived 2.2.7 forgets at a reload that a script counts in reverse.
+        let reverse = if weight.is_empty() || keyword == "track_script" { "" } else { reverse };
         let _ = write!(text, "{keyword} {{\n{name}{weight}{reverse}\n}}\n");
     };
     list("track_script", &["s1", "s2"], &[0, 0, -30, 30]);

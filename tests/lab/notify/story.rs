@@ -12,7 +12,7 @@ use lb_tests::forged::{Forged, Speaker};
 use lb_tests::{CONFIG, SOON, run, write_note};
 use nix::sys::signal::Signal;
 
-use crate::config::{Config, INTERFACES, LOADS, WELLS, vip_octet};
+use crate::config::{Config, INTERFACES, LOADS, RENAMES, WELLS, vip_octet};
 use crate::random::Random;
 
 /// How long what follows from an event may take: a script is run once a second and has to fail twice.
@@ -181,11 +181,16 @@ impl Story {
 
     /// The first configuration, and what happens, with what was called by both where that differs.
     pub fn compare(&self, theirs: &Calls, ours: &Calls) -> Option<String> {
-        let mut states = BTreeMap::new();
+        let mut states: BTreeMap<String, String> = BTreeMap::new();
         let mut text = self.config.clone();
         let _ = writeln!(text, "there are {:?} and {:?}", self.wells, self.loads);
         for (index, (what, event)) in self.events.iter().enumerate() {
             let _ = writeln!(text, "-- {what}");
+            for (old, new) in what.split([':', ',']).filter_map(|part| part.split_once(RENAMES)) {
+                if let Some(state) = states.remove(old.trim()) {
+                    states.insert(new.to_owned(), state);
+                }
+            }
             if let Event::Reload(config) = event {
                 text += config;
             }

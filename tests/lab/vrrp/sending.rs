@@ -1,7 +1,7 @@
 //! What stands in the way of sending: advertisements that the kernel refuses, and a MAC that changes.
 
 use std::net::IpAddr;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use anyhow::ensure;
 use lb_control::{State, Status};
@@ -102,9 +102,15 @@ fn a_master_whose_interface_has_another_mac_announces_its_addresses_again() -> T
         let vips: [IpAddr; 2] = [four.vip(), six.vip()];
         for vip in vips {
             stage.alone(vip, "d1", started.start)?;
-            // The second block, a second after the first: nothing else is due.
-            stage.announces("d1", vip, started.start, 10)?;
+            stage.announces("d1", vip, started.start, 6)?;
         }
+        // The second block comes a second after the first; after that nothing is due.
+        wait_until("the end of the announcements", SOON, || {
+            let said = stage.said("d1").into_iter().rev();
+            let mut said = said.filter(|said| matches!(said, Spoken::Announcement { .. }));
+            let last = said.next().and_then(|said| said.at().elapsed().ok());
+            last.is_some_and(|ago| ago > Duration::from_millis(1_500))
+        })?;
         let at = SystemTime::now();
         does(stage, "ip link set eth0 address 02:00:00:00:00:77")?;
         for vip in vips {

@@ -129,10 +129,9 @@ impl Notifications {
         }
     }
 
-    /// What an event runs, in order: the specific script, then the generic one. `was` is the state that
-    /// was told of its instance before.
+    /// What an event runs, in order: the specific script, then the generic one.
     #[must_use]
-    pub fn runs(&self, event: &EventKind, was: Option<State>) -> Vec<Run> {
+    pub fn runs(&self, event: &EventKind) -> Vec<Run> {
         if let Some((name, state, priority)) = event.instance() {
             let ends = state == State::Deleted;
             let scripts = if ends { &self.before } else { &self.instances };
@@ -140,7 +139,8 @@ impl Notifications {
             // As keepalived: who did not ask for DELETED is told of a FAULT, unless it is in FAULT or has
             // not begun, and by the generic script alone.
             if ends && !notify.report_deleted {
-                let ran = matches!(was, Some(State::Master | State::Backup));
+                let before = event.state_before();
+                let ran = matches!(before, Some(State::Master | State::Backup));
                 let told = notify.any.as_ref().filter(|_| ran);
                 let run = |script| generic(script, "INSTANCE", name, State::Fault, priority);
                 return told.map(run).into_iter().collect();
@@ -219,7 +219,17 @@ mod tests {
     }
 
     fn instance(state: State) -> EventKind {
-        EventKind::VrrpInstance { name: "VI_1".into(), state, priority: 150, reason: String::new() }
+        left(State::Init, state)
+    }
+
+    fn left(from: State, state: State) -> EventKind {
+        EventKind::VrrpInstance {
+            name: "VI_1".into(),
+            from,
+            state,
+            priority: 150,
+            reason: String::new(),
+        }
     }
 
     fn notifications(notify: Notify) -> Notifications {
@@ -240,16 +250,13 @@ mod tests {
         let all =
             notifications(Notify { master: script("m"), any: script("any"), ..Notify::default() });
         assert_eq!(
-            words(&all.runs(&instance(State::Master), None)),
+            words(&all.runs(&instance(State::Master))),
             ["m", "any INSTANCE VI_1 MASTER 150"]
         );
-        assert_eq!(
-            words(&all.runs(&instance(State::Backup), None)),
-            ["any INSTANCE VI_1 BACKUP 150"]
-        );
-        assert_eq!(words(&all.runs(&instance(State::Stop), None)), ["any INSTANCE VI_1 STOP 150"]);
+        assert_eq!(words(&all.runs(&instance(State::Backup))), ["any INSTANCE VI_1 BACKUP 150"]);
+        assert_eq!(words(&all.runs(&instance(State::Stop))), ["any INSTANCE VI_1 STOP 150"]);
         let group = EventKind::VrrpGroup { name: "G".into(), state: State::Master };
-        assert_eq!(words(&all.runs(&group, None)), ["m", "any GROUP G MASTER 0"]);
+        assert_eq!(words(&all.runs(&group)), ["m", "any GROUP G MASTER 0"]);
     }
 
     #[test]
@@ -261,14 +268,14 @@ mod tests {
             ..Notify::default()
         };
         let all = notifications(notify.clone());
-        let end = |was| words(&all.runs(&instance(State::Deleted), was));
-        assert_eq!(end(Some(State::Master)), ["any INSTANCE VI_1 FAULT 150"]);
-        assert_eq!(end(Some(State::Backup)), ["any INSTANCE VI_1 FAULT 150"]);
-        assert!(end(Some(State::Fault)).is_empty() && end(None).is_empty());
+        let end = |from| words(&all.runs(&left(from, State::Deleted)));
+        assert_eq!(end(State::Master), ["any INSTANCE VI_1 FAULT 150"]);
+        assert_eq!(end(State::Backup), ["any INSTANCE VI_1 FAULT 150"]);
+        assert!(end(State::Fault).is_empty() && end(State::Init).is_empty());
         let all = notifications(Notify { report_deleted: true, ..notify });
-        let end = |was| words(&all.runs(&instance(State::Deleted), Some(was)));
-        for was in [State::Master, State::Fault] {
-            assert_eq!(end(was), ["d", "any INSTANCE VI_1 DELETED 150"]);
+        let end = |from| words(&all.runs(&left(from, State::Deleted)));
+        for from in [State::Master, State::Fault] {
+            assert_eq!(end(from), ["d", "any INSTANCE VI_1 DELETED 150"]);
         }
     }
 
@@ -285,13 +292,13 @@ mod tests {
         };
         let mut all = Notifications::new(&model("old"));
         all.update(&model("new"));
-        let told = |state| words(&all.runs(&instance(state), Some(State::Master)));
+        let told = |state| words(&all.runs(&left(State::Master, state)));
         assert_eq!(told(State::Deleted), ["old INSTANCE VI_1 FAULT 150"]);
         assert_eq!(told(State::Backup), ["new INSTANCE VI_1 BACKUP 150"]);
         // Its name is in no configuration any more, and it has yet to end.
         all.update(&Model::default());
         assert_eq!(
-            words(&all.runs(&instance(State::Deleted), Some(State::Backup))),
+            words(&all.runs(&left(State::Backup, State::Deleted))),
             ["new INSTANCE VI_1 FAULT 150"]
         );
     }
@@ -324,15 +331,15 @@ mod tests {
             priority: 254,
             reason: "master timed out".into(),
         };
-        assert_eq!(words(&all.runs(&enters("C_1"), None)), ["any INSTANCE C_1 MASTER 254"]);
-        assert_eq!(words(&all.runs(&enters("C_2:6"), None)), ["any INSTANCE C_2:6 MASTER 254"]);
-        assert!(all.runs(&enters("C_2"), None).is_empty());
+        assert_eq!(words(&all.runs(&enters("C_1"))), ["any INSTANCE C_1 MASTER 254"]);
+        assert_eq!(words(&all.runs(&enters("C_2:6"))), ["any INSTANCE C_2:6 MASTER 254"]);
+        assert!(all.runs(&enters("C_2")).is_empty());
     }
 
     #[test]
     fn nothing_is_said_of_init_or_of_strangers() {
         let all = notifications(Notify { any: script("any"), ..Notify::default() });
-        assert!(all.runs(&instance(State::Init), None).is_empty());
-        assert!(Notifications::default().runs(&instance(State::Master), None).is_empty());
+        assert!(all.runs(&instance(State::Init)).is_empty());
+        assert!(Notifications::default().runs(&instance(State::Master)).is_empty());
     }
 }
