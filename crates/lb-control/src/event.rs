@@ -59,6 +59,9 @@ pub enum EventKind {
     VrrpInstance {
         /// Name in the configuration.
         name: String,
+        /// The state before.
+        #[serde(default)]
+        from: State,
         /// The state entered.
         state: State,
         /// Effective priority at that moment.
@@ -353,6 +356,15 @@ pub enum EventKind {
 }
 
 impl EventKind {
+    /// Of a VRRP or CARP instance that entered a state: the state that it was in before.
+    #[must_use]
+    pub fn state_before(&self) -> Option<State> {
+        match self {
+            Self::VrrpInstance { from, .. } | Self::CarpInstance { from, .. } => Some(*from),
+            _ => None,
+        }
+    }
+
     /// Of a VRRP or CARP instance that entered a state: its name, the state and its priority.
     #[must_use]
     pub fn instance(&self) -> Option<(&str, State, u8)> {
@@ -677,7 +689,7 @@ mod tests {
         assert_eq!(enters(State::Init, State::Backup).carp_severity(), Some(4));
         assert_eq!(enters(State::Master, State::Fault).carp_severity(), Some(2));
         let (name, state, reason) = ("V".into(), State::Master, String::new());
-        let vrrp = EventKind::VrrpInstance { name, state, priority: 1, reason };
+        let vrrp = EventKind::VrrpInstance { name, from: State::Init, state, priority: 1, reason };
         assert_eq!(vrrp.carp_severity(), None);
     }
 }

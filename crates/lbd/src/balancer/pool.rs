@@ -635,8 +635,8 @@ fn service(owners: &[Owner], servers: &[Virtual]) -> lb_pool::Service {
     let mut wanted = owners.iter().map(|(key, at)| servers[*at].state.service(key));
     let mut service = wanted.next().unwrap_or_default();
     for more in wanted {
-        for (at, destination) in more.destinations {
-            service.destinations.add(at, destination);
+        for (at, destination) in more.destinations.as_they_came() {
+            service.destinations.add(*at, *destination);
         }
     }
     service
