@@ -457,7 +457,7 @@ fn the_sync_daemon_takes_the_number_of_its_instance() {
     assert_eq!(by("B"), Some((eth1(), of("B"), Some(7))));
     assert_eq!(by("A id 9"), Some((eth1(), of("A"), Some(9))));
     let old = "lvs_sync_daemon_interface eth1";
-    assert_eq!(daemon("", old, &["deprecated"]), Some((eth1(), of("A"), Some(5))));
+    assert_eq!(daemon("", old, &["deprecated"]), Some((eth1(), of("A"), Some(0))));
     let unknown = daemon("lvs_sync_daemon eth1 inst C", "", &["sync-daemon-instance"]);
     assert_eq!(unknown, None);
 }
@@ -658,6 +658,27 @@ fn a_virtual_server_has_keepaliveds_defaults() {
         snmp_name: None,
     };
     assert_eq!(*found, expected);
+}
+
+#[test]
+fn the_virtualhost_of_a_real_server_is_no_name_of_tls() {
+    let hosts = |virtual_server, real, checker, url| {
+        let text = format!(
+            "{virtual_server}\nreal_server 10.0.0.2 443 {{\n{real}\nSSL_GET {{\nenable_sni\n{checker}\n\
+             url {{\npath /\n{url}\n}}\n}}\n}}"
+        );
+        let found = server(&text, &[]);
+        let CheckerKind::Http(http) = &found.real_servers[0].checkers[0].kind else {
+            panic!("HTTP")
+        };
+        let url = &http.urls[0];
+        [&url.virtualhost, &url.tls_host].map(|host| host.clone().unwrap_or_default())
+    };
+    let [v, r, c, u] = ["v", "r", "c", "u"].map(|name| format!("virtualhost {name}"));
+    assert_eq!(hosts("", &r, "", ""), ["r", ""]);
+    assert_eq!(hosts(&v, &r, "", ""), ["r", "v"]);
+    assert_eq!(hosts(&v, &r, &c, ""), ["c", "c"]);
+    assert_eq!(hosts(&v, &r, &c, &u), ["u", "u"]);
 }
 
 #[test]

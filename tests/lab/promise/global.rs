@@ -1,4 +1,4 @@
-//! `global_defs`, but for what needs IPVS.
+//! `global_defs`, but for what needs IPVS: [`servers`](crate::servers).
 
 use lb_tests::forged::Forged;
 

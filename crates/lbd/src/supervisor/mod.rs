@@ -846,7 +846,12 @@ fn log_event(event: &EventKind, carp_log: u8) {
         | EventKind::RealServer { .. }
         | EventKind::Quorum { .. }
         | EventKind::SorryServer { .. }
-        | EventKind::StateSync { .. } => tracing::info!(target: "lbd::balancer", "{event}"),
+        | EventKind::StateSync { .. } => {
+            tracing::info!(target: "lbd::balancer", "{event}");
+            if let Some(line) = event.second_line() {
+                tracing::info!(target: "lbd::balancer", "{line}");
+            }
+        }
         EventKind::VrrpInstance { .. }
         | EventKind::CarpInstance { .. }
         | EventKind::CarpDemotion { .. }
