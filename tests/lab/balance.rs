@@ -237,6 +237,10 @@ fn a_sorry_server_serves_when_all_are_dead_and_steps_back() -> Test {
         &[switched("10.0.0.11", ""), switched("10.0.0.12", "")],
     );
     let lbd = lbd(lb, &config, &[])?;
+    for server in ["10.0.0.11", "10.0.0.12"] {
+        let of = format!("service [{server}]:tcp:80 for VS [10.0.0.2]:tcp:8080");
+        lbd.wait_for_line(&format!("Activating healthchecker for {of}"), SOON)?;
+    }
     assert_eq!(share(client, 10)?, counts([("s1", 5), ("s2", 5)]));
 
     switch(lb, "10.0.0.11", false)?;
@@ -246,6 +250,8 @@ fn a_sorry_server_serves_when_all_are_dead_and_steps_back() -> Test {
 
     switch(lb, "10.0.0.12", false)?;
     lbd.wait_for_line("Adding sorry server [10.0.0.13]:tcp:80 to VS [10.0.0.2]:tcp:8080", SOON)?;
+    let pool = "the pool for VS [10.0.0.2]:tcp:8080";
+    lbd.wait_for_line(&format!("Removing alive servers from {pool}"), SOON)?;
     assert_eq!(share(client, 4)?, counts([("s3", 4)]));
     let sorry = status(lb)?;
     assert!(only(&sorry).sorry_active && !only(&sorry).quorum_met);
@@ -256,9 +262,15 @@ fn a_sorry_server_serves_when_all_are_dead_and_steps_back() -> Test {
         "Removing sorry server [10.0.0.13]:tcp:80 from VS [10.0.0.2]:tcp:8080",
         SOON,
     )?;
+    lbd.wait_for_line(&format!("Adding alive servers to {pool}"), SOON)?;
     assert_eq!(share(client, 4)?, counts([("s2", 4)]));
     let back = status(lb)?;
     assert!(!only(&back).sorry_active && only(&back).quorum_met);
+    lbd.signal(nix::sys::signal::Signal::SIGTERM)?;
+    for server in ["10.0.0.11", "10.0.0.12"] {
+        let of = format!("service [{server}]:tcp:80 from VS [10.0.0.2]:tcp:8080");
+        lbd.wait_for_line(&format!("Shutting down {of}"), SOON)?;
+    }
     Ok(())
 }
 

@@ -6,7 +6,9 @@ use std::time::Duration;
 use lb_control::{State, Status};
 use lb_lab::{Host, Lab, Process, wait_until};
 use lb_tests::pulse::undisturbed;
-use lb_tests::{SOON, Test, lbd, on_one_switch, run, start, status, wait_for_holder, wait_status};
+use lb_tests::{
+    CONFIG, SOON, Test, lbd, on_one_switch, run, start, status, wait_for_holder, wait_status,
+};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
@@ -71,6 +73,10 @@ fn a_master_hands_over_on_command_and_says_why() -> Test {
         assert!(answer.starts_with("VI_1 has handed over and is BACKUP now; "), "{answer}");
         assert!(answer.contains("`lbctl maintenance off VI_1`"), "{answer}");
         wait_for_holder(&lab, "d2", VIP, SOON)?;
+        let shown = said(d1, "status")?;
+        let words = shown.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(words.contains("VI_1 was handed over: "), "{shown}");
+        assert!(words.contains("until `lbctl maintenance off VI_1`"), "{shown}");
         let why = said(d1, "why VI_1")?;
         assert!(
             why.contains("MASTER -> BACKUP") && why.contains("the operator handed over"),
@@ -91,6 +97,13 @@ fn a_master_hands_over_on_command_and_says_why() -> Test {
         let (code, refusal) = lbctl(d1, "handover VI_1")?;
         assert!(code == Some(1) && refusal.contains("MASTER still"), "{refusal}");
         assert!(d1.has_address(VIP));
+        assert!(!said(d1, "status")?.contains("handed over"));
+
+        // A reload gives it another name, under which it is MASTER as before.
+        d1.write_file(CONFIG, vrrp(150, "nopreempt").replace("VI_1", "LAN"))?;
+        said(d1, "reload")?;
+        let (code, refusal) = lbctl(d1, "handover LAN")?;
+        assert!(code == Some(1) && refusal.contains("LAN is MASTER still"), "{refusal}");
         Ok(())
     })
 }
@@ -129,12 +142,12 @@ fn maintenance_outlives_failures_and_restarts() -> Test {
         assert!(first.lines().iter().all(|line| !line.text.contains("MASTER STATE")));
 
         // A reload keeps it, also for the instance of another interface or number.
-        d1.write_file(lb_tests::CONFIG, vrrp(150, "").replace("_id 51", "_id 52"))?;
+        d1.write_file(CONFIG, vrrp(150, "").replace("_id 51", "_id 52"))?;
         said(d1, "reload")?;
         wait_status(d1, "the new instance is in maintenance", |status| {
             status.vrrp[0].vrid == 52 && maintained(status)
         })?;
-        d1.write_file(lb_tests::CONFIG, vrrp(150, ""))?;
+        d1.write_file(CONFIG, vrrp(150, ""))?;
         said(d1, "reload")?;
 
         assert!(said(d1, "maintenance off")?.contains("no instance is in maintenance any longer"));
@@ -196,7 +209,7 @@ fn a_recorded_incident_replays_with_the_same_transitions() -> Test {
         first.wait_for_line_after(seen, "(VI_1) Entering MASTER STATE", SOON)?;
         let second = lbd(d2, &vrrp(200, ""), STATE)?;
         wait_for_holder(&lab, "d2", VIP, SOON)?;
-        d1.write_file(lb_tests::CONFIG, vrrp(120, ""))?;
+        d1.write_file(CONFIG, vrrp(120, ""))?;
         said(d1, "reload")?;
         stop(&second)?;
         wait_for_holder(&lab, "d1", VIP, SOON)?;

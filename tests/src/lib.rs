@@ -10,6 +10,7 @@
 //! # }
 //! ```
 
+pub mod forged;
 pub mod play;
 pub mod pulse;
 pub mod timing;

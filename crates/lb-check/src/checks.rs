@@ -65,6 +65,8 @@ pub struct Report {
     pub changed: bool,
     /// How often it was tried again before.
     pub attempts: u32,
+    /// The URL that was fetched: its place in [`Http::urls`](crate::Http::urls), 0 for other kinds.
+    pub url: usize,
 }
 
 /// Checkers that run when it is their time.
@@ -320,7 +322,7 @@ impl Checks {
             Outcome::Down(_) => Run::Failed,
             Outcome::NotRun(_) => Run::Skipped,
         };
-        let before = entry.schedule.memory();
+        let (before, url) = (entry.schedule.memory(), entry.schedule.url());
         let verdict = match entry.schedule.finish(now, run) {
             Meaning::Undecided => None,
             Meaning::Verdict(up) => Some(up),
@@ -328,7 +330,8 @@ impl Checks {
         self.due.extend(entry.schedule.deadline().map(|at| Reverse((at, id))));
         let changed = verdict.is_some_and(|up| up != before.up || !before.ran);
         let attempts = before.attempts;
-        Some(Report { id, outcome, latency: now.duration_since(begun), verdict, changed, attempts })
+        let latency = now.duration_since(begun);
+        Some(Report { id, outcome, latency, verdict, changed, attempts, url })
     }
 }
 

@@ -166,7 +166,7 @@ impl<W: Wire> Talk<W> {
     ) -> Result<Wait, Outcome> {
         let sni = match http.tls.as_ref().map(|tls| &tls.sni) {
             None | Some(Sni::Off) => None,
-            Some(Sni::Host) => url.host.as_deref().and_then(|host| host.split(':').next()),
+            Some(Sni::Host) => url.tls_host.as_deref().and_then(|host| host.split(':').next()),
             Some(Sni::Name(name)) => Some(name.as_str()),
         };
         self.session = Some(shared.tls.session(&http.connection, sni).map_err(Outcome::Down)?);

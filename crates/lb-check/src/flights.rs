@@ -231,8 +231,13 @@ mod tests {
     }
 
     fn http() -> Question {
-        let url =
-            Url { path: "/".to_owned(), host: None, status_codes: vec![(200, 299)], digest: None };
+        let url = Url {
+            path: "/".to_owned(),
+            host: None,
+            tls_host: None,
+            status_codes: vec![(200, 299)],
+            digest: None,
+        };
         let http = Http {
             connection: connection(),
             tls: None,

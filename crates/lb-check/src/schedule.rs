@@ -135,6 +135,12 @@ impl Schedule {
         (!self.running).then_some(self.due)
     }
 
+    /// The URL of the run under way, or of the next one (0 for other kinds).
+    #[must_use]
+    pub fn url(&self) -> usize {
+        self.url
+    }
+
     /// Notes that a run begins at `now` and says which URL it is for (0 for other kinds).
     pub fn start(&mut self, now: Instant) -> usize {
         self.running = true;

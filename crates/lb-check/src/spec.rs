@@ -89,7 +89,7 @@ pub enum Sni {
     /// None.
     #[default]
     Off,
-    /// That of [`Url::host`], without its port.
+    /// That of [`Url::tls_host`], without its port.
     Host,
     /// This one.
     Name(String),
@@ -114,6 +114,8 @@ pub struct Url {
     pub path: String,
     /// `Host` header; `None` for address and port of the connection.
     pub host: Option<String>,
+    /// Name that [`Sni::Host`] sends, with or without a port.
+    pub tls_host: Option<String>,
     /// Accepted status codes as inclusive ranges, never empty.
     pub status_codes: Vec<(u16, u16)>,
     /// MD5 of the body.

@@ -11,6 +11,7 @@ fn url(digest: Option<&[u8]>) -> Url {
     Url {
         path: "/".to_owned(),
         host: None,
+        tls_host: None,
         status_codes: vec![(200, 299)],
         digest: digest.map(|page| Md5::digest(page).into()),
     }

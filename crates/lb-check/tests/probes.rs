@@ -26,6 +26,7 @@ fn http(to: SocketAddr) -> Http {
         urls: vec![Url {
             path: "/".to_owned(),
             host: None,
+            tls_host: None,
             status_codes: vec![(200, 299)],
             digest: None,
         }],

@@ -72,7 +72,8 @@ async fn probe(to: SocketAddr, tls: Tls) -> Outcome {
         version: HttpVersion::Http10,
         urls: vec![Url {
             path: "/".to_owned(),
-            host: Some("vhost.example.org:8443".to_owned()),
+            host: Some("other.example.org".to_owned()),
+            tls_host: Some("vhost.example.org:8443".to_owned()),
             status_codes: vec![(200, 200)],
             digest: None,
         }],

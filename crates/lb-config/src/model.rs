@@ -104,8 +104,9 @@ impl Model {
         let old = |router: &VirtualRouter| {
             let interface = router.sync_daemon_interface.clone()?;
             let instance = Some(router.name.clone());
-            let (id, max_length, port, ttl, group) = (None, None, None, None, None);
-            Some(SyncDaemon { interface, instance, id, max_length, port, ttl, group })
+            let (max_length, port, ttl, group) = (None, None, None, None);
+            // Not the VRID, in keepalived 2.2.7: both directors have to have the same.
+            Some(SyncDaemon { interface, instance, id: Some(0), max_length, port, ttl, group })
         };
         let daemon = self.global.sync_daemon.clone();
         let daemon = daemon.or_else(|| self.routers().find_map(old))?;

@@ -457,28 +457,47 @@ fn the_sync_daemon_takes_the_number_of_its_instance() {
     assert_eq!(by("B"), Some((eth1(), of("B"), Some(7))));
     assert_eq!(by("A id 9"), Some((eth1(), of("A"), Some(9))));
     let old = "lvs_sync_daemon_interface eth1";
-    assert_eq!(daemon("", old, &["deprecated"]), Some((eth1(), of("A"), Some(5))));
+    assert_eq!(daemon("", old, &["deprecated"]), Some((eth1(), of("A"), Some(0))));
     let unknown = daemon("lvs_sync_daemon eth1 inst C", "", &["sync-daemon-instance"]);
     assert_eq!(unknown, None);
 }
 
+/// As keepalived 2.2.7: of interfaces it says that their weights do not count, and counts them.
 #[test]
-fn members_of_a_group_have_no_weights_and_share_its_trackers() {
-    let text = "vrrp_sync_group G {\ngroup {\nA B\nC\n}\ntrack_interface {\neth5 weight 5\n}\nnotify_master /bin/true\n}\n\
-        vrrp_sync_group H {\ngroup {\nA\n}\n}\n\
-        vrrp_instance A {\ninterface eth0\nvirtual_router_id 5\nvirtual_ipaddress {\n10.0.0.1\n}\ntrack_interface {\neth1 weight 20\n}\n}\n\
-        vrrp_instance B {\ninterface eth0\nvirtual_router_id 6\nvirtual_ipaddress {\n10.0.0.2\n}\n}";
-    let complaints = ["group-member", "group-member", "group-empty", "script-security"];
-    let found = model(text, &complaints);
+fn in_a_group_weights_of_interfaces_count_and_those_of_files_do_not() {
+    let files = "track_file f {\nfile /tmp/f\nweight 1\n}\n";
+    let lines = "track_interface {\neth1 weight 20\neth2 weight 7 reverse\neth5\n}\ntrack_file {\nLIST\n}\n";
+    let of = |list: &str, group: &str, complains: bool| {
+        let lines = lines.replace("LIST", list);
+        let text = format!(
+            "{files}vrrp_sync_group G {{\ngroup {{\nA B\nC\n}}\ntrack_interface {{\neth5 weight 5\n}}\n\
+             notify_master /bin/true\n{group}}}\nvrrp_sync_group H {{\ngroup {{\nA\n}}\n}}\n\
+             vrrp_instance A {{\ninterface eth0\nvirtual_router_id 5\nvirtual_ipaddress {{\n10.0.0.1\n}}\n{lines}}}\n\
+             vrrp_instance B {{\ninterface eth0\nvirtual_router_id 6\nvirtual_ipaddress {{\n10.0.0.2\n}}\n}}\n"
+        );
+        let loaded = load(&text);
+        let mut ids = loaded.diagnostics.iter().map(|diagnostic| diagnostic.id);
+        assert_eq!(ids.any(|id| id == "group-weight"), complains, "{}", loaded.render(false));
+        loaded.model.expect("accepted")
+    };
     let tracked = |name: &str, weight| Tracked { name: name.into(), weight, reverse: false };
+    let found = of("f", "", true);
     assert_eq!(found.sync_groups.len(), 1);
     assert_eq!(found.sync_groups[0].members, ["A", "B"]);
     assert!(found.sync_groups[0].notify.master.is_some());
-    assert_eq!(
-        found.vrrp_instances[0].router.track_interfaces,
-        [tracked("eth1", 0), tracked("eth5", 5)]
-    );
-    assert_eq!(found.vrrp_instances[1].router.track_interfaces, [tracked("eth5", 5)]);
+    let [one, two] = [0, 1].map(|index| &found.vrrp_instances[index].router);
+    let reverse = Tracked { reverse: true, ..tracked("eth2", 7) };
+    assert_eq!(one.track_interfaces, [tracked("eth1", 20), reverse, tracked("eth5", 0)]);
+    assert_eq!(two.track_interfaces, [tracked("eth5", 5)]);
+    assert_eq!(one.track_files, [tracked("f", 0)]);
+
+    let file = |list: &str, group: &str, complains: bool| {
+        of(list, group, complains).vrrp_instances[0].router.track_files.clone()
+    };
+    assert_eq!(file("f weight 2", "", true), []);
+    assert_eq!(file("f weight 0", "", false), [tracked("f", 0)]);
+    let weighing = "sync_group_tracking_weight\n";
+    assert_eq!(file("f weight 2", weighing, false), [tracked("f", 2)]);
 }
 
 #[test]
@@ -639,6 +658,27 @@ fn a_virtual_server_has_keepaliveds_defaults() {
         snmp_name: None,
     };
     assert_eq!(*found, expected);
+}
+
+#[test]
+fn the_virtualhost_of_a_real_server_is_no_name_of_tls() {
+    let hosts = |virtual_server, real, checker, url| {
+        let text = format!(
+            "{virtual_server}\nreal_server 10.0.0.2 443 {{\n{real}\nSSL_GET {{\nenable_sni\n{checker}\n\
+             url {{\npath /\n{url}\n}}\n}}\n}}"
+        );
+        let found = server(&text, &[]);
+        let CheckerKind::Http(http) = &found.real_servers[0].checkers[0].kind else {
+            panic!("HTTP")
+        };
+        let url = &http.urls[0];
+        [&url.virtualhost, &url.tls_host].map(|host| host.clone().unwrap_or_default())
+    };
+    let [v, r, c, u] = ["v", "r", "c", "u"].map(|name| format!("virtualhost {name}"));
+    assert_eq!(hosts("", &r, "", ""), ["r", ""]);
+    assert_eq!(hosts(&v, &r, "", ""), ["r", "v"]);
+    assert_eq!(hosts(&v, &r, &c, ""), ["c", "c"]);
+    assert_eq!(hosts(&v, &r, &c, &u), ["u", "u"]);
 }
 
 #[test]

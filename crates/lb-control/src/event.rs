@@ -59,6 +59,9 @@ pub enum EventKind {
     VrrpInstance {
         /// Name in the configuration.
         name: String,
+        /// The state before.
+        #[serde(default)]
+        from: State,
         /// The state entered.
         state: State,
         /// Effective priority at that moment.
@@ -256,6 +259,9 @@ pub enum EventKind {
         /// How often it was tried again before it counted as failed.
         #[serde(default)]
         attempts: u32,
+        /// How often it would be tried again at most.
+        #[serde(default)]
+        retry: u32,
         /// What it saw, such as `connection refused`.
         reason: String,
     },
@@ -350,6 +356,15 @@ pub enum EventKind {
 }
 
 impl EventKind {
+    /// Of a VRRP or CARP instance that entered a state: the state that it was in before.
+    #[must_use]
+    pub fn state_before(&self) -> Option<State> {
+        match self {
+            Self::VrrpInstance { from, .. } | Self::CarpInstance { from, .. } => Some(*from),
+            _ => None,
+        }
+    }
+
     /// Of a VRRP or CARP instance that entered a state: its name, the state and its priority.
     #[must_use]
     pub fn instance(&self) -> Option<(&str, State, u8)> {
@@ -374,6 +389,17 @@ impl EventKind {
             Self::CarpPacketError { severity, .. } => Some(*severity),
             _ => None,
         }
+    }
+}
+
+impl EventKind {
+    /// The second line of an event that has two in the log: with a sorry server, the real servers
+    /// that are alive leave the pool or come back.
+    #[must_use]
+    pub fn second_line(&self) -> Option<String> {
+        let Self::SorryServer { virtual_server, active, .. } = self else { return None };
+        let what = if *active { "Removing alive servers from" } else { "Adding alive servers to" };
+        Some(format!("{what} the pool for VS {virtual_server}"))
     }
 }
 
@@ -472,10 +498,19 @@ impl fmt::Display for EventKind {
             Self::Interface { name, up } => {
                 write!(f, "Netlink reports {name} {}", if *up { "up" } else { "down" })
             }
-            Self::Checker { virtual_server, real_server, kind, script, up, attempts, reason } => {
+            Self::Checker {
+                virtual_server,
+                real_server,
+                kind,
+                script,
+                up,
+                attempts,
+                retry,
+                reason,
+            } => {
                 let script = script.as_deref();
                 let lines = CheckerLines { virtual_server, real_server, kind, script };
-                if *up { lines.success(f) } else { lines.failure(f, *attempts, reason) }
+                if *up { lines.success(f) } else { lines.failure(f, *attempts, *retry, reason) }
             }
             Self::RealServer { virtual_server, real_server, first: true, .. } => {
                 write!(
@@ -564,14 +599,25 @@ impl CheckerLines<'_> {
         }
     }
 
-    fn failure(&self, f: &mut fmt::Formatter<'_>, attempts: u32, reason: &str) -> fmt::Result {
+    fn failure(
+        &self,
+        f: &mut fmt::Formatter<'_>,
+        attempts: u32,
+        retry: u32,
+        reason: &str,
+    ) -> fmt::Result {
         let Self { virtual_server, real_server, kind, script } = self;
         if let Some(script) = script {
             let whose = format_args!("[{real_server} VS {virtual_server}] by [{script}]");
-            return match attempts {
-                0 => write!(f, "Misc check for {whose} failed ({reason})."),
-                more => write!(f, "Misc check for {whose} failed after {more} retries ({reason})."),
-            };
+            write!(f, "Misc check for {whose} failed")?;
+            match (attempts, retry) {
+                (0, 0) => write!(f, " with retry disabled")?,
+                // keepalived counts retries here that were not made.
+                (0, _) => {}
+                (1, _) => write!(f, " after 1 retry")?,
+                (more, _) => write!(f, " after {more} retries")?,
+            }
+            return write!(f, " ({reason}).");
         }
         let kind = match *kind {
             "HTTP_GET" => "HTTP_CHECK",
@@ -591,6 +637,44 @@ mod tests {
     use super::*;
 
     #[test]
+    fn lines_of_checks_are_keepaliveds() {
+        let script = |attempts, retry| EventKind::Checker {
+            virtual_server: "[192.0.2.1]:tcp:80".into(),
+            real_server: "[127.0.0.1]:tcp:8082".into(),
+            kind: "MISC_CHECK".into(),
+            script: Some("/tmp/misc.sh".into()),
+            up: false,
+            attempts,
+            retry,
+            reason: "exited with status 1".into(),
+        };
+        let line = |attempts, retry| script(attempts, retry).to_string();
+        let whose =
+            "Misc check for [[127.0.0.1]:tcp:8082 VS [192.0.2.1]:tcp:80] by [/tmp/misc.sh] failed";
+        let why = "(exited with status 1).";
+        assert_eq!(line(0, 0), format!("{whose} with retry disabled {why}"));
+        assert_eq!(line(1, 1), format!("{whose} after 1 retry {why}"));
+        assert_eq!(line(2, 2), format!("{whose} after 2 retries {why}"));
+        // A first check that fails is not tried again, so there is no count to tell.
+        assert_eq!(line(0, 2), format!("{whose} {why}"));
+        assert_eq!(script(0, 0).second_line(), None);
+
+        let sorry = |active| EventKind::SorryServer {
+            virtual_server: "FWM 9".into(),
+            sorry_server: "[127.0.0.1]:none:9999".into(),
+            active,
+            inhibit: true,
+        };
+        let lines = |active| (sorry(active).to_string(), sorry(active).second_line().unwrap());
+        let enabled = "Enabling sorry server [127.0.0.1]:none:9999 to VS FWM 9";
+        let disabled = "Disabling sorry server [127.0.0.1]:none:9999 from VS FWM 9";
+        let removing = "Removing alive servers from the pool for VS FWM 9";
+        let adding = "Adding alive servers to the pool for VS FWM 9";
+        assert_eq!(lines(true), (enabled.to_owned(), removing.to_owned()));
+        assert_eq!(lines(false), (disabled.to_owned(), adding.to_owned()));
+    }
+
+    #[test]
     fn changes_of_role_matter_more_than_beginnings() {
         let enters = |from, state| EventKind::CarpInstance {
             name: "C_1".into(),
@@ -605,7 +689,7 @@ mod tests {
         assert_eq!(enters(State::Init, State::Backup).carp_severity(), Some(4));
         assert_eq!(enters(State::Master, State::Fault).carp_severity(), Some(2));
         let (name, state, reason) = ("V".into(), State::Master, String::new());
-        let vrrp = EventKind::VrrpInstance { name, state, priority: 1, reason };
+        let vrrp = EventKind::VrrpInstance { name, from: State::Init, state, priority: 1, reason };
         assert_eq!(vrrp.carp_severity(), None);
     }
 }

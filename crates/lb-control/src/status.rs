@@ -170,6 +170,10 @@ pub struct Vrrp {
     /// Who put it into maintenance; `None` when it is not.
     #[serde(default)]
     pub maintenance: Option<Maintenance>,
+    /// It was handed over, and takes the role from no other router until all others are silent or
+    /// maintenance ends.
+    #[serde(default)]
+    pub handed_over: bool,
     /// What is wrong on the wire now.
     #[serde(default)]
     pub conflicts: Vec<Conflict>,
@@ -285,6 +289,10 @@ pub struct CarpInstance {
     pub faults: Vec<String>,
     /// Who put it into maintenance; `None` when it is not.
     pub maintenance: Option<Maintenance>,
+    /// It was handed over, and takes the role from no other router until all others are silent or
+    /// maintenance ends.
+    #[serde(default)]
+    pub handed_over: bool,
     /// What is wrong on the wire now.
     pub conflicts: Vec<Conflict>,
     /// Since start.

@@ -111,7 +111,7 @@ pub(crate) fn diff_service(
         changes.push(Change::AddService(*key, want.settings));
         changes.extend(
             want.destinations
-                .iter()
+                .as_they_came()
                 .map(|(to, settings)| Change::AddDestination(*key, *to, *settings)),
         );
         return;
@@ -123,7 +123,7 @@ pub(crate) fn diff_service(
         return;
     }
     let mut quiesced = Vec::new();
-    for (to, wanted) in want.destinations.iter() {
+    for (to, wanted) in want.destinations.as_they_came() {
         let change = match have.destinations.get(to) {
             Some(settings) if settings == wanted => continue,
             Some(_) => Change::EditDestination(*key, *to, *wanted),

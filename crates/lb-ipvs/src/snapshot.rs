@@ -30,7 +30,7 @@ impl ServiceState {
             settings: ServiceSettings::new(key, service),
             destinations: service
                 .destinations
-                .iter()
+                .as_they_came()
                 .map(|(key, destination)| (*key, destination.into()))
                 .collect(),
         }

@@ -396,9 +396,12 @@ impl Node {
         if before == Role::Init && slots().any(|slot| !slot.waits.is_empty()) {
             let faulty = slots().any(|slot| !slot.faults.is_empty());
             if !faulty {
+                self.groups[index].waited = true;
                 return;
             }
         }
+        let waited = self.groups[index].waited;
+        let group = &self.groups[index];
         let mut role = group::next(
             before,
             slots().map(|slot| Member {
@@ -417,6 +420,8 @@ impl Node {
         for id in members {
             let Some(slot) = self.slot(id) else { continue };
             let input = match (role, slot.role()) {
+                // As under keepalived, of those that wait for the script of another nothing is told.
+                (Role::Fault, Role::Init) if waited && slot.faults.is_empty() => continue,
                 (Role::Fault, Role::Init | Role::Backup | Role::Master) => {
                     Input::Fault { own: !slot.faults.is_empty() }
                 }
@@ -454,7 +459,7 @@ impl Slot {
                     (State::Init, State::Backup) => "init",
                     _ => reason,
                 };
-                EventKind::VrrpInstance { name, state, priority, reason: reason.to_owned() }
+                EventKind::VrrpInstance { name, from, state, priority, reason: reason.to_owned() }
             }
             InstanceConfig::Carp(carp) => EventKind::CarpInstance {
                 name,

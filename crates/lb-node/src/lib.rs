@@ -144,6 +144,8 @@ struct Group {
     members: Vec<InstanceId>,
     together: Together,
     role: Role,
+    /// It waited for a tracked script before its first role.
+    waited: bool,
     /// Its last member has stopped, and that was told.
     stopped: bool,
 }

@@ -185,9 +185,7 @@ impl Node {
         let cause = self.cause(id, State::Init);
         let Some(slot) = self.slot_mut(id).filter(|slot| !slot.parted) else { return };
         slot.parted = true;
-        let deleted = slot.config.router().notify.report_deleted;
-        let state = if deleted { State::Deleted } else { State::Fault };
-        out.push(slot.enter(state, &cause));
+        out.push(slot.enter(State::Deleted, &cause));
     }
 
     /// Says farewell to an instance that was told to end, as soon as it has let go.

@@ -12,7 +12,7 @@ use lb_election::Role;
 use super::protocol::Together;
 use super::shares;
 use super::slot::{Since, Slot};
-use super::{Action, Group, InstanceConfig, InstanceId, Node, ProtocolKind};
+use super::{Action, Group, InstanceConfig, InstanceId, Node, Phase, ProtocolKind};
 use crate::plan::Plan;
 
 /// What makes an instance the same one in another configuration. Its name does not.
@@ -77,7 +77,7 @@ impl Node {
             .iter()
             .filter_map(|id| Some((Identity::of(&self.slot(*id)?.config), *id)))
             .collect();
-        self.scripts.redefine(plan.scripts);
+        self.scripts.redefine(plan.scripts, self.phase == Phase::New);
         self.followed.redefine(plan.files, plan.processes);
         self.carp = plan.carp;
         self.vmacs.prefixes = plan.vmac_prefixes;
@@ -121,13 +121,16 @@ impl Node {
         removed
     }
 
-    /// A group goes on in its role if it had one; else its members' roles say where it stands.
+    /// A group goes on in its role if it had one; else its members' roles say where it stands. Of a new
+    /// one that is in FAULT this is still to be told.
     fn install_groups(&mut self, groups: impl Iterator<Item = (String, Together)>) {
         let old = mem::take(&mut self.groups);
-        let old: HashMap<String, Role> = old.into_iter().map(|g| (g.name, g.role)).collect();
+        let old: HashMap<String, (Role, bool)> =
+            old.into_iter().map(|g| (g.name, (g.role, g.waited))).collect();
         let new = |(name, together)| {
+            let waited = old.get(&name).is_some_and(|(_, waited)| *waited);
             let (members, role) = (Vec::new(), Role::Init);
-            Group { name, members, together, role, stopped: false }
+            Group { name, members, together, role, waited, stopped: false }
         };
         self.groups = groups.map(new).collect();
         for id in self.order.clone() {
@@ -138,8 +141,8 @@ impl Node {
         for index in 0..self.groups.len() {
             let group = &self.groups[index];
             let roles = || group.members.iter().filter_map(|id| Some(self.slot(*id)?.role()));
-            let role = old.get(&group.name).copied().unwrap_or_else(|| {
-                [Role::Master, Role::Backup, Role::Fault]
+            let role = old.get(&group.name).map(|(role, _)| *role).unwrap_or_else(|| {
+                [Role::Master, Role::Backup]
                     .into_iter()
                     .find(|role| roles().any(|member| member == *role))
                     .unwrap_or(Role::Init)

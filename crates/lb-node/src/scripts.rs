@@ -21,8 +21,9 @@ struct Script {
 }
 
 impl Scripts {
-    /// Takes new definitions; verdicts of scripts that run the same command stay.
-    pub(crate) fn redefine(&mut self, definitions: Vec<VrrpScript>) {
+    /// Takes new definitions; verdicts of scripts that run the same command stay. `init_fail` is for the
+    /// start: a master that is to track a script from now on goes on until that fails.
+    pub(crate) fn redefine(&mut self, definitions: Vec<VrrpScript>, starts: bool) {
         let mut old = std::mem::take(&mut self.0);
         for definition in definitions {
             let (rise, fall) = (definition.rise, definition.fall);
@@ -30,7 +31,7 @@ impl Scripts {
                 Some(old) if old.definition.script.is_same_command(&definition.script) => {
                     old.verdict.with(rise, fall)
                 }
-                _ => track::Script::new(rise, fall, definition.init_fail),
+                _ => track::Script::new(rise, fall, definition.init_fail && starts),
             };
             let name = definition.name.clone();
             self.0.insert(name, Script { definition, verdict, users: Vec::new() });

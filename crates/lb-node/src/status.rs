@@ -87,6 +87,7 @@ impl Node {
             vmac: slot.own_vmac().map(str::to_owned),
             faults: self.reasons(slot),
             maintenance: slot.maintenance.as_deref().cloned(),
+            handed_over: instance.handed_over(),
             conflicts: slot.conflicts(),
             counters: counters(instance.counters()),
         }
@@ -134,6 +135,7 @@ impl Node {
             master: if role == Role::Master { ours() } else { heard() },
             faults: self.reasons(slot),
             maintenance: slot.maintenance.as_deref().cloned(),
+            handed_over: instance.handed_over(),
             conflicts: slot.conflicts(),
             counters: carp_counters(instance.counters()),
         }
@@ -143,13 +145,15 @@ impl Node {
     fn reasons(&self, slot: &Slot) -> Vec<String> {
         let own: Vec<String> = slot.faults.iter().chain(&slot.waits).cloned().collect();
         match slot.group {
-            Some(group) if own.is_empty() && slot.role() == Role::Fault => self.groups[group]
-                .members
-                .iter()
-                .filter_map(|id| self.slot(*id))
-                .filter(|member| member.held())
-                .map(|member| format!("{} of the same sync group cannot", member.config.name()))
-                .collect(),
+            Some(group) if own.is_empty() && matches!(slot.role(), Role::Init | Role::Fault) => {
+                self.groups[group]
+                    .members
+                    .iter()
+                    .filter_map(|id| self.slot(*id))
+                    .filter(|member| member.held())
+                    .map(|member| format!("{} of the same sync group cannot", member.config.name()))
+                    .collect()
+            }
             _ => own,
         }
     }

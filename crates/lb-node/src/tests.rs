@@ -196,6 +196,26 @@ fn a_faulty_member_that_a_reload_adds_takes_its_group_along_before_it_begins() {
     );
 }
 
+/// As under keepalived.
+#[test]
+fn a_group_that_a_reload_makes_is_told_of_its_fault_and_of_nothing_else() {
+    let apart = || Plan { groups: Vec::new(), ..gateway(200) };
+    let mut net = Network::new();
+    net.host(2, apart());
+    net.run_until(10_000);
+    net.story();
+    net.tell(0, Input::Reload(gateway(200)));
+    assert_story(&mut net, &[]);
+    net.tell(0, Input::Reload(apart()));
+    net.carrier(0, 1, false);
+    net.carrier(0, 2, false);
+    net.story();
+    net.tell(0, Input::Reload(gateway(200)));
+    assert_story(&mut net, &[(10_000, 0, "VRRP_Group(GW) Syncing instances to FAULT state")]);
+    net.tell(0, Input::Reload(gateway(200)));
+    assert_story(&mut net, &[]);
+}
+
 #[test]
 fn groups_never_split_and_agree_after_the_network_heals() {
     for seed in 1..=100 {
@@ -292,6 +312,53 @@ fn a_script_without_weight_decides_about_fault() {
     );
 }
 
+/// As under keepalived.
+#[test]
+fn of_a_member_that_the_script_of_another_keeps_from_starting_nothing_is_told() {
+    let mut plan = checked(200, 0);
+    plan.instances.extend(self::plan([instance("VI_2", "eth2", 2, 200)]).instances);
+    plan.groups = vec![group("GW", &["VI_1", "VI_2"])];
+    let mut net = Network::new();
+    net.host(2, plan.clone());
+    net.run_until(1_000);
+    assert_story(&mut net, &[]);
+    net.tell(0, Input::Script { name: "chk", success: false });
+    assert_story(
+        &mut net,
+        &[
+            (1_000, 0, "(VI_1) Entering FAULT STATE"),
+            (1_000, 0, "VRRP_Group(GW) Syncing instances to FAULT state"),
+        ],
+    );
+    let status = net.hosts[0].node.status(Instant::now(), Timestamp::UNIX_EPOCH);
+    assert_eq!(status.vrrp[1].faults, ["VI_1 of the same sync group cannot"]);
+    net.tell(0, Input::Reload(plan));
+    assert_story(&mut net, &[]);
+    for _ in 0..2 {
+        net.tell(0, Input::Script { name: "chk", success: true });
+    }
+    assert_story(
+        &mut net,
+        &[
+            (1_000, 0, "(VI_1) Entering BACKUP STATE"),
+            (1_000, 0, "(VI_2) Entering BACKUP STATE"),
+            (1_000, 0, "VRRP_Group(GW) Syncing instances to BACKUP state"),
+        ],
+    );
+    // From now on it moves with the group.
+    for _ in 0..2 {
+        net.tell(0, Input::Script { name: "chk", success: false });
+    }
+    assert_story(
+        &mut net,
+        &[
+            (1_000, 0, "(VI_1) Entering FAULT STATE"),
+            (1_000, 0, "(VI_2) Entering FAULT STATE"),
+            (1_000, 0, "VRRP_Group(GW) Syncing instances to FAULT state"),
+        ],
+    );
+}
+
 #[test]
 fn a_script_that_counts_as_failed_at_first_is_no_fault_before_it_fails() {
     let presumed = || {
@@ -313,6 +380,15 @@ fn a_script_that_counts_as_failed_at_first_is_no_fault_before_it_fails() {
     net.run_until(1_000);
     net.tell(0, Input::Script { name: "chk", success: false });
     assert_story(&mut net, &[(1_000, 0, "(VI_1) Entering FAULT STATE")]);
+
+    // A master that tracks it from a reload on is none before it fails either.
+    let mut net = pair();
+    net.story();
+    net.tell(0, Input::Reload(presumed()));
+    net.tell(0, Input::Script { name: "chk", success: true });
+    net.run_until(20_000);
+    assert_eq!(net.holders(VIP), [0]);
+    assert_story(&mut net, &[]);
 }
 
 #[test]
@@ -348,7 +424,7 @@ fn a_reload_changes_the_difference_only() {
     net.run_until(30_000);
     let story = net.story();
     assert!(story.contains(&(20_610, 1, "(VI_1) Entering MASTER STATE".to_owned())), "{story:?}");
-    assert!(story.contains(&(20_636, 0, "(RENAMED) Entering FAULT STATE".to_owned())), "{story:?}");
+    assert!(story.contains(&(20_636, 0, "(RENAMED) Deleted".to_owned())), "{story:?}");
     assert_eq!(net.hosts[0].node.deadline(), None);
 }
 

@@ -1,16 +1,29 @@
 //! The destinations of a service.
 //!
 //! Tens of thousands are made, compared and thrown away at each reload, and most services have a
-//! handful. So those of a service stand in one allocation, sorted.
+//! handful. So those of a service stand in one allocation, sorted. The order in which they came is
+//! kept beside it where it is another: schedulers that hash take destinations in the order in which
+//! the kernel got them, and two directors send a client to the same one only if both orders agree.
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use crate::table::{Destination, DestinationKey};
 
 /// Destinations of a service by key, each with what it is set to: in the words of the table, or in
 /// those of a dataplane.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Destinations<D = Destination>(Vec<(DestinationKey, D)>);
+///
+/// Equal are those that have the same in any order.
+#[derive(Clone, Debug)]
+pub struct Destinations<D = Destination> {
+    sorted: Vec<(DestinationKey, D)>,
+    /// Places in `sorted`, in the order in which they came; empty where that is the order of keys.
+    came: Vec<u32>,
+}
+
+/// A service has fewer than 2^32 of them.
+fn place(at: usize) -> u32 {
+    u32::try_from(at).unwrap_or(u32::MAX)
+}
 
 impl<D> Destinations<D> {
     /// All of `all`. Of those with the same key the first stays, as `join` makes it with each of the
@@ -20,7 +33,9 @@ impl<D> Destinations<D> {
     where
         D: Copy,
     {
+        let mut keys = Vec::new();
         if !all.is_sorted_by_key(|(key, _)| *key) {
+            keys.extend(all.iter().map(|(key, _)| *key));
             all.sort_by_key(|(key, _)| *key);
         }
         all.dedup_by(|(key, more), (kept, settings)| {
@@ -30,37 +45,51 @@ impl<D> Destinations<D> {
             }
             same
         });
-        Self(all)
+        let mut joined = Self { sorted: all, came: Vec::new() };
+        let mut seen = vec![false; joined.sorted.len()];
+        for key in keys {
+            let at = joined.position(&key).unwrap_or_default();
+            if !std::mem::replace(&mut seen[at], true) {
+                joined.came.push(place(at));
+            }
+        }
+        joined
     }
 
     /// All, in the order of their keys.
     pub fn iter(&self) -> std::slice::Iter<'_, (DestinationKey, D)> {
-        self.0.iter()
+        self.sorted.iter()
+    }
+
+    /// All, in the order in which they came.
+    pub fn as_they_came(&self) -> impl Iterator<Item = &(DestinationKey, D)> {
+        let sorted = if self.came.is_empty() { &self.sorted[..] } else { &[] };
+        sorted.iter().chain(self.came.iter().map(|&at| &self.sorted[at as usize]))
     }
 
     /// Number of destinations.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.sorted.len()
     }
 
     /// Whether there is none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.sorted.is_empty()
     }
 
     /// What the destination is set to.
     #[must_use]
     pub fn get(&self, key: &DestinationKey) -> Option<&D> {
-        self.position(key).ok().map(|at| &self.0[at].1)
+        self.position(key).ok().map(|at| &self.sorted[at].1)
     }
 
     /// Adds a destination, unless it is there already. Says whether it did.
     pub fn add(&mut self, key: DestinationKey, settings: D) -> bool {
         let place = self.position(&key);
         if let Err(at) = place {
-            self.0.insert(at, (key, settings));
+            self.insert(at, key, settings);
         }
         place.is_err()
     }
@@ -69,7 +98,7 @@ impl<D> Destinations<D> {
     pub fn edit(&mut self, key: &DestinationKey, settings: D) -> bool {
         let place = self.position(key);
         if let Ok(at) = place {
-            self.0[at].1 = settings;
+            self.sorted[at].1 = settings;
         }
         place.is_ok()
     }
@@ -77,8 +106,8 @@ impl<D> Destinations<D> {
     /// Adds a destination, or sets the one that is there.
     pub fn set(&mut self, key: DestinationKey, settings: D) {
         match self.position(&key) {
-            Ok(at) => self.0[at].1 = settings,
-            Err(at) => self.0.insert(at, (key, settings)),
+            Ok(at) => self.sorted[at].1 = settings,
+            Err(at) => self.insert(at, key, settings),
         }
     }
 
@@ -86,19 +115,53 @@ impl<D> Destinations<D> {
     pub fn remove(&mut self, key: &DestinationKey) -> bool {
         let place = self.position(key);
         if let Ok(at) = place {
-            self.0.remove(at);
+            self.sorted.remove(at);
+            self.came.retain(|&other| other as usize != at);
+            self.came
+                .iter_mut()
+                .filter(|other| **other as usize > at)
+                .for_each(|other| *other -= 1);
         }
         place.is_ok()
     }
 
+    fn insert(&mut self, at: usize, key: DestinationKey, settings: D) {
+        let last = self.sorted.len();
+        if self.came.is_empty() && at < last {
+            self.came.extend((0..last).map(place));
+        }
+        if !self.came.is_empty() || at < last {
+            self.came
+                .iter_mut()
+                .filter(|other| **other as usize >= at)
+                .for_each(|other| *other += 1);
+            self.came.push(place(at));
+        }
+        self.sorted.insert(at, (key, settings));
+    }
+
     fn position(&self, key: &DestinationKey) -> Result<usize, usize> {
-        self.0.binary_search_by_key(key, |(key, _)| *key)
+        self.sorted.binary_search_by_key(key, |(key, _)| *key)
     }
 }
 
 impl<D> Default for Destinations<D> {
     fn default() -> Self {
-        Self(Vec::new())
+        Self { sorted: Vec::new(), came: Vec::new() }
+    }
+}
+
+impl<D: PartialEq> PartialEq for Destinations<D> {
+    fn eq(&self, other: &Self) -> bool {
+        self.sorted == other.sorted
+    }
+}
+
+impl<D: Eq> Eq for Destinations<D> {}
+
+impl<D: Serialize> Serialize for Destinations<D> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.sorted.serialize(serializer)
     }
 }
 
@@ -114,7 +177,7 @@ impl<D> IntoIterator for Destinations<D> {
     type IntoIter = std::vec::IntoIter<Self::Item>;
 
     fn into_iter(self) -> Self::IntoIter {
-        self.0.into_iter()
+        self.sorted.into_iter()
     }
 }
 
@@ -146,6 +209,26 @@ mod tests {
         let all: Destinations<u32> =
             of(&[(3, 30), (1, 10), (3, 31), (2, 20), (1, 11)]).into_iter().collect();
         assert_eq!(all.into_iter().collect::<Vec<_>>(), of(&[(1, 10), (2, 20), (3, 30)]));
+    }
+
+    #[test]
+    fn the_order_in_which_they_came_is_kept() {
+        let came =
+            |all: &Destinations<u32>| all.as_they_came().map(|(_, n)| *n).collect::<Vec<_>>();
+        let mut all: Destinations<u32> =
+            [(key(5), 5), (key(2), 2), (key(5), 9), (key(7), 7)].into_iter().collect();
+        assert_eq!(came(&all), [5, 2, 7]);
+        all.set(key(1), 1);
+        all.add(key(9), 9);
+        assert_eq!(came(&all), [5, 2, 7, 1, 9]);
+        assert!(all.remove(&key(2)));
+        assert_eq!(came(&all), [5, 7, 1, 9]);
+        let sorted: Destinations<u32> = all.iter().copied().collect();
+        assert_eq!((came(&sorted), &sorted), (vec![1, 5, 7, 9], &all));
+        let mut last = sorted;
+        last.set(key(10), 10);
+        last.set(key(3), 3);
+        assert_eq!(came(&last), [1, 5, 7, 9, 10, 3]);
     }
 
     #[test]

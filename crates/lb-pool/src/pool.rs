@@ -360,11 +360,12 @@ impl VirtualServer {
         self.announce_quorum(old.quorum_met, old.sorry_active(), out);
     }
 
-    /// Says what a stop announces: with omega the end of every server and of the quorum, without
-    /// it nothing.
+    /// Says what a stop announces: with omega the end of every server that was up and of the
+    /// quorum, even of one that was lost before, as keepalived does; without it nothing.
     pub fn stop(&self, out: &mut impl Extend<Output>) {
         if self.config.omega {
-            self.remove(out);
+            out.extend(self.announce_alive(false));
+            out.extend([self.lost_quorum()]);
         }
     }
 
@@ -373,12 +374,12 @@ impl VirtualServer {
     pub fn remove(&self, out: &mut impl Extend<Output>) {
         out.extend(self.announce_alive(false));
         if self.quorum_met {
-            out.extend([Output::Quorum {
-                up: false,
-                weight: self.live,
-                quorum: self.config.quorum,
-            }]);
+            out.extend([self.lost_quorum()]);
         }
+    }
+
+    fn lost_quorum(&self) -> Output {
+        Output::Quorum { up: false, weight: self.live, quorum: self.config.quorum }
     }
 
     /// The entry of the forwarding table for one of its keys, as it should be now.

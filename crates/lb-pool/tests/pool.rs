@@ -364,6 +364,14 @@ fn only_omega_announces_a_stop() {
     assert_eq!(stopped(false).0, []);
     let (out, lost) = stopped(true);
     assert_eq!(out, [Server { server: 0, up: false }, lost]);
+
+    // A quorum that was lost before is lost once more.
+    let config = VirtualServerConfig { omega: true, ..pool(vec![server(1, 1)]) };
+    let mut pool = VirtualServer::new(config);
+    handle(&mut pool, verdict(0, false));
+    let mut out = Vec::new();
+    pool.stop(&mut out);
+    assert_eq!(out, [quorum(&pool, false, 0)]);
 }
 
 #[test]

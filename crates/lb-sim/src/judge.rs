@@ -237,7 +237,8 @@ impl Judge {
 
     /// A process was started again, and nothing else happened since it failed.
     pub(crate) fn resumed(&mut self, now: Time, (router, name): (usize, &str), hosts: &[Host]) {
-        for terms in &hosts[router].terms {
+        // An owner is MASTER whenever it starts.
+        for terms in hosts[router].terms.iter().filter(|terms| !terms.owner) {
             let master = |seats: &Vec<Seat>| seats[terms.vr].state == State::Master;
             // One that stalls does not know yet that it is not.
             let others = self.seats.iter().enumerate();

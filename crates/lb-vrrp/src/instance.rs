@@ -208,11 +208,15 @@ impl Instance {
 
     fn transition(&mut self, now: Instant, event: Event<'_>, out: &mut impl Extend<Action>) {
         match (self.state, event) {
+            // §6.4.1: the owner does not wait, and nothing is told of a BACKUP that it never is.
+            (State::Init, Event::Startup) if self.owner_takes_all_at(now) => {
+                self.become_master(now, Reason::Owner, out);
+            }
             (State::Init, Event::Startup) | (State::Fault, Event::Recover) => {
                 let started = matches!(self.state, State::Init);
                 self.master_adver_int = self.config.adver_int;
                 let start = self.deaf_until.map_or(now, |until| until.max(now));
-                // §6.4.1: the owner does not wait; keepalived has it wait a microsecond.
+                // keepalived has it wait a microsecond.
                 let wait = if self.owner() && self.config.wants_master {
                     Duration::from_micros(1)
                 } else {
@@ -735,6 +739,12 @@ impl Instance {
     /// Whether the rules of an owner hold.
     fn owner(&self) -> bool {
         self.config.owner() && !self.maintenance
+    }
+
+    /// Whether it is MASTER at once when it starts: an owner that may, and is bound to nobody.
+    fn owner_takes_all_at(&self, now: Instant) -> bool {
+        let listens = self.deaf_until.is_none_or(|until| until <= now);
+        self.owner() && self.config.wants_master && !self.config.grouped && listens
     }
 
     /// How long we wait; an owner as with 255 even while it is content with 254.

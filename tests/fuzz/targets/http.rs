@@ -20,8 +20,13 @@ fn verdict(url: &Url, octets: &[u8], size: usize) -> (Result<(), Failure>, bool)
 
 fuzz_target!(|bytes: &[u8]| {
     let Some((&form, octets)) = bytes.split_first() else { return };
-    let mut url =
-        Url { path: "/".to_owned(), host: None, status_codes: vec![(200, 299)], digest: None };
+    let mut url = Url {
+        path: "/".to_owned(),
+        host: None,
+        tls_host: None,
+        status_codes: vec![(200, 299)],
+        digest: None,
+    };
     if form & 1 != 0 {
         url.digest = Some([0x5a; 16]);
     }

@@ -1,6 +1,7 @@
-//! `global_defs`, but for what needs IPVS.
+//! `global_defs`, but for what needs IPVS: [`servers`](crate::servers).
 
-use crate::forged::Forged;
+use lb_tests::forged::Forged;
+
 use crate::row::{Row, See};
 use crate::scene::Step::{self, Dump, Hear, HearOn, Reach, Run, Start, Stop, Wait};
 use crate::see;

@@ -33,7 +33,7 @@ pub struct Row {
 
 /// What is promised.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
+pub enum Kind {
     /// It changes the same under both daemons.
     Same,
     /// It changes something under lbd, which is played alone.
@@ -168,6 +168,7 @@ fn play(scenes: Vec<(Daemon, &Scene)>) -> anyhow::Result<Option<Played<'_>>> {
     Ok((!none).then(|| played.into_inner().unwrap_or_else(PoisonError::into_inner)))
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+/// Whatever happened to others.
+pub fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -7,11 +7,11 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, ensure};
 use lb_lab::{HostSpec, Process, Topology, wait_for};
+use lb_tests::forged::{Forged, Speaker};
 use lb_tests::play::Play;
 use lb_tests::{CONFIG, SOON, VRRP, notes, run, write_note};
 use nix::sys::signal::Signal;
 
-use crate::forged::{Forged, Speaker};
 use crate::process::{locked, receive_buffer, threads};
 use crate::record::{Record, State};
 
@@ -122,7 +122,7 @@ impl Stage {
             }
             Step::HearOn(forged) => {
                 self.record.heard = Some(SystemTime::now());
-                self.speaker.repeat(forged.clone());
+                self.speaker.repeat(vec![forged.clone()]);
             }
             Step::Reload(config) => {
                 host.write_file(CONFIG, config)?;

@@ -1,6 +1,7 @@
 //! `vrrp_instance`.
 
-use crate::forged::Forged;
+use lb_tests::forged::Forged;
+
 use crate::row::{Row, See};
 use crate::scene::Step::{self, Dump, Hear, HearOn, Link, Reach, Reload, Run, Start, Stop, Wait};
 use crate::see;

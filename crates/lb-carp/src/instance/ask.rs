@@ -27,6 +27,13 @@ impl Instance {
         &self.config
     }
 
+    /// Whether it was handed over, and takes the role from no other node that is no more demoted than
+    /// those it has heard since.
+    #[must_use]
+    pub fn handed_over(&self) -> bool {
+        self.content.is_some()
+    }
+
     /// The demotion it says, 0 for none.
     #[must_use]
     pub fn demotion(&self) -> u8 {

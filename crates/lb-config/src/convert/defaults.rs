@@ -123,8 +123,11 @@ fn is_inherited(path: &str, keyword: &str) -> bool {
     let of_instance = matches!(path, "vrrp_instance" | "carp_instance");
     match keyword {
         "weight" | "inhibit_on_failure" => path == "virtual_server/real_server",
-        "alpha" | "retry" | "delay_before_retry" | "warmup" | "delay_loop" | "connect_timeout"
-        | "virtualhost" => path.starts_with("virtual_server"),
+        "alpha" | "retry" | "delay_before_retry" | "warmup" | "delay_loop" | "connect_timeout" => {
+            path.starts_with("virtual_server")
+        }
+        // Said by a checker, it would be a name of TLS as well.
+        "virtualhost" => path == "virtual_server/real_server",
         "version"
         | "down_timer_adverts"
         | "skip_check_adv_addr"

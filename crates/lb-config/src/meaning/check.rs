@@ -446,11 +446,13 @@ pub(crate) fn finish(
     let kind = match check.kind {
         Kind::Tcp => CheckerKind::Tcp { connection },
         Kind::Http | Kind::Https => {
+            let tls_host = own.virtualhost.as_ref().or(server.virtualhost.as_ref());
             let host = own
                 .virtualhost
                 .as_ref()
                 .or(real.virtualhost.as_ref())
                 .or(server.virtualhost.as_ref());
+            let hosts = [host, tls_host];
             let web = check.web.map(|web| *web).unwrap_or_default();
             if web.urls.is_empty() {
                 let keyword = if check.kind == Kind::Https { "SSL_GET" } else { "HTTP_GET" };
@@ -461,7 +463,7 @@ pub(crate) fn finish(
                 connection,
                 tls: (check.kind == Kind::Https).then_some(tls),
                 version: web.version,
-                urls: exact(web.urls.into_iter().map(|url| finish_url(url, host))),
+                urls: exact(web.urls.into_iter().map(|url| finish_url(url, hosts))),
                 fast_recovery: web.fast_recovery,
             }))
         }
@@ -512,10 +514,12 @@ fn bind(context: &mut Context<'_>, check: &Check) -> Option<SocketAddr> {
     }
 }
 
-fn finish_url(url: Url, host: Option<&String>) -> model::Url {
+/// A page; `hosts` are those to ask for over HTTP and over TLS where it names none.
+fn finish_url(url: Url, hosts: [Option<&String>; 2]) -> model::Url {
     model::Url {
         path: url.path.unwrap_or_default(),
-        virtualhost: url.virtualhost.or_else(|| host.cloned()),
+        tls_host: url.virtualhost.clone().or_else(|| hosts[1].cloned()),
+        virtualhost: url.virtualhost.or_else(|| hosts[0].cloned()),
         status_codes: if url.codes.is_empty() { vec![(200, 299)] } else { url.codes },
         digest: url.digest,
         regex: url.has_regex.then_some(url.regex),

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::group::Group;
 use super::router::{Notifies, Router};
-use super::tracking::{TrackedItem, TrackedItems};
+use super::tracking::TrackedItem;
 use super::{Context, exact};
 use crate::diagnostic::{Class, Place};
 use crate::model::{
@@ -242,9 +242,9 @@ fn tracking(
     });
     let mut items = draft.track.scripts.items.clone();
     if let Some(group) = group {
-        // In a group members fail together: only what weighs nothing can count.
+        // In a group members fail together: only what weighs nothing can count. keepalived 2.2.7 says so
+        // of interfaces too, and their weights count all the same.
         if !group.tracking_weight {
-            interfaces.iter_mut().for_each(|tracked| tracked.weight = 0);
             items.retain(|tracked| {
                 if tracked.weight != 0 {
                     let message = format!(
@@ -289,17 +289,39 @@ fn tracking(
 /// Files, processes and sessions: the instance's and its group's.
 fn further(context: &mut Context<'_>, draft: &Router, group: Option<&Group>) -> [Vec<Tracked>; 3] {
     let own = [&draft.track.files, &draft.track.processes, &draft.track.bfds];
-    let of_group = group.map(|group| &group.track);
-    let of_group = of_group.map(|track| [&track.files, &track.processes, &track.bfds]);
-    let mut index = 0;
-    own.map(|own: &TrackedItems| {
-        let mut items = own.items.clone();
-        if let Some(of_group) = of_group {
-            merge(context, draft, &mut items, of_group[index].items.iter());
+    let mut own = own.map(|own| own.items.clone());
+    if let Some(group) = group {
+        if !group.tracking_weight {
+            unweigh_files(context, draft, &mut own[0]);
         }
-        index += 1;
-        done(items)
-    })
+        let of_group = [&group.track.files, &group.track.processes, &group.track.bfds];
+        for (items, of_group) in own.iter_mut().zip(of_group) {
+            merge(context, draft, items, of_group.items.iter());
+        }
+    }
+    own.map(done)
+}
+
+/// In a group a file counts if it weighs nothing. Weight 1, which is what a file has of itself, becomes
+/// that; of another weight it is not tracked.
+fn unweigh_files(context: &mut Context<'_>, draft: &Router, files: &mut Vec<TrackedItem>) {
+    files.retain_mut(|file| {
+        let (name, owner) = (&file.name, &draft.name);
+        let (message, stays) = match file.weight {
+            0 => return true,
+            1 => (format!("({owner}) is in a group: file `{name}` has weight 0 there"), true),
+            _ => (
+                format!(
+                    "({owner}) is in a group, where the weight of file `{name}` does not count"
+                ),
+                false,
+            ),
+        };
+        let hint = "add `sync_group_tracking_weight` to the group, or give the file weight 0";
+        context.diags.warn("group-weight", file.place, message).hint(hint);
+        file.weight = 0;
+        stays
+    });
 }
 
 fn done(items: Vec<TrackedItem>) -> Vec<Tracked> {

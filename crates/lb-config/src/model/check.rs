@@ -146,6 +146,8 @@ pub struct Url {
     pub path: String,
     /// `Host` header, inheritance resolved; `None`: address and port.
     pub virtualhost: Option<String>,
+    /// The same for TLS, where the `virtualhost` of a real server does not count.
+    pub tls_host: Option<String>,
     /// Accepted status codes as inclusive ranges, never empty.
     pub status_codes: Vec<(u16, u16)>,
     /// Expected MD5 of the body.

@@ -267,7 +267,7 @@ pub struct SyncGroup {
     pub name: String,
     /// Names of its instances, each a VRRP or CARP instance.
     pub members: Vec<String>,
-    /// `sync_group_tracking_weight`: weights act in spite of the group.
+    /// `sync_group_tracking_weight`: weights of scripts and files act in spite of the group.
     pub tracking_weight: bool,
     /// Scripts; they get `GROUP` and priority 0.
     pub notify: Notify,

@@ -237,9 +237,18 @@ fn a_stop_a_hand_over_and_a_preemption_lose_nothing() {
     assert_eq!((net.holders(LAN), net.lost), (vec![back], Duration::ZERO));
 
     let mut net = routers();
+    let handed_over = |net: &Network| {
+        let status = net.hosts[0].node.status(net.now(), Timestamp::UNIX_EPOCH);
+        status.carp.unwrap().instances[0].handed_over
+    };
     net.tell(0, Input::Handover { name: "LAN" });
     net.run_until(60_000);
     assert_eq!((net.holders(LAN), net.lost), (vec![1], Duration::ZERO));
+    assert!(handed_over(&net));
+    net.tell(0, Input::Maintenance { name: None, state: None });
+    assert!(!handed_over(&net));
+    net.run_until(70_000);
+    assert_eq!((net.holders(LAN), net.lost), (vec![0], Duration::ZERO));
 
     let mut net = routers();
     let by_root =

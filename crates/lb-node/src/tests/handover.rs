@@ -195,7 +195,7 @@ fn an_instance_that_a_reload_removes_hands_over() {
     assert_eq!(net.lost, Duration::ZERO);
     assert_story(
         &mut net,
-        &[(10_610, 1, "(VI_1) Entering MASTER STATE"), (10_636, 0, "(VI_1) Entering FAULT STATE")],
+        &[(10_610, 1, "(VI_1) Entering MASTER STATE"), (10_636, 0, "(VI_1) Deleted")],
     );
     assert_eq!(net.hosts[0].node.deadline(), None);
     assert!(net.hosts[0].node.sockets().is_empty());
@@ -229,6 +229,39 @@ fn an_operator_hands_a_whole_group_over() {
     net.kill(1);
     net.run_until(70_000);
     assert_eq!((net.holders(VIP), net.holders(VIP_2)), (vec![0], vec![0]));
+}
+
+#[test]
+fn the_status_shows_a_hand_over_until_it_ends() {
+    let handed_over = |net: &Network| -> Vec<bool> {
+        vrrp(net, 0).iter().map(|instance| instance.handed_over).collect()
+    };
+    let mut net = gateways();
+    assert_eq!(handed_over(&net), [false, false]);
+    net.tell(0, Input::Handover { name: "WAN" });
+    // Nobody has taken over yet.
+    assert_eq!(handed_over(&net), [false, false]);
+    net.run_until(20_000);
+    assert_eq!(handed_over(&net), [true, true]);
+    // A reload does not end it.
+    net.tell(0, Input::Reload(gateway(200)));
+    net.run_until(80_000);
+    assert_eq!((net.holders(VIP), handed_over(&net)), (vec![1], vec![true, true]));
+
+    // The way back: it preempts within its master down interval, 3.21875 s, and loses nothing.
+    net.tell(0, Input::Maintenance { name: Some("LAN"), state: None });
+    assert_eq!((net.holders(VIP), handed_over(&net)), (vec![1], vec![false, false]));
+    net.run_until(83_300);
+    assert_eq!((net.holders(VIP), net.holders(VIP_2)), (vec![0], vec![0]));
+    assert_eq!(net.lost, Duration::ZERO);
+
+    // The other way: the others are silent.
+    net.tell(0, Input::Handover { name: "WAN" });
+    net.run_until(100_000);
+    assert_eq!(handed_over(&net), [true, true]);
+    net.kill(1);
+    net.run_until(110_000);
+    assert_eq!((net.holders(VIP), handed_over(&net)), (vec![0], vec![false, false]));
 }
 
 #[test]
@@ -477,7 +510,7 @@ fn of_two_instances_of_one_name_the_old_one_has_its_last_word_first() {
     net.run_until(30_000);
     let story: Vec<_> = net.story().into_iter().filter(|(_, host, _)| *host == 0).collect();
     let expected = [
-        (10_000, 0, "(VI_1) Entering FAULT STATE".to_owned()),
+        (10_000, 0, "(VI_1) Deleted".to_owned()),
         (10_000, 0, "(VI_1) Entering BACKUP STATE".to_owned()),
         (13_218, 0, "(VI_1) Entering MASTER STATE".to_owned()),
     ];

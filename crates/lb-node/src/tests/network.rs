@@ -422,9 +422,14 @@ impl Network {
                 | EventKind::VrrpBackupRxStop { .. }
                 | EventKind::VrrpTxStop { .. } => {}
                 // Reasons have tests of their own.
-                EventKind::VrrpInstance { name, state, priority, .. } => {
-                    let event =
-                        EventKind::VrrpInstance { name, state, priority, reason: String::new() };
+                EventKind::VrrpInstance { name, from, state, priority, .. } => {
+                    let event = EventKind::VrrpInstance {
+                        name,
+                        from,
+                        state,
+                        priority,
+                        reason: String::new(),
+                    };
                     self.log.push((millis, host, event.to_string()));
                 }
                 event => self.log.push((millis, host, event.to_string())),

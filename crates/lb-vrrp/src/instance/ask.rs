@@ -24,6 +24,12 @@ impl Instance {
         self.reason
     }
 
+    /// Whether it was handed over, and takes the role from no other router since.
+    #[must_use]
+    pub fn handed_over(&self) -> bool {
+        self.content
+    }
+
     /// The priority it advertises: with what is tracked; 255 or for a while 254 for an owner; 1 in
     /// maintenance.
     #[must_use]

@@ -194,7 +194,11 @@ fn a_late_member_of_a_group_is_not_willing() {
 fn an_owner_that_starts_late_does_not_listen() {
     timeline(
         Config { wants_master: true, ..config(255) },
-        &[(0, START, &[BACKUP]), (60_000_000, TIMER, &takes_over(255))],
+        &[
+            (0, In(Input::Fault { own: true }), &[FAULT]),
+            (0, In(Input::Recover), &[BACKUP]),
+            (60_000_000, TIMER, &takes_over(255)),
+        ],
     );
 }
 
@@ -376,9 +380,21 @@ fn errors_are_reported_again_after_another_sender() {
 
 #[test]
 fn an_owner_is_master_at_once() {
+    timeline(config(255), &[(0, START, &takes_over(255)), (1_000_000, TIMER, &[send(255)])]);
+    // After a fault it is BACKUP for a microsecond, as under keepalived.
     timeline(
         config(255),
-        &[(0, START, &[BACKUP]), (1, TIMER, &takes_over(255)), (1_000_001, TIMER, &[send(255)])],
+        &[
+            (0, START, &takes_over(255)),
+            (500_000, In(Input::Fault { own: false }), &[STOP, RemoveVips, FAULT]),
+            (600_000, In(Input::Recover), &[BACKUP]),
+            (600_001, TIMER, &takes_over(255)),
+        ],
+    );
+    // With others of its group it waits to be asked.
+    timeline(
+        Config { grouped: true, ..config(255) },
+        &[(0, START, &[BACKUP]), (1, TIMER, &[Willing]), (2, In(Input::Promote), &takes_over(255))],
     );
 }
 
@@ -387,8 +403,7 @@ fn an_owner_that_ignores_adverts_ignores_them() {
     let instance = timeline(
         Config { owner_ignore_adverts: true, ..config(255) },
         &[
-            (0, START, &[BACKUP]),
-            (1, TIMER, &takes_over(255)),
+            (0, START, &takes_over(255)),
             (500_000, Hear(255, HIGHER), &[]),
             (600_000, Hear(0, HIGHER), &[]),
         ],
@@ -400,11 +415,7 @@ fn an_owner_that_ignores_adverts_ignores_them() {
 fn of_two_owners_the_lower_address_yields() {
     timeline(
         config(255),
-        &[
-            (0, START, &[BACKUP]),
-            (1, TIMER, &takes_over(255)),
-            (100_000, Hear(255, HIGHER), &[RemoveVips, BACKUP]),
-        ],
+        &[(0, START, &takes_over(255)), (100_000, Hear(255, HIGHER), &[RemoveVips, BACKUP])],
     );
 }
 
@@ -414,8 +425,7 @@ fn of_two_owners_the_higher_address_loses_patience() {
     let instance = timeline(
         config(255),
         &[
-            (0, START, &[BACKUP]),
-            (1, TIMER, &takes_over(255)),
+            (0, START, &takes_over(255)),
             (100_000, Hear(255, LOWER), &answer), // the first of two more
             (1_100_000, Hear(255, LOWER), &answer), // the second: patience until 2.3
             (2_100_000, Hear(255, LOWER), &answer),

@@ -383,6 +383,21 @@ mod tests {
     }
 
     #[test]
+    fn a_hand_over_is_said_with_what_ends_it() {
+        let mut status = example();
+        status.vrrp.truncate(1);
+        assert!(!plain(&status, 80).contains("handed over"));
+        status.vrrp[0].handed_over = true;
+        let text = plain(&status, 80);
+        let name = &status.vrrp[0].name;
+        let expected = format!(
+            "{name} was handed over: whatever its priority, it takes the role from no other\n  \
+             router until the others are silent, or until `lbctl maintenance off {name}`"
+        );
+        assert!(text.contains(&expected), "{text}");
+    }
+
+    #[test]
     fn a_relay_tells_how_full_it_is() {
         let mut status = example();
         assert!(!plain(&status, 80).contains("relay:"));

@@ -1,4 +1,4 @@
-//! What stands below the tables of instances: maintenance, faults, conflicts.
+//! What stands below the tables of instances: maintenance, hand-overs, faults, conflicts.
 
 use std::fmt::Write as _;
 
@@ -14,6 +14,7 @@ struct Instance<'a> {
     name: &'a str,
     faults: &'a [String],
     maintenance: Option<&'a Maintenance>,
+    handed_over: bool,
     conflicts: &'a [Conflict],
     unusable: Vec<String>,
 }
@@ -45,6 +46,7 @@ pub fn sentences(status: &Status, now: Timestamp, width: u16) -> String {
         name: &instance.name,
         faults: &instance.faults,
         maintenance: instance.maintenance.as_ref(),
+        handed_over: instance.handed_over,
         conflicts: &instance.conflicts,
         unusable: unusable_vrrp(&instance.counters),
     });
@@ -52,6 +54,7 @@ pub fn sentences(status: &Status, now: Timestamp, width: u16) -> String {
         name: &instance.name,
         faults: &instance.faults,
         maintenance: instance.maintenance.as_ref(),
+        handed_over: instance.handed_over,
         conflicts: &instance.conflicts,
         unusable: unusable_carp(&instance.counters),
     });
@@ -68,7 +71,13 @@ pub fn sentences(status: &Status, now: Timestamp, width: u16) -> String {
             "{ODD}{whose} in maintenance{ODD:#} by {by} since {since}, {when} ago, {until}"
         ));
     }
-    for Instance { name, faults, conflicts, unusable, .. } in instances {
+    for Instance { name, faults, handed_over, conflicts, unusable, .. } in instances {
+        if handed_over {
+            say(&format!(
+                "{ODD}{name} was handed over{ODD:#}: whatever its priority, it takes the role from no \
+                 other router until the others are silent, or until `lbctl maintenance off {name}`"
+            ));
+        }
         for conflict in conflicts {
             say(&format!("{BAD}{name}: {}{BAD:#}: {}", conflict.verdict, conflict.remedy));
         }

@@ -336,6 +336,8 @@ impl Sockets {
     /// Sends what is queued, one system call a socket. `instance` names those that cannot send.
     pub(super) fn flush<'a>(&mut self, instance: impl Fn(InstanceId) -> Option<&'a str>) {
         let Self { senders, open, queued, unsent, .. } = self;
+        // A number that is free is given to another instance some day.
+        unsent.retain(|id, _| instance(*id).is_some());
         for (family, sender) in senders {
             if sender.has_queued() {
                 let of = queued.get_mut(&(None, *family, false, true));

@@ -246,7 +246,10 @@ fn run(
             return;
         }
         let stopped = match pool.as_mut() {
-            Some(pool) => serve(pool, &mut synchroniser, inbox).await,
+            Some(pool) => {
+                pool.log_checks();
+                serve(pool, &mut synchroniser, inbox).await
+            }
             None => None,
         };
         synchroniser.stop();
@@ -293,10 +296,14 @@ async fn serve(
                 Some(Command::Apply(mut plan, reply)) => {
                     let wanted = plan.sync.take();
                     let result = pool.apply(*plan).map_err(|error| error.to_string());
-                    if result.is_ok() {
+                    let in_force = result.is_ok();
+                    if in_force {
                         synchroniser.apply(wanted);
                     }
                     let _ = reply.send(result); // who asked may have gone
+                    if in_force {
+                        pool.log_checks();
+                    }
                 }
                 Some(Command::Status(reply)) => {
                     let state_sync = synchroniser.status();

@@ -304,6 +304,7 @@ fn url(url: &model::Url) -> Url {
     Url {
         path: url.path.clone(),
         host: url.virtualhost.clone(),
+        tls_host: url.tls_host.clone(),
         status_codes: url.status_codes.clone(),
         digest: url.digest,
     }

@@ -79,6 +79,9 @@ impl Plane {
                 }
             },
         };
+        if matches!(self.kind, Kind::Ipvs(_)) {
+            info!("Initializing ipvs");
+        }
         info!("dataplane {}", self.name());
         Ok(true)
     }

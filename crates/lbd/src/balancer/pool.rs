@@ -7,6 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use lb_check::schedule::Memory;
 use lb_check::{Checks, Id, Outcome, Probe, Report, Spec};
+use lb_config::model::FlushOnStop;
 use lb_control::EventKind;
 use lb_ipvs::Timeouts;
 use lb_pool::{DestinationKey, Input, Output, RealServerConfig, ServiceKey, VirtualServer};
@@ -445,6 +446,15 @@ impl Pool {
         if failure.is_some() {
             virtual_server.checks[server][checker].failures += 1;
         }
+        // While a server is down, each URL that passes is told.
+        if let (None, Probe::Http(http)) = (&failure, &probe)
+            && !virtual_server.state.checker_up(server, checker)
+            && let Some(url) = http.urls.get(report.url)
+        {
+            let passed = if url.digest.is_some() { "MD5 digest" } else { "HTTP status code" };
+            let real_server = virtual_server.real_server(server);
+            info!("{passed} success to {real_server} url({})", url.path);
+        }
         if let Some(up) = report.verdict.filter(|_| report.changed) {
             let event = EventKind::Checker {
                 virtual_server: virtual_server.plan.name(),
@@ -456,6 +466,7 @@ impl Pool {
                 },
                 up,
                 attempts: report.attempts,
+                retry: virtual_server.checks[server][checker].spec.timing.retry,
                 reason: failure.as_ref().map_or("ok".to_owned(), ToString::to_string),
             };
             // keepalived logs the first success of a server that was taken for up; it changes nothing.
@@ -494,12 +505,30 @@ impl Pool {
     pub async fn stop(self) {
         let Self { checks, servers, plane, options, plan, events, .. } = self;
         checks.stop().await;
+        // Where the whole table goes at once, or nothing, keepalived names none.
+        if !options.dont_release_ipvs && plan.flush_on_stop == FlushOnStop::Own {
+            servers.iter().for_each(Virtual::log_end);
+        }
         plane.close(plan.flush_on_stop, options.dont_release_ipvs);
         for server in &servers {
             let mut outputs = Vec::new();
             server.state.stop(&mut outputs);
             let outputs = outputs.into_iter().filter_map(|output| server.event(server, output));
             outputs.for_each(|event| events.emit(event));
+        }
+    }
+
+    /// Tells which checks run, and which wait for their VIP. Many lines, which nothing waits for.
+    pub fn log_checks(&self) {
+        for server in &self.servers {
+            let verb = if server.suspended { "Deactivating" } else { "Activating" };
+            let name = server.plan.name();
+            for (at, checks) in server.checks.iter().enumerate() {
+                for _ in checks {
+                    let real_server = server.real_server(at);
+                    info!("{verb} healthchecker for service {real_server} for VS {name}");
+                }
+            }
         }
     }
 
@@ -576,6 +605,16 @@ impl Virtual {
         })
     }
 
+    /// The lines of the end of its servers, as the stop comes to it.
+    fn log_end(&self) {
+        let name = self.plan.name();
+        for (at, real) in self.state.config().real_servers.iter().enumerate() {
+            let inhibited = real.inhibit_on_failure && !self.state.alive(at);
+            let mark = if inhibited { "(inhibited) " } else { "" };
+            info!("Shutting down {mark}service {} from VS {name}", self.real_server(at));
+        }
+    }
+
     /// keepalived's name for a real server.
     fn real_server(&self, server: usize) -> String {
         let real = self.state.config().real_servers.get(server);
@@ -596,8 +635,8 @@ fn service(owners: &[Owner], servers: &[Virtual]) -> lb_pool::Service {
     let mut wanted = owners.iter().map(|(key, at)| servers[*at].state.service(key));
     let mut service = wanted.next().unwrap_or_default();
     for more in wanted {
-        for (at, destination) in more.destinations {
-            service.destinations.add(at, destination);
+        for (at, destination) in more.destinations.as_they_came() {
+            service.destinations.add(*at, *destination);
         }
     }
     service

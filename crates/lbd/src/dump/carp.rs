@@ -122,6 +122,7 @@ mod tests {
             master: None,
             faults: Vec::new(),
             maintenance: None,
+            handed_over: false,
             conflicts: Vec::new(),
             counters: CarpCounters { received: 1, sent: 2, vrrp: 3, ..CarpCounters::default() },
         };

@@ -90,6 +90,7 @@ pub(super) mod tests {
             vmac: None,
             faults: Vec::new(),
             maintenance: None,
+            handed_over: false,
             conflicts: Vec::new(),
             counters: VrrpCounters {
                 advert_rcvd: 1,

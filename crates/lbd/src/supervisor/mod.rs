@@ -553,6 +553,7 @@ impl Supervisor {
         }
         self.tracker.apply(&model);
         self.model = Arc::new(model);
+        self.renew_states(inbox).await;
         self.renew_state_sync();
         self.renew_maintenance(inbox).await;
         lb_net::release_memory();
@@ -585,6 +586,21 @@ impl Supervisor {
             self.start_balancer(model).map_err(|error| describe(&error))?;
         }
         Ok(())
+    }
+
+    /// Takes the states of the instances over: one that has another name now told nothing.
+    async fn renew_states(&mut self, inbox: &mut Inbox) {
+        let status = self.advertiser.status();
+        let lb_node::Status { vrrp, carp } = self.meanwhile(inbox, status).await;
+        let vrrp = vrrp.into_iter().map(|instance| (instance.name, instance.state));
+        let carp = carp.into_iter().flat_map(|carp| carp.instances);
+        let carp = carp.map(|instance| (instance.name, instance.state));
+        let states: BTreeMap<String, State> = vrrp.chain(carp).collect();
+        // An engine that does not answer knows no more than what it told.
+        if !states.is_empty() {
+            self.states = states;
+            self.tell_summary();
+        }
     }
 
     /// Ends everything in order: masters let go, then the forwarding entries go away, then the last
@@ -830,7 +846,12 @@ fn log_event(event: &EventKind, carp_log: u8) {
         | EventKind::RealServer { .. }
         | EventKind::Quorum { .. }
         | EventKind::SorryServer { .. }
-        | EventKind::StateSync { .. } => tracing::info!(target: "lbd::balancer", "{event}"),
+        | EventKind::StateSync { .. } => {
+            tracing::info!(target: "lbd::balancer", "{event}");
+            if let Some(line) = event.second_line() {
+                tracing::info!(target: "lbd::balancer", "{line}");
+            }
+        }
         EventKind::VrrpInstance { .. }
         | EventKind::CarpInstance { .. }
         | EventKind::CarpDemotion { .. }

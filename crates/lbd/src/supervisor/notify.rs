@@ -1,6 +1,6 @@
 //! Notify scripts: which of them an event runs, in which order, with which arguments.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use lb_config::Model;
@@ -13,6 +13,9 @@ use crate::names;
 #[derive(Debug, Default)]
 pub struct Notifications {
     instances: HashMap<String, Notify>,
+    /// Those of the configuration before, which the end of an instance runs: another one may have its
+    /// name by then.
+    before: HashMap<String, Notify>,
     groups: HashMap<String, Notify>,
     /// By name and place: see [`EventKind::RealServer`].
     virtual_servers: HashMap<(String, usize), VirtualScripts>,
@@ -92,20 +95,12 @@ impl Notifications {
     /// Takes over a new configuration. What is no longer in it stays known: its engine has yet to
     /// say that it is gone.
     pub fn update(&mut self, model: &Model) {
+        self.before.clone_from(&self.instances);
         for instance in &model.vrrp_instances {
             replace(&mut self.instances, &instance.router.name, &instance.router.notify);
         }
         for vhid in model.carp_instances.iter().flat_map(lb_node::Carp::all_of) {
             replace(&mut self.instances, &vhid.name, &vhid.instance.router.notify);
-        }
-        let carp = model.carp_instances.iter().flat_map(lb_node::Carp::all_of);
-        let kept: HashSet<String> = (model.vrrp_instances.iter())
-            .map(|instance| instance.router.name.clone())
-            .chain(carp.map(|vhid| vhid.name))
-            .collect();
-        // Of the end of an instance keepalived tells the generic script alone, as of a FAULT.
-        for (_, gone) in self.instances.iter_mut().filter(|(name, _)| !kept.contains(*name)) {
-            gone.fault = None;
         }
         for group in &model.sync_groups {
             replace(&mut self.groups, &group.name, &group.notify);
@@ -138,10 +133,19 @@ impl Notifications {
     #[must_use]
     pub fn runs(&self, event: &EventKind) -> Vec<Run> {
         if let Some((name, state, priority)) = event.instance() {
-            let scripts = self.instances.get(name);
-            return scripts.map_or_else(Vec::new, |notify| {
-                vrrp_runs(notify, "INSTANCE", name, state, priority)
-            });
+            let ends = state == State::Deleted;
+            let scripts = if ends { &self.before } else { &self.instances };
+            let Some(notify) = scripts.get(name) else { return Vec::new() };
+            // As keepalived: who did not ask for DELETED is told of a FAULT, unless it is in FAULT or has
+            // not begun, and by the generic script alone.
+            if ends && !notify.report_deleted {
+                let before = event.state_before();
+                let ran = matches!(before, Some(State::Master | State::Backup));
+                let told = notify.any.as_ref().filter(|_| ran);
+                let run = |script| generic(script, "INSTANCE", name, State::Fault, priority);
+                return told.map(run).into_iter().collect();
+            }
+            return vrrp_runs(notify, "INSTANCE", name, state, priority);
         }
         match event {
             EventKind::VrrpGroup { name, state } => {
@@ -189,9 +193,6 @@ fn plain(script: Option<&Arc<Script>>) -> Vec<Run> {
 }
 
 fn vrrp_runs(notify: &Notify, kind: &str, name: &str, state: State, priority: u8) -> Vec<Run> {
-    // Who did not ask for DELETED gets FAULT, as keepalived does it.
-    let state =
-        if state == State::Deleted && !notify.report_deleted { State::Fault } else { state };
     let specific = match state {
         State::Init => return Vec::new(),
         State::Backup => &notify.backup,
@@ -200,12 +201,13 @@ fn vrrp_runs(notify: &Notify, kind: &str, name: &str, state: State, priority: u8
         State::Stop => &notify.stop,
         State::Deleted => &notify.deleted,
     };
-    let mut runs = plain(specific.as_ref());
-    if let Some(script) = &notify.any {
-        let extra = vec![kind.to_owned(), name.to_owned(), state.to_string(), priority.to_string()];
-        runs.push(Run { script: Arc::clone(script), extra });
-    }
-    runs
+    let any = notify.any.as_ref().map(|script| generic(script, kind, name, state, priority));
+    plain(specific.as_ref()).into_iter().chain(any).collect()
+}
+
+fn generic(script: &Arc<Script>, kind: &str, name: &str, state: State, priority: u8) -> Run {
+    let extra = vec![kind.to_owned(), name.to_owned(), state.to_string(), priority.to_string()];
+    Run { script: Arc::clone(script), extra }
 }
 
 #[cfg(test)]
@@ -217,12 +219,23 @@ mod tests {
     }
 
     fn instance(state: State) -> EventKind {
-        EventKind::VrrpInstance { name: "VI_1".into(), state, priority: 150, reason: String::new() }
+        left(State::Init, state)
+    }
+
+    fn left(from: State, state: State) -> EventKind {
+        EventKind::VrrpInstance {
+            name: "VI_1".into(),
+            from,
+            state,
+            priority: 150,
+            reason: String::new(),
+        }
     }
 
     fn notifications(notify: Notify) -> Notifications {
         Notifications {
             instances: HashMap::from([("VI_1".to_owned(), notify.clone())]),
+            before: HashMap::from([("VI_1".to_owned(), notify.clone())]),
             groups: HashMap::from([("G".to_owned(), notify)]),
             ..Notifications::default()
         }
@@ -247,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn deleted_is_fault_for_who_did_not_ask_for_it() {
+    fn the_end_is_told_to_the_generic_script_alone_unless_deleted_is_asked_for() {
         let notify = Notify {
             fault: script("f"),
             deleted: script("d"),
@@ -255,14 +268,38 @@ mod tests {
             ..Notify::default()
         };
         let all = notifications(notify.clone());
-        assert_eq!(
-            words(&all.runs(&instance(State::Deleted))),
-            ["f", "any INSTANCE VI_1 FAULT 150"]
-        );
+        let end = |from| words(&all.runs(&left(from, State::Deleted)));
+        assert_eq!(end(State::Master), ["any INSTANCE VI_1 FAULT 150"]);
+        assert_eq!(end(State::Backup), ["any INSTANCE VI_1 FAULT 150"]);
+        assert!(end(State::Fault).is_empty() && end(State::Init).is_empty());
         let all = notifications(Notify { report_deleted: true, ..notify });
+        let end = |from| words(&all.runs(&left(from, State::Deleted)));
+        for from in [State::Master, State::Fault] {
+            assert_eq!(end(from), ["d", "any INSTANCE VI_1 DELETED 150"]);
+        }
+    }
+
+    #[test]
+    fn the_end_runs_the_scripts_that_the_instance_had() {
+        use lb_config::model::{VirtualRouter, VrrpInstance};
+        let model = |script_name: &str| {
+            let notify = Notify { any: script(script_name), ..Notify::default() };
+            let router = VirtualRouter { name: "VI_1".into(), notify, ..VirtualRouter::default() };
+            Model {
+                vrrp_instances: vec![Arc::new(VrrpInstance { router, ..VrrpInstance::default() })],
+                ..Model::default()
+            }
+        };
+        let mut all = Notifications::new(&model("old"));
+        all.update(&model("new"));
+        let told = |state| words(&all.runs(&left(State::Master, state)));
+        assert_eq!(told(State::Deleted), ["old INSTANCE VI_1 FAULT 150"]);
+        assert_eq!(told(State::Backup), ["new INSTANCE VI_1 BACKUP 150"]);
+        // Its name is in no configuration any more, and it has yet to end.
+        all.update(&Model::default());
         assert_eq!(
-            words(&all.runs(&instance(State::Deleted))),
-            ["d", "any INSTANCE VI_1 DELETED 150"]
+            words(&all.runs(&left(State::Backup, State::Deleted))),
+            ["new INSTANCE VI_1 FAULT 150"]
         );
     }
 

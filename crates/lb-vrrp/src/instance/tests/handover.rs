@@ -18,11 +18,10 @@ fn master(config: Config, rest: &[(u64, Step, &[Action])]) -> Instance {
     let mut instance = Instance::new(config);
     instance.set_source(Some(US.into()));
     let priority = instance.effective_priority().0;
-    run(
-        &mut instance,
-        epoch,
-        &[(0, START, &[BACKUP]), (3_500_000, In(Input::Promote), &takes_over(priority))],
-    );
+    let takes_over = takes_over(priority);
+    let owner = [(3_500_000, START, &takes_over[..])];
+    let other = [(0, START, &[BACKUP][..]), (3_500_000, In(Input::Promote), &takes_over)];
+    run(&mut instance, epoch, if priority == 255 { &owner } else { &other });
     run(&mut instance, epoch, rest);
     instance
 }

@@ -79,8 +79,7 @@ fn a_tie_and_two_owners() {
     reasons(
         config(255),
         &[
-            (0, START, STARTED),
-            (1, TIMER, "it owns the addresses (priority 255)"),
+            (0, START, "it owns the addresses (priority 255)"),
             (100_000, In(Input::Shutdown), "it was stopped"),
         ],
     );

@@ -306,7 +306,7 @@ const WORDS: &[(&str, &[(&str, &str)])] = &[
             ("version", "http_protocol"),
         ],
     ),
-    ("urls", &[("status_codes", "status_code")]),
+    ("urls", &[("status_codes", "status_code"), ("tls_host", "virtualhost")]),
     ("Smtp", &[("connection", "(connect_ip)")]),
     (
         "Udp",

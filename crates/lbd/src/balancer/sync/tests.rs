@@ -259,10 +259,10 @@ fn what_is_refused_is_not_tried_every_second_but_at_every_change() {
 }
 
 #[test]
-fn the_old_form_in_an_instance_is_the_same() {
+fn the_old_form_in_an_instance_is_the_same_with_id_0() {
     let text = "vrrp_instance VI {\ninterface eth0\nlvs_sync_daemon_interface eth5\nvirtual_router_id 51\n\
                 priority 100\nvirtual_ipaddress {\n192.0.2.1\n}\n}\n";
     let loaded = parse_str("test.conf", text, &Options::default(), &MemorySystem::default());
     let wanted = Wanted::of(&loaded.model.expect("a model")).expect("one");
-    assert_eq!(wanted.runs(), "the backup daemon runs on eth5, id 51");
+    assert_eq!(wanted.runs(), "the backup daemon runs on eth5, id 0");
 }

@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use anyhow::Context;
 use lb_lab::Host;
-use lb_tests::wire::folded;
-use lb_tests::{Test, VRRP};
 use socket2::{Domain, Protocol, Socket, Type};
+
+use crate::wire::folded;
+use crate::{Test, VRRP};
 
 /// How often the router that is not there advertises.
 const INTERVAL: Duration = Duration::from_millis(100);
@@ -17,19 +18,29 @@ const INTERVAL: Duration = Duration::from_millis(100);
 /// An advertisement over IPv4.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Forged {
+    /// Of the protocol.
     pub version: u8,
+    /// Number of the virtual router.
+    pub vrid: u8,
+    /// 0 to stop.
     pub priority: u8,
+    /// Its virtual address.
     pub vip: Ipv4Addr,
+    /// Address of the router.
     pub source: Ipv4Addr,
+    /// All routers, or one.
     pub destination: Ipv4Addr,
+    /// Of the IP header.
     pub ttl: u8,
 }
 
 impl Forged {
     /// Version 3, multicast, of VRID 51 from 192.0.2.2 with 192.0.2.100.
+    #[must_use]
     pub const fn new(priority: u8) -> Self {
         Self {
             version: 3,
+            vrid: 51,
             priority,
             vip: Ipv4Addr::new(192, 0, 2, 100),
             source: Ipv4Addr::new(192, 0, 2, 2),
@@ -41,7 +52,7 @@ impl Forged {
     /// The IP packet; the kernel sums its header. RFC 9568 §5.1, RFC 3768 §5.1.
     fn packet(&self) -> Vec<u8> {
         let timing = if self.version == 2 { [0, 1] } else { [0, 20] };
-        let mut message = vec![self.version << 4 | 1, 51, self.priority, 1];
+        let mut message = vec![self.version << 4 | 1, self.vrid, self.priority, 1];
         message.extend(timing);
         message.extend([0, 0]);
         message.extend(self.vip.octets());
@@ -68,11 +79,14 @@ impl Forged {
 /// Who sends them from a host.
 pub struct Speaker {
     socket: Socket,
-    repeated: Arc<Mutex<Option<Forged>>>,
+    repeated: Arc<Mutex<Vec<Forged>>>,
 }
 
 impl Speaker {
     /// Sends from this host, whose address is 192.0.2.2.
+    ///
+    /// # Errors
+    /// The host is down or may not.
     pub fn new(host: &Host) -> anyhow::Result<Self> {
         let open = || {
             // A raw socket of this protocol takes whole packets. raw(7).
@@ -89,21 +103,24 @@ impl Speaker {
     }
 
     /// Sends it once.
+    ///
+    /// # Errors
+    /// The kernel refuses.
     pub fn say(&self, forged: &Forged) -> Test {
         send(&self.socket, forged).context("send a forged advertisement")
     }
 
-    /// Sends it until told otherwise.
-    pub fn repeat(&self, forged: Forged) {
-        *self.repeated.lock().unwrap_or_else(PoisonError::into_inner) = Some(forged);
+    /// Sends these, ten times a second, until told otherwise.
+    pub fn repeat(&self, forged: Vec<Forged>) {
+        *self.repeated.lock().unwrap_or_else(PoisonError::into_inner) = forged;
     }
 }
 
-fn repeat(socket: &Socket, repeated: &Weak<Mutex<Option<Forged>>>) {
+fn repeat(socket: &Socket, repeated: &Weak<Mutex<Vec<Forged>>>) {
     while let Some(repeated) = repeated.upgrade() {
         let forged = repeated.lock().unwrap_or_else(PoisonError::into_inner).clone();
         drop(repeated);
-        if let Some(forged) = forged {
+        for forged in forged {
             // Its host may lose its power at any time.
             let _ = send(socket, &forged);
         }
